@@ -1,0 +1,1 @@
+"""Alerts: routing, rendering and durable delivery of what people should know."""

@@ -1,0 +1,1 @@
+"""Chain watchers: async readers of chains that speak in the nouns of `monitor.model`."""

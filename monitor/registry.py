@@ -1,0 +1,59 @@
+"""Everything that is found by name: chain families, address forms, channels, stores.
+
+A plug-in is one file and one line here; it is imported only when its name is used.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from importlib import import_module
+from typing import Any
+
+from monitor.errors import ConfigError
+
+__all__ = ["ADDRESSES", "CHAINS", "CHANNELS", "STORES", "did_you_mean", "load"]
+
+CHAINS = {
+    "evm": "chains.evm:EvmChain",
+    "nem": "chains.nem:NemChain",
+}
+ADDRESSES = {
+    "evm": "monitor.addresses.evm:canonical",
+    "bitcoin": "monitor.addresses.bitcoin:canonical",
+    "nem": "monitor.addresses.nem:canonical",
+}
+CHANNELS = {
+    "console": "alerts.channels.console:ConsoleChannel",
+    "webhook": "alerts.channels.webhook:WebhookChannel",
+}
+STORES = {
+    "sqlite": "monitor.sqlite_store:SqliteStore",
+    "redis": "monitor.redis_store:RedisStore",
+}
+
+
+def did_you_mean(word: str, valid: Iterable[str]) -> str:
+    """A hint for a misspelt word: the nearest valid ones, else all of them.
+
+    >>> did_you_mean("webhok", ["webhook", "console"])
+    "did you mean 'webhook'?"
+    """
+    choices = sorted(valid)
+    near = difflib.get_close_matches(word, choices, n=1, cutoff=0.6)
+    return f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(choices) or 'nothing'}"
+
+
+def load(table: dict[str, str], name: str, what: str) -> Any:
+    """The object behind a name; ConfigError with a hint where the name is unknown.
+
+    Parameters
+    ----------
+    table : one of the tables of this module
+    name : the name as the user wrote it
+    what : the noun for the error, "channel type" for example
+    """
+    if name not in table:
+        raise ConfigError(f"unknown {what} {name!r}: {did_you_mean(name, table)}")
+    module, _, attribute = table[name].partition(":")
+    return getattr(import_module(module), attribute)

@@ -1,0 +1,172 @@
+"""The store protocol: one atomic `commit` a block (or a run of blocks), and what is read back.
+
+The engine's state is opaque here: sorted pairs of key and value bytes. A value of None deletes the key. A block's undo
+is the same kind of delta, inverted: putting it back gives the state before the block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from monitor.model import BlockRef, Delivery
+
+__all__ = ["BlockRecord", "Commit", "CoverageRange", "Delta", "FlowRecord", "OperatorEvent", "OutboxRow", "Store"]
+
+Delta = tuple[tuple[bytes, bytes | None], ...]
+"""State changes: (key, new value), None for "the key goes"."""
+
+
+@dataclass(frozen=True, slots=True)
+class FlowRecord:
+    """A flow as it is kept (400 days)."""
+
+    chain: str
+    block_number: int
+    tx: str
+    transfer_index: int
+    wallet: str
+    direction: int
+    asset: str
+    counterparty: str
+    value: int  # base units
+    timestamp: int
+    initiator: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BlockRecord:
+    """A connected block: its place in the chain, how to undo it, and the flows in it."""
+
+    ref: BlockRef
+    parent_hash: str
+    timestamp: int
+    undo: Delta = ()
+    flows: tuple[FlowRecord, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CoverageRange:
+    """Blocks ``first..last`` (inclusive) of ``chain`` were scanned through ``source``."""
+
+    chain: str
+    first: int
+    last: int
+    source: str
+    blind_spots: tuple[str, ...] = ()
+    undecoded: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxRow:
+    """One alert on its way to one channel of one receiver. ``body`` is frozen: every attempt sends these bytes."""
+
+    alert_id: str
+    receiver: str
+    channel: str  # unique within the receiver, "0:webhook" for example
+    body: bytes
+    queued_at: float  # wall clock, UTC seconds
+    kind: str = ""  # webhook type, "incident.opened"
+    incident_id: str = ""
+    severity: int = 0
+    attempts: int = 0
+    next_at: float = 0.0  # wall clock, UTC seconds; 0 is at once
+    state: str = "due"  # due | done | dead
+    external_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorEvent:
+    """What a person said, and from which block on it holds (None: not yet in force)."""
+
+    id: str
+    kind: str  # acknowledge | confirm | false-alarm | resolve | reopen
+    incident_id: str
+    by: str
+    comment: str
+    at: float  # wall clock, UTC seconds
+    effective: BlockRef | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """Everything that one block, or one run of blocks, changes: stored wholly or not at all.
+
+    Order of application: ``disconnected`` (tip first), ``connected`` (lowest first), then the rest. After it the chain's
+    checkpoint is the last connected block, else the parent of the last disconnected one (``tip``).
+    """
+
+    chain: str
+    tip: BlockRef | None
+    disconnected: tuple[BlockRef, ...] = ()
+    connected: tuple[BlockRecord, ...] = ()
+    state: Delta = ()
+    incidents: tuple[tuple[str, bytes], ...] = ()  # (incident id, JSON)
+    outbox: tuple[OutboxRow, ...] = ()
+    coverage: tuple[CoverageRange, ...] = ()
+    effective: tuple[tuple[str, BlockRef | None], ...] = ()  # operator events that took effect: (id, at which block)
+    final: int | None = None  # undo of blocks at or below this height may go
+
+
+class Store(Protocol):
+    """Where everything that must survive a kill lives. Any failure raises `StoreError`."""
+
+    async def open(self) -> None:
+        """Create or check the layout; a newer or corrupt store raises `StoreError` that says what to do."""
+
+    async def aclose(self) -> None:
+        """Flush and close; calling it twice is fine."""
+
+    async def commit(self, commit: Commit) -> None:
+        """Store everything of ``commit``, or nothing."""
+
+    async def checkpoint(self, chain: str) -> BlockRef | None:
+        """The last block that is wholly stored; None is "never seen", not "zero"."""
+
+    async def block(self, chain: str, number: int) -> BlockRecord | None:
+        """A stored block with its undo (``flows`` left empty); None where it is not, or no more, known."""
+
+    def state(self, prefix: bytes = b"") -> AsyncIterator[tuple[bytes, bytes]]:
+        """The engine's state, in key order."""
+        ...
+
+    async def flows(
+        self, wallet: str, chain: str, counterparty: str | None = None, since: int = 0, until: int | None = None
+    ) -> Sequence[FlowRecord]:
+        """Kept flows in chain order; ``since`` inclusive, ``until`` exclusive, UTC seconds."""
+
+    async def incidents(self) -> Sequence[bytes]:
+        """Every incident as JSON, oldest first (by insertion of its id)."""
+
+    async def incident(self, incident_id: str) -> bytes | None:
+        """One incident as JSON."""
+
+    async def say(self, event: OperatorEvent) -> None:
+        """Record what a person said; a running monitor takes it up at its next block."""
+
+    async def said(self, *, pending: bool) -> Sequence[OperatorEvent]:
+        """What people said, oldest first; ``pending`` leaves out what is already in force."""
+
+    async def enqueue(self, rows: Sequence[OutboxRow]) -> None:
+        """Queue alerts that belong to no block (monitor.blind, drills). A row that is already there stays as it is."""
+
+    async def due(self, now: float, limit: int = 100) -> Sequence[OutboxRow]:
+        """Rows to attempt at wall clock ``now``, oldest first: by (queued_at, order of insertion)."""
+
+    async def next_due(self) -> float | None:
+        """The earliest ``next_at`` of rows still due; None where nothing waits."""
+
+    async def record(self, delivery: Delivery, *, state: str, next_at: float = 0.0) -> None:
+        """Record an attempt: the row takes ``state`` (due, done, dead), ``next_at`` and the attempt's number."""
+
+    async def outbox(self, *, state: str | None = None, alert_id: str | None = None) -> Sequence[OutboxRow]:
+        """Outbox rows in order of insertion."""
+
+    async def deliveries(self, alert_id: str | None = None) -> Sequence[Delivery]:
+        """Recorded attempts, oldest first."""
+
+    async def coverage(self, chain: str | None = None) -> Sequence[CoverageRange]:
+        """Scanned ranges, merged where they touch and agree in source and blind spots, lowest first."""
+
+
