@@ -93,8 +93,8 @@ class OperatorEvent:
 class Commit:
     """Everything that one block, or one run of blocks, changes: stored wholly or not at all.
 
-    Order of application: ``disconnected`` (tip first), ``connected`` (lowest first), then the rest. After it the chain's
-    checkpoint is the last connected block, else the parent of the last disconnected one (``tip``).
+    Order of application: ``disconnected`` (tip first), ``connected`` (lowest first), then the rest. After it the
+    chain's checkpoint is the last connected block, else the parent of the last disconnected one (``tip``).
     """
 
     chain: str

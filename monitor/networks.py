@@ -1,0 +1,115 @@
+"""Facts about built-in networks: names, CAIP-2 identifiers, native assets, block times, finality, address forms.
+
+Sources: CAIP-2 and CAIP-19 (ChainAgnostic), SLIP-44 coin types, each network's own documentation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["NETWORKS", "Network", "by_chain", "by_name", "token_asset"]
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """One network. ``decimals`` are those of the native asset; ``block_seconds`` the usual time between blocks."""
+
+    name: str
+    kind: str  # chain family: evm | bitcoin | nem
+    chain: str  # CAIP-2
+    symbol: str
+    asset: str  # CAIP-19 of the native asset
+    decimals: int
+    block_seconds: float
+    finality_depth: int
+    explorer_tx: str = ""  # URL with {} for the transaction hash
+    params: Mapping[str, Any] = field(default_factory=dict)  # family specific, see monitor.addresses
+
+
+def _evm(name: str, chain_id: int, symbol: str, slip44: int, seconds: float, depth: int, explorer: str = "") -> Network:
+    chain = f"eip155:{chain_id}"
+    return Network(name, "evm", chain, symbol, f"{chain}/slip44:{slip44}", 18, seconds, depth, explorer)
+
+
+def _bitcoin(
+    name: str, genesis: str, symbol: str, slip44: int, seconds: float, depth: int, explorer: str = "", **params: Any
+) -> Network:
+    chain = f"bip122:{genesis}"
+    return Network(name, "bitcoin", chain, symbol, f"{chain}/slip44:{slip44}", 8, seconds, depth, explorer, params)
+
+
+def _nem(name: str, reference: str, network_byte: int) -> Network:
+    chain = f"nem:{reference}"
+    return Network(
+        name, "nem", chain, "XEM", f"{chain}/slip44:43", 6, 60, 360, "https://explorer.nemtool.com/#/s_tx?hash={}",
+        {"network_byte": network_byte},
+    )
+
+
+NETWORKS: tuple[Network, ...] = (
+    _evm("ethereum", 1, "ETH", 60, 12, 64, "https://etherscan.io/tx/{}"),
+    _evm("sepolia", 11155111, "ETH", 1, 12, 64, "https://sepolia.etherscan.io/tx/{}"),
+    _evm("bsc", 56, "BNB", 714, 0.75, 64, "https://bscscan.com/tx/{}"),
+    _evm("polygon", 137, "POL", 966, 2, 256, "https://polygonscan.com/tx/{}"),
+    _evm("arbitrum", 42161, "ETH", 60, 0.25, 256, "https://arbiscan.io/tx/{}"),
+    _evm("optimism", 10, "ETH", 60, 2, 256, "https://optimistic.etherscan.io/tx/{}"),
+    _evm("base", 8453, "ETH", 60, 2, 256, "https://basescan.org/tx/{}"),
+    _evm("avalanche", 43114, "AVAX", 9005, 2, 32, "https://snowtrace.io/tx/{}"),
+    _evm("gnosis", 100, "xDAI", 700, 5, 64, "https://gnosisscan.io/tx/{}"),
+    _bitcoin(
+        "bitcoin", "000000000019d6689c085ae165831e93", "BTC", 0, 600, 6, "https://mempool.space/tx/{}",
+        p2pkh=(0x00,), p2sh=(0x05,), hrp="bc",
+    ),
+    _bitcoin(
+        "bitcoin-testnet", "000000000933ea01ad0ee984209779ba", "tBTC", 1, 600, 6,
+        p2pkh=(0x6F,), p2sh=(0xC4,), hrp="tb",
+    ),
+    _bitcoin(
+        "bitcoin-cash", "000000000000000000651ef99cb9fcbe", "BCH", 145, 600, 10,
+        p2pkh=(0x00,), p2sh=(0x05,), cashaddr="bitcoincash",
+    ),
+    _bitcoin(
+        "litecoin", "12a765e31ffd4059bada1e25190f6e98", "LTC", 2, 150, 12,
+        p2pkh=(0x30,), p2sh=(0x32, 0x05), hrp="ltc",
+    ),
+    _bitcoin("dogecoin", "1a91e3dace36e2be3bf030a65679fe82", "DOGE", 3, 60, 40, p2pkh=(0x1E,), p2sh=(0x16,)),
+    _bitcoin(
+        "monacoin", "ff9f1c0116d19de7c9963845e129f9ed", "MONA", 22, 90, 40,
+        p2pkh=(0x32,), p2sh=(0x37, 0x05), hrp="mona",
+    ),
+    _nem("nem", "mainnet", 0x68),
+    _nem("nem-testnet", "testnet", 0x98),
+)
+
+_BY_NAME = {network.name: network for network in NETWORKS}
+_BY_CHAIN = {network.chain: network for network in NETWORKS}
+
+
+def by_name(name: str) -> Network | None:
+    """The built-in network of that name, or None."""
+    return _BY_NAME.get(name)
+
+
+def by_chain(chain: str) -> Network | None:
+    """The network of a CAIP-2 identifier; any ``eip155:N`` that is not built in gets plain defaults; else None.
+
+    >>> by_chain("eip155:31337").asset
+    'eip155:31337/slip44:60'
+    """
+    if chain in _BY_CHAIN:
+        return _BY_CHAIN[chain]
+    namespace, _, reference = chain.partition(":")
+    if namespace == "eip155" and reference.isdigit():
+        return _evm(f"evm-{reference}", int(reference), "ETH", 60, 12, 64)
+    return None
+
+
+def token_asset(chain: str, contract: str) -> str:
+    """CAIP-19 of an ERC-20 token.
+
+    >>> token_asset("eip155:1", "0x2260fac5e5542a773aa44fbcfedf7c193bc2c599")
+    'eip155:1/erc20:0x2260fac5e5542a773aa44fbcfedf7c193bc2c599'
+    """
+    return f"{chain}/erc20:{contract.lower()}"
