@@ -266,6 +266,7 @@ class Finding:
     tx: str
     at: int
     block_number: int
+    index: int = 0  # of the transfer in its block
     asset: str = ""
     destination: str = ""
     value: int = 0

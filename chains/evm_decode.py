@@ -1,0 +1,318 @@
+"""Ethereum blocks to transfers: pure, no I/O.
+
+Positions: each transaction takes one place for its native value, one for each of its logs by ``logIndex``, and one for
+its fee, whether they move value or not. A transfer's ``index`` therefore depends on the block alone, neither on the
+watch set nor on the way the block was read (recorded blocks without logs apart).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping, Sequence
+
+from Crypto.Hash import keccak
+
+from chains.evm_wire import (
+    RpcBlock,
+    RpcLog,
+    RpcReceipt,
+    RpcTx,
+    check_logs,
+    check_receipts,
+    check_same_block,
+    parse_block,
+)
+from monitor.errors import DecodeError
+from monitor.model import Block, BlockRef, Transfer, TransferKind, Tx
+from monitor.networks import by_chain, token_asset
+
+__all__ = ["created_address", "decode_block", "decode_recorded", "native_asset", "touching"]
+
+TRANSFER = "0xddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef"  # Transfer(address,address,uint256)
+NO_TRACES = "internal transfers"
+NO_STATUS = "transaction status"
+NO_TOKENS = "token transfers"
+_PADDING = "0x" + "0" * 24
+
+
+def native_asset(chain: str) -> str:
+    """The CAIP-19 native asset of an ``eip155:N`` chain; DecodeError for any other."""
+    network = by_chain(chain)
+    if network is None or network.kind != "evm":
+        raise DecodeError(f"{chain!r} is not an EVM chain, expected eip155:N")
+    return network.asset
+
+
+def decode_block(
+    block: RpcBlock,
+    receipts: Sequence[RpcReceipt] | None,
+    watch: Container[str],
+    chain: str,
+    *,
+    logs: Sequence[RpcLog] | None = None,
+    source: str = "",
+) -> Block:
+    """What a block moved, as far as it touches ``watch`` (canonical addresses, lower case).
+
+    Parameters
+    ----------
+    block : the block with its transactions in full
+    receipts : of all its transactions; with ``logs`` those of the transactions that `touching` names are enough; None
+        where there are none: then failed transactions count as successful, and `Block.blind_spots` says so
+    chain : CAIP-2
+    logs : all logs of the block, where the endpoint has no receipts by the block
+    source : the redacted endpoint
+
+    Raises
+    ------
+    ChainInconsistent : receipts or logs are not those of this block
+    DecodeError : the header makes no sense. A transaction or log that makes none goes to `Block.undecoded`.
+    """
+    blind = [NO_TRACES]
+    if logs is not None:
+        receipts = receipts or ()
+        check_same_block(block, receipts)
+        check_logs(block, logs)
+    elif receipts is not None:
+        check_receipts(block, receipts)
+    else:
+        blind += [NO_STATUS, NO_TOKENS]
+    if any(receipt.status is None for receipt in receipts or ()):
+        blind.append(NO_STATUS)
+    try:
+        ref = BlockRef(chain, int(block.number, 16), block.hash.lower())
+        timestamp = int(block.timestamp, 16)
+    except ValueError:
+        raise DecodeError(f"{chain}: block {block.hash[:66]} has an unreadable number or time") from None
+    reading = _Reading(ref, watch, native_asset(chain))
+    own = {r.transaction_hash: _in_order(r.logs) for r in receipts or ()} if logs is None else _by_transaction(logs)
+    reading.read(block.transactions, {r.transaction_hash: r for r in receipts or ()}, own)
+    return Block(
+        ref,
+        block.parent_hash.lower(),
+        timestamp,
+        transfers=tuple(reading.transfers),
+        transfers_seen=reading.seen,
+        undecoded=tuple(reading.undecoded),
+        source=source,
+        blind_spots=tuple(blind),
+    )
+
+
+def decode_recorded(data: bytes, watch: Container[str], chain: str, *, source: str = "") -> Block:
+    """A recorded block (JSON, see `chains.evm_wire.parse_block`) without its receipts.
+
+    Token transfers are not in it, and failed transactions look like successful ones: `Block.blind_spots` names both.
+
+    Raises
+    ------
+    DecodeError : not an Ethereum block with full transactions
+    """
+    return decode_block(parse_block(data), None, watch, chain, source=source)
+
+
+def touching(block: RpcBlock, logs: Sequence[RpcLog], watch: Container[str]) -> list[str]:
+    """The hashes of the transactions whose sender, target, created contract or token transfers touch ``watch``."""
+    by_logs = {log.transaction_hash for log in logs if _touches(log, watch)}
+    return [tx.hash for tx in block.transactions if tx.hash in by_logs or _involves(tx, watch)]
+
+
+def created_address(creator: str, nonce: int) -> str:
+    """The address of the contract that ``creator`` makes with its transaction ``nonce`` (Yellow Paper, section 7).
+
+    ValueError where ``creator`` is not an address or ``nonce`` passes 64 bits.
+
+    >>> created_address("0x6ac7ea33f8831ea9dcc53393aaa88b25a785dbf0", 0)
+    '0xcd234a471b72ba2f1ccf0a70fcaba648a5eecd8d'
+    """
+    account = bytes.fromhex(creator[2:])
+    if len(account) != 20 or not 0 <= nonce < 2**64:
+        raise ValueError("not an account and its nonce")
+    number = nonce.to_bytes((nonce.bit_length() + 7) // 8, "big")
+    if len(number) != 1 or number[0] >= 0x80:
+        number = bytes([0x80 + len(number)]) + number
+    body = b"\x94" + account + number
+    digest = keccak.new(digest_bits=256, data=bytes([0xC0 + len(body)]) + body).digest()
+    return "0x" + digest[12:].hex()
+
+
+class _Reading:
+    """One pass over the transactions of a block."""
+
+    def __init__(self, ref: BlockRef, watch: Container[str], asset: str) -> None:
+        self.transfers: list[Transfer] = []
+        self.undecoded: dict[str, None] = {}
+        self.seen = 0
+        self._ref, self._watch, self._asset = ref, watch, asset
+
+    def read(
+        self,
+        transactions: Sequence[RpcTx],
+        receipts: Mapping[str, RpcReceipt],
+        logs: Mapping[str, Sequence[RpcLog]],
+    ) -> None:
+        place = 0
+        for position, raw in enumerate(transactions):
+            own = logs.get(raw.hash, ())
+            self._transaction(_Reader(raw, receipts.get(raw.hash), position), place, own)
+            place += 2 + len(own)
+
+    def _transaction(self, tx: _Reader, place: int, logs: Sequence[RpcLog]) -> None:
+        if tx.succeeded:
+            self._native(tx, place)
+            for offset, log in enumerate(logs, 1):
+                if log.topics and log.topics[0] == TRANSFER:
+                    self._token(tx, place + offset, log)
+        if tx.fee and tx.sender in self._watch:
+            self._keep(tx, place + 1 + len(logs), TransferKind.FEE, self._asset, tx.sender, "", tx.fee)
+
+    def _native(self, tx: _Reader, place: int) -> None:
+        try:
+            receiver = tx.receiver() if tx.value else ""
+        except ValueError:
+            receiver = None
+        if receiver is None or tx.value is None:
+            self.undecoded[tx.hash] = None
+        elif tx.value:
+            self._move(tx, place, TransferKind.NATIVE, self._asset, tx.sender, receiver, tx.value)
+
+    def _token(self, tx: _Reader, place: int, log: RpcLog) -> None:
+        try:
+            sender, receiver, value, asset = _token_transfer(log, self._ref.chain)
+        except ValueError:
+            self.undecoded[tx.hash] = None
+            return
+        if value:
+            self._move(tx, place, TransferKind.TOKEN, asset, sender, receiver, value)
+
+    def _move(
+        self, tx: _Reader, place: int, kind: TransferKind, asset: str, sender: str, receiver: str, value: int
+    ) -> None:
+        self.seen += 1
+        if sender in self._watch or receiver in self._watch:
+            self._keep(tx, place, kind, asset, sender, receiver, value)
+
+    def _keep(
+        self, tx: _Reader, place: int, kind: TransferKind, asset: str, sender: str, receiver: str, value: int
+    ) -> None:
+        self.transfers.append(
+            Transfer(self._ref, tx.noun(), place, kind, asset, (sender,), receiver, value, input_values=(value,))
+        )
+
+
+class _Reader:
+    """A transaction and its receipt, with quantities as integers, None where they are unreadable."""
+
+    __slots__ = ("_noun", "fee", "hash", "nonce", "position", "rate", "raw", "receipt", "sender", "succeeded",
+                 "target", "value")  # fmt: skip
+
+    def __init__(self, raw: RpcTx, receipt: RpcReceipt | None, position: int) -> None:
+        self.raw, self.receipt, self.position = raw, receipt, position
+        self.hash = raw.hash.lower()
+        self.sender = raw.sender.lower()
+        self.target = raw.to.lower() if raw.to else None
+        self.value = _number(raw.value)
+        self.nonce = _number(raw.nonce)
+        self.succeeded = receipt is None or receipt.status is None or _number(receipt.status) == 1
+        # Nodes before London have no effective price; for the others gasPrice of a mined transaction equals it.
+        price = receipt.effective_gas_price if receipt is not None else None
+        self.rate = _number(raw.gas_price if price is None else price)
+        self.fee = _fee(receipt, self.rate)
+        self._noun: Tx | None = None
+
+    def receiver(self) -> str:
+        """The target, or the contract that a transaction without a target makes."""
+        if self.target is not None:
+            return self.target
+        if self.receipt is not None and self.receipt.contract_address:
+            return self.receipt.contract_address.lower()
+        if self.nonce is None:
+            raise ValueError("no nonce")
+        return created_address(self.sender, self.nonce)
+
+    def noun(self) -> Tx:
+        """The transaction as the engine knows it, made once and only where a transfer needs it."""
+        if self._noun is None:
+            self._noun = Tx(
+                hash=self.hash,
+                index=self.position,
+                initiator=self.sender,
+                nonce=self.nonce,
+                fee=self.fee,
+                fee_rate=None if self.rate is None else float(self.rate),
+                gas_limit=_number(self.raw.gas),
+                version=_number(self.raw.type),
+                target=self.target,
+            )
+        return self._noun
+
+
+def _fee(receipt: RpcReceipt | None, rate: int | None) -> int | None:
+    """Wei: gas, blob gas and, on rollups, the data fee of the first layer."""
+    gas = _number(receipt.gas_used) if receipt is not None else None
+    if receipt is None or rate is None or gas is None:
+        return None
+    blobs = (_number(receipt.blob_gas_used) or 0) * (_number(receipt.blob_gas_price) or 0)
+    return gas * rate + blobs + (_number(receipt.l1_fee) or 0)
+
+
+def _token_transfer(log: RpcLog, chain: str) -> tuple[str, str, int, str]:
+    """(from, to, value, asset) of a ``Transfer`` log; ValueError for a shape that neither ERC-20 nor ERC-721 knows."""
+    topics = log.topics
+    value = _number(log.data)
+    if len(topics) == 3 and len(log.data) == 66 and value is not None:
+        return _address(topics[1]), _address(topics[2]), value, token_asset(chain, log.address)
+    if len(topics) == 4:
+        return _address(topics[1]), _address(topics[2]), 1, f"{chain}/erc721:{log.address.lower()}"
+    raise ValueError("Transfer with other topics or data")
+
+
+def _address(topic: str) -> str:
+    if len(topic) != 66 or not topic.startswith(_PADDING):
+        raise ValueError("not an address")
+    return "0x" + topic[26:].lower()
+
+
+def _touches(log: RpcLog, watch: Container[str]) -> bool:
+    if not log.topics or log.topics[0] != TRANSFER:
+        return False
+    try:
+        sender, receiver, _, _ = _token_transfer(log, "")
+    except ValueError:
+        return False
+    return sender in watch or receiver in watch
+
+
+def _involves(tx: RpcTx, watch: Container[str]) -> bool:
+    if tx.sender.lower() in watch:
+        return True
+    if tx.to:
+        return tx.to.lower() in watch
+    try:
+        return created_address(tx.sender, _number(tx.nonce) or 0) in watch
+    except ValueError:
+        return False
+
+
+def _by_transaction(logs: Sequence[RpcLog]) -> dict[str, list[RpcLog]]:
+    grouped: dict[str, list[RpcLog]] = {}
+    for log in logs:
+        grouped.setdefault(log.transaction_hash or "", []).append(log)
+    return {hash: _in_order(group) for hash, group in grouped.items()}
+
+
+def _in_order(logs: list[RpcLog]) -> list[RpcLog]:
+    """By ``logIndex``; the endpoint's order where those cannot be read."""
+    try:
+        return sorted(logs, key=lambda log: int(log.log_index or "", 16))
+    except ValueError:
+        return logs
+
+
+def _number(quantity: object) -> int | None:
+    """A hex quantity; None where there is none or it makes no sense."""
+    if not isinstance(quantity, str) or quantity[:2] != "0x":
+        return None
+    try:
+        return int(quantity, 16)
+    except ValueError:
+        return None

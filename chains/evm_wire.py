@@ -1,0 +1,129 @@
+"""Blocks, receipts and logs as Ethereum JSON-RPC writes them, and whether they belong together.
+
+Quantities stay hex text until they are needed: a transaction that makes no sense must not cost its block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from monitor.errors import ChainInconsistent, DecodeError
+
+__all__ = [
+    "RpcBlock",
+    "RpcHeader",
+    "RpcLog",
+    "RpcReceipt",
+    "RpcTx",
+    "check_logs",
+    "check_receipts",
+    "check_same_block",
+    "parse_block",
+]
+
+
+class RpcLog(msgspec.Struct, rename="camel", gc=False):
+    """A log; ``logIndex`` counts within the block, not within the transaction."""
+
+    address: str
+    topics: list[str]
+    data: str = ""
+    log_index: str | None = None
+    transaction_hash: str | None = None
+    block_hash: str | None = None
+    removed: bool = False
+
+
+class RpcReceipt(msgspec.Struct, rename="camel"):
+    """A receipt; before Byzantium it has ``root`` and no ``status``, ``l1Fee`` is the rollups' data fee."""
+
+    transaction_hash: str
+    block_hash: str
+    logs: list[RpcLog] = []
+    status: str | None = None
+    gas_used: Any = None
+    effective_gas_price: Any = None
+    contract_address: str | None = None
+    l1_fee: Any = msgspec.field(name="l1Fee", default=None)
+    blob_gas_used: Any = None
+    blob_gas_price: Any = None
+
+
+class RpcTx(msgspec.Struct, rename="camel"):
+    """A transaction of a block."""
+
+    hash: str
+    sender: str = msgspec.field(name="from")
+    to: str | None = None
+    value: Any = None
+    nonce: Any = None
+    gas: Any = None
+    gas_price: Any = None
+    type: Any = None
+
+
+class RpcHeader(msgspec.Struct, rename="camel"):
+    """What identifies a block."""
+
+    hash: str
+    number: str
+
+
+class RpcBlock(msgspec.Struct, rename="camel"):
+    """A block with its transactions in full."""
+
+    hash: str
+    number: str
+    parent_hash: str
+    timestamp: str
+    transactions: list[RpcTx]
+    logs_bloom: str | None = None
+
+
+def parse_block(data: bytes) -> RpcBlock:
+    """A recorded ``eth_getBlockBy...(.., true)`` answer, bare or in its JSON-RPC envelope.
+
+    Raises
+    ------
+    DecodeError : it is not such an answer (a block with transaction hashes alone is none)
+    """
+    try:
+        outer = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
+        return msgspec.json.decode(outer.get("result", data), type=RpcBlock)
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise DecodeError(f"not an Ethereum block with full transactions: {error}") from None
+
+
+def check_receipts(block: RpcBlock, receipts: Sequence[RpcReceipt]) -> None:
+    """ChainInconsistent unless these are the receipts of all transactions of ``block``, with their logs."""
+    if len(receipts) != len(block.transactions):
+        raise ChainInconsistent(
+            f"block {_name(block)}: {len(receipts)} receipts for {len(block.transactions)} transactions"
+        )
+    check_same_block(block, receipts)
+    if {r.transaction_hash for r in receipts} != {tx.hash for tx in block.transactions}:
+        raise ChainInconsistent(f"block {_name(block)}: receipts of other transactions")
+    check_logs(block, [log for receipt in receipts for log in receipt.logs])
+
+
+def check_same_block(block: RpcBlock, receipts: Sequence[RpcReceipt]) -> None:
+    """ChainInconsistent where a receipt is of another block."""
+    for receipt in receipts:
+        if receipt.block_hash != block.hash:
+            raise ChainInconsistent(f"block {_name(block)}: receipt of another block {receipt.block_hash[:66]}")
+
+
+def check_logs(block: RpcBlock, logs: Sequence[RpcLog]) -> None:
+    """ChainInconsistent where ``logs`` are of another block, withdrawn, or missing although the bloom names some."""
+    for log in logs:
+        if log.removed or (log.block_hash is not None and log.block_hash != block.hash):
+            raise ChainInconsistent(f"block {_name(block)}: log of another block {(log.block_hash or '')[:66]}")
+    if not logs and block.logs_bloom and block.logs_bloom.strip("0x"):
+        raise ChainInconsistent(f"block {_name(block)}: its bloom filter names logs, but the endpoint gave none")
+
+
+def _name(block: RpcBlock) -> str:
+    return f"{int(block.number, 16)} {block.hash[:66]}"

@@ -1,0 +1,167 @@
+"""JSON-RPC 2.0: calls and batches with typed answers, over an `Exchange` (HTTP or a socket)."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from chains.exchange import Exchange, MethodUnsupported, RpcError, Unusable
+
+__all__ = ["JsonRpc"]
+
+BATCH = 100  # calls a JSON-RPC batch; many providers refuse more
+_LIMITED = re.compile(r"rate limit|too many requests|request limit|capacity|exceeded .*per second", re.I)
+_UNSUPPORTED = re.compile(
+    r"method\b.*(not (found|supported|available|allowed|whitelisted|exist)|unsupported|disabled)"
+    r"|(unsupported|unknown|invalid) method|not implemented|is not available",
+    re.I,
+)
+
+
+class _ErrorObject(msgspec.Struct):
+    code: int | float | str | None = None
+    message: str | None = None
+
+
+# An error object, or text alone as some gateways send it.
+_Error = _ErrorObject | str
+
+
+class _Raw(msgspec.Struct):
+    id: int | str | None = None
+    result: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    error: _Error | None = None
+
+
+@functools.lru_cache(maxsize=64)
+def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:
+    """One pass over the answer: the envelope and the typed result together."""
+    fields: list[Any] = [
+        ("id", int | str | None, None),
+        ("result", kind | None | msgspec.UnsetType if kind is not Any else Any, msgspec.UNSET),
+        ("error", _Error | None, None),
+    ]
+    return msgspec.json.Decoder(msgspec.defstruct("Reply", fields))
+
+
+class JsonRpc:
+    """JSON-RPC 2.0 over an `Exchange`."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+        self._ids = itertools.count(1)
+
+    @property
+    def endpoint(self) -> str:
+        """The redacted name of the endpoint that answered last."""
+        return self._exchange.endpoint
+
+    async def call(self, method: str, *params: Any, type: Any = Any) -> Any:
+        """The result of one call, decoded as ``type`` (a msgspec type); None where the result is null.
+
+        Raises
+        ------
+        MethodUnsupported : the endpoint does not offer the method, or not with these parameters
+        RpcError : the call was answered with another error object, a reverted ``eth_call`` for example
+        ChainUnavailable : no usable answer from any endpoint
+        """
+        ident = next(self._ids)
+        decoder = _decoder(type)
+
+        def decode(data: bytes) -> Any:
+            reply = decoder.decode(data)
+            if reply.error is not None:
+                return self._error(method, reply.error)
+            if reply.id not in (ident, str(ident)):
+                raise Unusable("answer to another request")
+            if reply.result is msgspec.UNSET:
+                raise Unusable("answer without result")
+            return reply.result
+
+        result = await self._exchange.exchange(_request(ident, method, params), decode, method)
+        if isinstance(result, RpcError):
+            raise self._named(result)
+        return result
+
+    async def batch(self, calls: Sequence[tuple[str, Sequence[Any]]], type: Any = Any) -> list[Any]:
+        """The results of several calls in their order, each decoded as ``type``.
+
+        A call that the endpoint answered with an error object gives the `RpcError` (or `MethodUnsupported`) itself in
+        its place, not raised. Large batches are sent in parts of `BATCH`, one by one where the endpoint takes none.
+
+        Raises
+        ------
+        ChainUnavailable : no usable answer, or replies missing
+        """
+        results: list[Any] = []
+        for start in range(0, len(calls), BATCH):
+            results += await self._part(calls[start : start + BATCH], type)
+        return results
+
+    async def aclose(self) -> None:
+        """Close connections; calling it twice is fine."""
+        await self._exchange.aclose()
+
+    async def _part(self, calls: Sequence[tuple[str, Sequence[Any]]], type: Any) -> list[Any]:
+        idents = [next(self._ids) for _ in calls]
+        body = b"[%b]" % b",".join(_request(i, m, p) for i, (m, p) in zip(idents, calls, strict=True))
+        what = f"batch of {len(calls)} {calls[0][0]}"
+
+        def decode(data: bytes) -> Any:
+            replies = msgspec.json.decode(data, type=list[_Raw] | _Raw)
+            if isinstance(replies, _Raw):
+                if replies.error is None:
+                    raise Unusable("answer to a batch is not a list")
+                return self._error(what, replies.error, inside=True)
+            by_id = {str(reply.id): reply for reply in replies}
+            if missing := sum(str(i) not in by_id for i in idents):
+                raise Unusable(f"{missing} of {len(calls)} replies missing")
+            return [self._result(method, by_id[str(i)], type) for i, (method, _) in zip(idents, calls, strict=True)]
+
+        results = await self._exchange.exchange(body, decode, what)
+        if isinstance(results, RpcError):
+            return [await self._alone(method, params, type) for method, params in calls]
+        return [self._named(r) if isinstance(r, RpcError) else r for r in results]
+
+    async def _alone(self, method: str, params: Sequence[Any], type: Any) -> Any:
+        try:
+            return await self.call(method, *params, type=type)
+        except RpcError as error:
+            return error
+
+    def _named(self, error: RpcError) -> RpcError:
+        return type(error)(f"{self.endpoint}: {error}")
+
+    def _result(self, method: str, reply: _Raw, kind: Any) -> Any:
+        if reply.error is not None:
+            return self._error(method, reply.error, inside=True)
+        if isinstance(reply.result, msgspec.UnsetType):
+            raise Unusable(f"reply to {method} without result")
+        return msgspec.json.decode(reply.result, type=kind if kind is Any else kind | None)
+
+    def _error(self, method: str, error: _Error, inside: bool = False) -> RpcError:
+        """The exception for an error object that is the answer; raises `Unusable` where the endpoint is the trouble.
+
+        A reverted call, parameters that it does not take or a missing method are answers. Anything else (quota,
+        "header not found", internal error) another endpoint may do better; inside a batch it stays with its call.
+        """
+        code, message = (None, error) if isinstance(error, str) else (error.code, error.message or "")
+        text = f"{method}: {self._exchange.scrub(message) or 'error'}"
+        if code is not None:
+            text += f" (code {self._exchange.scrub(code)})"
+        if code == 429 or _LIMITED.search(message):
+            raise Unusable(text)
+        if code in (-32601, -32602, -32004) or _UNSUPPORTED.search(message):
+            return MethodUnsupported(text)
+        if inside or code == 3 or "revert" in message:
+            return RpcError(text)
+        raise Unusable(text, final=True)
+
+
+def _request(ident: int, method: str, params: Sequence[Any]) -> bytes:
+    return msgspec.json.encode({"jsonrpc": "2.0", "id": ident, "method": method, "params": list(params)})

@@ -1,0 +1,134 @@
+"""The chain of each row of a file, and what depends on it: address form, asset identifiers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import polars as pl
+
+from chains.tables.bad import Check
+from chains.tables.raw import Raw
+from chains.tables.source import ChainInfo
+
+__all__ = ["ChainColumn"]
+
+_UTXO = frozenset({"bitcoin"})
+_TOKEN_NAMESPACE = {"evm": "erc20", "nem": "mosaic"}  # CAIP-19 asset namespace of a bare token identifier
+
+
+class ChainColumn:
+    """Which chain the rows of one file belong to.
+
+    Parameters
+    ----------
+    raw : the columns of the file
+    chains : the configured chains by name
+    default : chain of rows that name none
+    """
+
+    def __init__(self, raw: Raw, chains: Mapping[str, ChainInfo], default: ChainInfo | None) -> None:
+        self._raw = raw
+        self._default = default
+        if raw.has("chain"):
+            self._infos = {info.chain: info for info in chains.values()}
+            names = {name: info.chain for name, info in chains.items()} | {chain: chain for chain in self._infos}
+            text = raw.text("chain")
+            found = text.replace_strict(
+                list(names), list(names.values()), default=None, return_dtype=pl.String
+            ) if names else pl.lit(None, dtype=pl.String)
+            self.name = text.fill_null(default.chain if default else "")
+            self.chain = pl.when(text.is_null()).then(pl.lit(default.chain if default else None)).otherwise(found)
+            if default is None:
+                raw.checks.append(Check(text.is_null(), pl.lit("chain is empty")))
+        else:
+            assert default is not None, "the plan gives every file without a chain column its chain"
+            self._infos = {default.chain: default}
+            self.name = self.chain = pl.lit(default.chain)
+
+    @property
+    def chains(self) -> frozenset[str]:
+        """CAIP-2 of every chain that the rows may belong to."""
+        return frozenset(self._infos)
+
+    @property
+    def may_be_utxo(self) -> bool:
+        """Whether rows may be outputs of transactions with many inputs."""
+        return any(info.kind in _UTXO for info in self._infos.values())
+
+    @property
+    def utxo(self) -> pl.Expr:
+        """Whether the row is such an output."""
+        return self._pick(lambda info: pl.lit(info.kind in _UTXO))
+
+    @property
+    def native(self) -> pl.Expr:
+        """CAIP-19 of the chain's native asset."""
+        return self._pick(lambda info: pl.lit(info.native))
+
+    def address(self, text: pl.Expr) -> pl.Expr:
+        """The canonical form: lower case on EVM, upper case without dashes on NEM, elsewhere as it is."""
+        return self._pick(lambda info: _canonical(text, info.kind))
+
+    def addresses(self, texts: pl.Expr) -> pl.Expr:
+        """The canonical form of a list of addresses on a UTXO chain, where that is the form given."""
+        return texts
+
+    def hash(self, text: pl.Expr) -> pl.Expr:
+        """Transaction hashes are hex: lower case."""
+        return text.str.to_lowercase()
+
+    def token(self, text: pl.Expr) -> pl.Expr:
+        """CAIP-19 of a bare token identifier (contract address, mosaic); null where the chain has no tokens."""
+        return self._pick(lambda info: _token(text, info))
+
+    def asset(self, name: str) -> pl.Expr:
+        """CAIP-19 of a column with ``native``, a bare token identifier or CAIP-19, checked."""
+        text = self._raw.text(name)
+        lower = text.str.to_lowercase()
+        full = self._pick(lambda info: lower if info.kind == "evm" else text)
+        is_full = text.str.contains("/", literal=True)
+        native = lower == "native"
+        self._raw.need(name)
+        shown = text.str.slice(0, 60).fill_null("")
+        known = self.chain.is_not_null()
+        self._raw.checks += [
+            Check(
+                known & is_full & ~full.str.starts_with(pl.concat_str(self.chain, pl.lit("/"))),
+                pl.format("{} was '{}', expected an asset of {}", pl.lit(name), shown, self.chain),
+            ),
+            Check(
+                known & ~is_full & ~native & self.token(text).is_null(),
+                pl.format("{} was '{}', expected native, a contract address or CAIP-19", pl.lit(name), shown),
+            ),
+        ]
+        return pl.when(native).then(self.native).when(is_full).then(full).otherwise(self.token(text))
+
+    def _pick(self, of: Callable[[ChainInfo], pl.Expr]) -> pl.Expr:
+        infos = list(self._infos.values())
+        if not infos:
+            return pl.lit(None)
+        answers = {str(of(info)): of(info) for info in infos}
+        if len(answers) == 1:
+            return next(iter(answers.values()))
+        chosen = pl.when(self.chain == infos[0].chain).then(of(infos[0]))
+        for info in infos[1:]:
+            chosen = chosen.when(self.chain == info.chain).then(of(info))
+        return chosen.otherwise(None)
+
+
+def _canonical(text: pl.Expr, kind: str) -> pl.Expr:
+    if kind == "evm":
+        return text.str.to_lowercase()
+    if kind == "nem":
+        return text.str.replace_all("-", "", literal=True).str.to_uppercase()
+    return text
+
+
+def _token(text: pl.Expr, info: ChainInfo) -> pl.Expr:
+    namespace = _TOKEN_NAMESPACE.get(info.kind)
+    if namespace is None:
+        return pl.lit(None, dtype=pl.String)
+    if info.kind == "evm":
+        text = text.str.to_lowercase()
+        text = pl.when(text.str.starts_with("0x")).then(text)
+    return pl.concat_str(pl.lit(f"{info.chain}/{namespace}:"), text)

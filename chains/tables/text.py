@@ -1,0 +1,178 @@
+"""Rows of CSV and JSON files as text columns, checked line by line and still vectorised.
+
+A record is one line: a CSV field may be quoted but holds no line break. Every number stays the text that the file
+has, so that 2^256 - 1 survives and ``1e18`` is seen for what it is.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import polars as pl
+
+from chains.tables.lines import lines, unpacked
+from monitor.errors import ConfigError, Problem
+
+__all__ = ["ROW", "Chunk", "csv_chunks", "csv_header", "json_chunks", "json_columns", "ndjson_chunks", "separator"]
+
+ROW = "__row"
+_SMALL = 512  # lines below which a chunk with a broken line is read one by one
+# Numbers that a JSON reader would round: with a point or exponent, or beyond 64 bits. Quoting one inside a string
+# makes the line invalid, and an invalid line is read by the exact, slow way.
+_ROUNDED = r"([:\[,]\s*)(-?[0-9]+[.eE][0-9.eE+-]*|-?[0-9]{19,})(\s*[,}\]])"
+
+
+@dataclass
+class Chunk:
+    """Some rows of a file: ``frame`` has `ROW` (Int64, as in the file) and text columns, null where empty."""
+
+    frame: pl.DataFrame
+    bad: list[tuple[int, str]] = field(default_factory=list)
+
+
+def separator(header: str) -> str:
+    """The field separator of a CSV header: comma, else tab, semicolon."""
+    return next((mark for mark in ",\t;" if mark in header), ",")
+
+
+def csv_header(path: str, line: str) -> tuple[str, ...]:
+    """Column names of a CSV header line; ConfigError where one occurs twice."""
+    names = tuple(name.strip() for name in next(csv.reader([line.lstrip("\ufeff")], delimiter=separator(line)), []))
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ConfigError(Problem(f"column {twice[0]!r} occurs twice in the header", path))
+    return names
+
+
+def csv_chunks(
+    path: str, header: Sequence[str], mark: str, wanted: Iterable[str], tick: Callable[[int], None] | None = None
+) -> Iterator[Chunk]:
+    """The rows of a CSV file after its header (its first line that is not blank).
+
+    Parameters
+    ----------
+    path : the file
+    header : all column names in file order
+    mark : field separator
+    wanted : the columns to give
+    tick : told the bytes of the file on disk read so far
+    """
+    places = [i for i, name in enumerate(header) if name in set(wanted)]
+    seen_header = False
+    for first, series in lines(path, tick):
+        rows = _numbered(first, series)
+        if not seen_header and rows.height:
+            rows, seen_header = rows.slice(1), True
+        line = pl.col("line")
+        bare = pl.when(line.str.contains('"', literal=True)).then(line.str.replace_all(r'"[^"]*"', "")).otherwise(line)
+        fields = bare.str.count_matches(mark, literal=True).cast(pl.Int64) + 1
+        rows = rows.with_columns(__fields=fields, __open=bare.str.contains('"', literal=True))
+        broken = rows.filter(pl.col("__open") | (pl.col("__fields") != len(header)))
+        bad = [
+            (row, "a quoted field is not closed" if is_open else f"{count} fields, expected {len(header)}")
+            for row, count, is_open in broken.select(ROW, "__fields", "__open").iter_rows()
+        ]
+        good = rows.filter(~pl.col("__open") & (pl.col("__fields") == len(header))) if bad else rows
+        yield Chunk(_csv_frame(good, header, mark, places), bad)
+
+
+def _csv_frame(rows: pl.DataFrame, header: Sequence[str], mark: str, places: list[int]) -> pl.DataFrame:
+    names = [header[i] for i in places]
+    if not rows.height:
+        return pl.DataFrame(schema={ROW: pl.Int64} | dict.fromkeys(names, pl.String))
+    text = "\n".join(rows["line"].to_list()) if rows.height < _SMALL else rows["line"].str.join("\n").item()
+    frame = pl.read_csv(
+        f"{text}\n".encode(), has_header=False, separator=mark, columns=places,
+        new_columns=names, schema_overrides=dict.fromkeys((f"column_{i + 1}" for i in places), pl.String),
+        infer_schema=False,
+    )
+    if frame.height != rows.height:  # a quoting that polars and the count above read differently
+        fields = list(csv.reader(rows["line"].to_list(), delimiter=mark))
+        frame = pl.DataFrame({header[i]: [f[i] or None for f in fields] for i in places}, schema=dict.fromkeys(names, pl.String))
+    return frame.with_columns(rows[ROW])
+
+
+def _numbered(first: int, series: pl.Series) -> pl.DataFrame:
+    """Lines that are not blank, with their numbers."""
+    frame = pl.DataFrame({"line": series}).with_row_index(ROW, first).cast({ROW: pl.Int64})
+    return frame.filter(pl.col("line").str.strip_chars() != "")
+
+
+def json_columns(records: Iterable[dict[str, Any]]) -> tuple[dict[str, bool], frozenset[str]]:
+    """Columns of sample records: name to "has lists", and the names of nested objects, which are never read."""
+    columns: dict[str, bool] = {}
+    nested: set[str] = set()
+    for record in records:
+        for key, value in record.items():
+            columns[key] = columns.get(key, False) or isinstance(value, list)
+            if isinstance(value, dict) or (isinstance(value, list) and any(isinstance(v, dict | list) for v in value)):
+                nested.add(key)
+    return columns, frozenset(nested)
+
+
+def ndjson_chunks(
+    path: str, wanted: dict[str, bool], tick: Callable[[int], None] | None = None
+) -> Iterator[Chunk]:
+    """The rows of a JSON lines file; ``wanted`` is column to "has lists" (they come joined by ``|``)."""
+    dtype = pl.Struct({name: pl.List(pl.String) if lists else pl.String for name, lists in wanted.items()})
+    for first, series in lines(path, tick):
+        yield _decode(_numbered(first, series), dtype)
+
+
+def _decode(rows: pl.DataFrame, dtype: pl.Struct) -> Chunk:
+    exact = pl.col("line").str.replace_all(_ROUNDED, '$1"$2"$3')
+    if rows["line"].str.contains("[", literal=True).any():  # neighbours in a list share a comma
+        exact = exact.str.replace_all(_ROUNDED, '$1"$2"$3')
+    try:
+        frame = rows.select(ROW, exact.str.json_decode(dtype).alias("line")).unnest("line")
+    except pl.exceptions.PolarsError:
+        if rows.height <= _SMALL:
+            return _one_by_one(rows, dtype)
+        half = rows.height // 2
+        one, two = _decode(rows[:half], dtype), _decode(rows[half:], dtype)
+        return Chunk(pl.concat([one.frame, two.frame]), one.bad + two.bad)
+    texts = [
+        pl.col(f.name).list.join("|") if isinstance(f.dtype, pl.List) else pl.col(f.name) for f in dtype.fields
+    ]
+    return Chunk(frame.select(ROW, *[pl.when(text != "").then(text) for text in texts]))
+
+
+def _one_by_one(rows: pl.DataFrame, dtype: pl.Struct) -> Chunk:
+    good: list[tuple[int, Any]] = []
+    bad: list[tuple[int, str]] = []
+    for row, line in rows.select(ROW, "line").iter_rows():
+        try:
+            good.append((row, json.loads(line, parse_int=str, parse_float=str)))
+        except (ValueError, RecursionError) as error:
+            bad.append((row, f"not valid JSON: {error}"))
+    return _records(good, [f.name for f in dtype.fields], bad)
+
+
+def json_chunks(path: str, wanted: Iterable[str]) -> Iterator[Chunk]:
+    """The rows of a JSON array of objects, numbered from 1; the array is read as a whole."""
+    try:
+        records = json.loads(unpacked(path), parse_int=str, parse_float=str)
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(Problem(f"not valid JSON: {error}", path)) from None
+    yield _records(list(enumerate(records, 1)), list(wanted), [])
+
+
+def _records(records: list[tuple[int, Any]], names: list[str], bad: list[tuple[int, str]]) -> Chunk:
+    objects = [(row, record) for row, record in records if isinstance(record, dict)]
+    bad = sorted(bad + [(row, "not a JSON object") for row, record in records if not isinstance(record, dict)])
+    columns: dict[str, Any] = {ROW: [row for row, _ in objects]}
+    for name in names:
+        columns[name] = [_text(record.get(name)) for _, record in objects]
+    return Chunk(pl.DataFrame(columns, schema={ROW: pl.Int64} | dict.fromkeys(names, pl.String)), bad)
+
+
+def _text(value: Any) -> str | None:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list):
+        return "|".join(_text(v) or "" for v in value) or None
+    return value if isinstance(value, str) and value else None

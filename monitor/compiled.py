@@ -1,0 +1,29 @@
+"""Where compiled kernels are kept: a cache that knows every source file a kernel is made of.
+
+Numba's own cache looks only at the file of the outermost function, so that a change in a function it calls would be
+missed. The folder used here is named by a digest of all kernel sources. Import this module before any kernel.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+__all__ = ["CACHE"]
+
+_HERE = Path(__file__).parent
+_SOURCES = ("fold.py", "fusion.py", "priors.py", "features/*.py", "detectors/*.py")
+
+
+def _cache() -> Path:
+    digest = hashlib.blake2b(digest_size=8)
+    for pattern in _SOURCES:
+        for path in sorted(_HERE.glob(pattern)):
+            digest.update(path.read_bytes())
+    root = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(root) / "heistwatch" / f"kernels-{digest.hexdigest()}"
+
+
+CACHE = _cache()
+os.environ.setdefault("NUMBA_CACHE_DIR", str(CACHE))

@@ -1,0 +1,273 @@
+"""The shape of the configuration file: pydantic models, from which the JSON Schema is made.
+
+They check one value at a time; what needs several values (references, addresses, amounts) is `monitor.config_build`.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+
+from monitor.ids import from_iso
+from monitor.model import ControlKind, Role
+
+__all__ = [
+    "AssetEntry",
+    "BudgetEntry",
+    "ChainEntry",
+    "ChannelEntry",
+    "ConfigFile",
+    "HttpEntry",
+    "PlannedEntry",
+    "PricesEntry",
+    "ReceiverEntry",
+    "RouteEntry",
+    "RuleEntry",
+    "SeverityWord",
+    "StoreEntry",
+    "TrustedEntry",
+    "WalletEntry",
+    "parse_duration",
+]
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_DURATION = re.compile(r"([0-9]{1,9})([smhdw]?)")
+
+
+class SeverityWord(StrEnum):
+    """Severities as the file writes them."""
+
+    INFO = "info"
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+    CRITICAL = "critical"
+
+
+def parse_duration(value: Any) -> int:
+    """Seconds of ``45s``, ``30m``, ``6h``, ``1d``, ``2w`` or plain seconds; ValueError otherwise.
+
+    >>> parse_duration("6h"), parse_duration(90)
+    (21600, 90)
+    """
+    match = None if isinstance(value, bool) else _DURATION.fullmatch(str(value).strip())
+    seconds = int(match[1]) * _SECONDS[match[2] or "s"] if match else 0
+    if not seconds:
+        raise ValueError("expected a length of time such as 30m, 6h, 1d or seconds")
+    return seconds
+
+
+def _moment(value: Any) -> int:
+    if isinstance(value, (str, int)) and not isinstance(value, bool):
+        try:
+            return from_iso(str(value))
+        except (ValueError, OverflowError):
+            pass
+    raise ValueError("expected ISO 8601 such as 2018-01-25T15:02:00Z")
+
+
+def _amount(value: Any) -> str:
+    if isinstance(value, (str, int)) and not isinstance(value, bool):
+        return str(value)
+    raise ValueError("expected an amount such as '100 ETH', or base units as a whole number")
+
+
+def _no_bool(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("expected a number")
+    return value
+
+
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+def _as_mapping(value: Any) -> Any:
+    return {"address": value} if isinstance(value, str) else value
+
+
+Text = Annotated[str, Field(min_length=1)]
+Texts = Annotated[list[Text], BeforeValidator(_listed, json_schema_input_type=Text | list[Text])]
+Duration = Annotated[int, BeforeValidator(parse_duration, json_schema_input_type=int | str)]
+Moment = Annotated[int, BeforeValidator(_moment, json_schema_input_type=int | str)]
+Amount = Annotated[str, BeforeValidator(_amount, json_schema_input_type=int | str)]
+Count = Annotated[int, Field(ge=0), BeforeValidator(_no_bool)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False), BeforeValidator(_no_bool)]
+
+
+def described(description: str, default: Any = ..., **more: Any) -> Any:
+    """A field with its description (for the JSON Schema), required unless it has a default."""
+    return Field(description=description, **more) if "default_factory" in more else Field(
+        default, description=description, **more
+    )
+
+
+class Entry(BaseModel):
+    """A part of the file: strict about keys, frozen, silent about its input."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, ser_json_inf_nan="null")
+
+
+class BudgetEntry(Entry):
+    """How many false alarms people accept."""
+
+    false_alarms_per_wallet_month: Positive = described(
+        "False alarms that each wallet may raise in 30 days; the one knob of the statistical detectors. Personal "
+        "wallets use 0.1 at most. A wallet may override it with its own `budget`.",
+        1.0,
+    )
+
+
+class ChainEntry(Entry):
+    """A chain and how to reach it. A built-in network needs only its name, or no entry for work on history."""
+
+    name: Text = described("Name of your choice, used as the prefix of addresses.", pattern=r"^[A-Za-z0-9][\w.-]*$")
+    kind: Text | None = described("Chain family: evm, bitcoin or nem. Built-in networks know theirs.", None)
+    chain_id: Text | None = described("CAIP-2 identifier, `eip155:1` for example. Built-in networks know theirs.", None)
+    endpoints: list[SecretStr] = described("URLs of nodes or providers, tried in order. They are secrets.", [])
+    replay: bool = described("The chain repeats history: block times are not compared with the wall clock.", False)
+    poll_seconds: Positive | None = described("Seconds between looks for a new block. Default: the network's.", None)
+    start: Count | None = described("First block to read when nothing is stored yet. Default: the head.", None)
+    finality_depth: Annotated[int, Field(ge=1), BeforeValidator(_no_bool)] | None = described(
+        "Blocks this far below the head are final. Default: the network's.", None
+    )
+    timeout: Positive = described("Seconds to wait for one answer of an endpoint.", 10.0)
+    options: dict[str, Any] = described("Settings of the chain family.", {})
+
+
+class AssetEntry(Entry):
+    """A token: its symbol may then be used in amounts, and amounts of it are shown to people."""
+
+    chain: Text = described("Name of the chain.")
+    asset: Text = described("Contract address, or CAIP-19 identifier.")
+    symbol: Text = described("How people write it, `USDC` for example.", pattern=r"^\S+$")
+    decimals: Annotated[int, Field(ge=0, le=77), BeforeValidator(_no_bool)] = described(
+        "Digits after the point: 6 means that one unit is 1,000,000 base units."
+    )
+
+
+class TrustedEntry(Entry):
+    """A counterparty that the owner expects, with optional limits."""
+
+    address: Text = described("Address with its chain, `ethereum:0x...`.")
+    asset: Text | None = described("`native`, a symbol, a contract address or CAIP-19. Default: every asset.", None)
+    max: Amount | None = described(
+        "Most that may go there within the window: `100 ETH`, or base units as a whole number (of the native asset "
+        "unless `asset` says otherwise).",
+        None,
+    )
+    window: Duration | None = described("Length of the window for `max`: `1d`, `6h`, `30m` or seconds.", None)
+    start: Moment | None = described("Time from which the entry holds (inclusive, ISO 8601).", None, alias="from")
+    end: Moment | None = described("Time until which the entry holds (exclusive, ISO 8601).", None, alias="until")
+
+
+class RuleEntry(Entry):
+    """A plain rule: exactly one of `outflow`, `over`, `not_in` and `balance_below`."""
+
+    outflow: Literal["any"] | None = described("`any`: every outflow breaks the rule.", None)
+    over: Amount | None = described("Outflow above this amount within the window (or at once) breaks the rule.", None)
+    not_in: Text | None = described("Outflow to an address that is not in this list breaks the rule.", None)
+    balance_below: Amount | None = described("A balance below this amount breaks the rule.", None)
+    asset: Text | None = described("Asset of `over` and `balance_below`: `native`, a symbol, a contract.", None)
+    window: Duration | None = described("Length of the window for `over`: `1h` for example.", None)
+    severity: SeverityWord | None = described("Severity of a break; the rule's own where it is not given.", None)
+
+
+class WalletEntry(Entry):
+    """A wallet to watch, with addresses on one chain or several."""
+
+    id: Text = described("Unique name.")
+    entity: Text | None = described("Owner: incidents are per entity, across wallets. Default: the id.", None)
+    role: Role = described("What the wallet is for; it chooses detectors and the default budget.")
+    addresses: Texts = described(
+        "Addresses with their chain, `ethereum:0x...`; also `file:PATH` or `ethereum:file:PATH` (text with one a "
+        "line, CSV or Parquet with a column `address`)."
+    )
+    trusted: list[Annotated[TrustedEntry, BeforeValidator(_as_mapping, json_schema_input_type=Text | TrustedEntry)]] = (
+        described("Counterparties that the owner expects: an address, or a mapping with limits.", [])
+    )
+    rules: list[RuleEntry] = described("Plain rules, beside the statistical detectors.", [])
+    labels: dict[str, str] = described("Labels for routing and for people.", {})
+    budget: Positive | None = described("False alarms that this wallet may raise in 30 days.", None)
+    detectors: dict[str, Any] = described("Settings of detectors for this wallet, by their names.", {})
+
+
+class PlannedEntry(Entry):
+    """A planned change of who may move the coins: exactly this value is expected, nothing else."""
+
+    account: Text = described("Address whose control changes, with its chain.")
+    kind: ControlKind = described("What changes.")
+    value: Text = described("The exact new value: owner, implementation, delegate, ...")
+    start: Moment | None = described("Time from which the change is expected (inclusive).", None, alias="from")
+    end: Moment | None = described("Time until which the change is expected (exclusive).", None, alias="until")
+
+
+class PricesEntry(Entry):
+    """Where prices come from. They are shown to people and never enter detection."""
+
+    source: Literal["none", "file", "chainlink", "http"] = described("Source of prices.", "none")
+    path: Text | None = described("Table of prices, for `file`.", None)
+    url: SecretStr | None = described("Address of the service, for `http`. It is a secret.", None)
+    options: dict[str, Any] = described("Settings of the source.", {})
+
+
+class StoreEntry(Entry):
+    """Where everything is kept that must survive a restart."""
+
+    url: SecretStr = described(
+        "`sqlite:///FILE` (relative to this file), `sqlite:////absolute/FILE`, or `redis://...`.",
+        SecretStr("sqlite:///heistwatch.db"),
+        json_schema_extra={"default": "sqlite:///heistwatch.db"},
+    )
+
+
+class HttpEntry(Entry):
+    """The monitor's own HTTP interface: health, metrics, incidents."""
+
+    listen: Text = described("Host and port to listen on.", "127.0.0.1:8787")
+    token: SecretStr | None = described("Bearer token that requests must carry.", None)
+
+
+class ChannelEntry(BaseModel):
+    """A way to reach people. Further keys are options of the channel type."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, hide_input_in_errors=True)
+
+    type: Text = described("Channel type: webhook, console, ...")
+
+
+class ReceiverEntry(Entry):
+    """People or a system that get alerts, through one channel or several."""
+
+    name: Text = described("Unique name, used in routes.")
+    channels: list[ChannelEntry] = described("Each alert goes through every channel.")
+
+
+class RouteEntry(Entry):
+    """Which receiver gets which alerts; the first route that matches wins, unless it says `continue`."""
+
+    receiver: Text | None = described("Name of a receiver. Default: that of the route around this one.", None)
+    match: dict[str, Texts] = described("Label and the values that match: `{severity: [critical, high]}`.", {})
+    go_on: bool = described("Also try the routes after this one.", False, alias="continue")
+    routes: list[RouteEntry] = described("Routes inside this one, tried in order.", [])
+
+
+class ConfigFile(Entry):
+    """A configuration of heistwatch. Only `wallets` is needed for work on history."""
+
+    version: Literal[1] = described("Version of this layout.", 1)
+    include: Texts = described("More files, relative to this one: their lists are added, mappings joined.", [])
+    budget: BudgetEntry = described("How many false alarms people accept.", default_factory=BudgetEntry)
+    chains: list[ChainEntry] = described("Chains and how to reach them.", [])
+    assets: list[AssetEntry] = described("Tokens whose symbols and decimals are known.", [])
+    wallets: list[WalletEntry] = described("Wallets to watch.")
+    planned: list[PlannedEntry] = described("Planned changes of control.", [])
+    labels: Texts = described("Files with labels of addresses; patterns such as `labels/*.yaml` are allowed.", [])
+    prices: PricesEntry = described("Where prices come from.", default_factory=PricesEntry)
+    store: StoreEntry = described("Where the state is kept.", default_factory=StoreEntry)
+    http: HttpEntry = described("The monitor's own HTTP interface.", default_factory=HttpEntry)
+    receivers: list[ReceiverEntry] = described("Who can be told.", [])
+    route: RouteEntry | None = described("Who is told of what. Default: the first receiver, of everything.", None)

@@ -1,0 +1,27 @@
+"""HW-1, first-time destination: one large payment to an address that is not familiar."""
+
+from __future__ import annotations
+
+import math
+
+from numba import njit
+
+from monitor.detectors.base import Detector, Evidence
+
+TINY = 1e-9
+
+DETECTOR = Detector(
+    id="HW-1",
+    title="Large payment to an unfamiliar destination",
+    catches="One payment that is large for the wallet, to an address that never got as much before yesterday.",
+    misses="A theft in many small payments (HW-2, HW-3), and one groomed for days with a third of each amount.",
+    lookalikes="A large customer's first withdrawal; a new cold address. List expected ones as trusted, with a ceiling.",
+    evidence=(Evidence.SINGLE,),
+    parameters={"familiar": "up to 3 times the largest amount that the destination got before yesterday"},
+    references=("Coincheck 2018, Upbit 2019: the first large payment was 19 % and 100 % of the wallet",),
+)
+
+
+@njit(cache=True)
+def evidence(f, e):  # type: ignore[no-untyped-def]
+    e[Evidence.SINGLE] = math.log10(f.novel / f.typical + TINY)

@@ -1,0 +1,36 @@
+"""HW-3, total novel outflow: how much leaves to unfamiliar addresses altogether."""
+
+from __future__ import annotations
+
+import math
+
+from numba import njit
+
+from monitor.detectors.base import Detector, Evidence
+
+TINY = 1e-9
+
+DETECTOR = Detector(
+    id="HW-3",
+    title="Much leaving to unfamiliar destinations altogether",
+    catches="A theft spread over many addresses, within ten minutes, an hour, six hours or a day.",
+    misses="A theft paced inside the ordinary daily outflow.",
+    lookalikes="A market panic, when many customers withdraw to new addresses at once.",
+    evidence=(Evidence.TOTAL_10M, Evidence.TOTAL_1H, Evidence.TOTAL_6H, Evidence.TOTAL_24H, Evidence.DAY_LEVEL),
+    parameters={
+        "windows": "bucket rings of 10 x 1 min, 12 x 5 min, 24 x 15 min, 48 x 30 min",
+        "season": "10 min and 1 h are divided by the wallet's usual level of that hour and weekday, 0.3 at least",
+    },
+    references=("LuBian 2020: 91 transactions within minutes", "Upbit 2025: about 80 withdrawals in 15 minutes"),
+)
+
+
+@njit(cache=True)
+def evidence(f, e):  # type: ignore[no-untyped-def]
+    seasonal = f.typical * f.season
+    e[Evidence.TOTAL_10M] = math.log10(f.u10m / seasonal + TINY)
+    e[Evidence.TOTAL_1H] = math.log10(f.u1h / seasonal + TINY)
+    e[Evidence.TOTAL_6H] = math.log10(f.u6h / f.typical + TINY)
+    e[Evidence.TOTAL_24H] = math.log10(f.u24h / f.typical + TINY)
+    e[Evidence.DAY_LEVEL] = 0.5 * min(1.0, max(-1.5, math.log10(f.u24h / f.typical + TINY) + 0.5))
+    e[Evidence.SHARE] = min(1.0, max(-1.5, math.log10(f.share / 0.05 + 1e-6)))

@@ -1,0 +1,25 @@
+"""HW-4, drain to empty: little is left of what the wallet usually holds."""
+
+from __future__ import annotations
+
+from numba import njit
+
+from monitor.detectors.base import Detector, Evidence
+
+DETECTOR = Detector(
+    id="HW-4",
+    title="The wallet is being emptied",
+    catches="Adds weight where a tenth of the balance moved and under 25 % (or 10 %) of its recent peak is left.",
+    misses="Says nothing alone; a theft that leaves a quarter behind.",
+    lookalikes="A hot wallet that runs dry before its refill.",
+    evidence=(Evidence.DRAIN,),
+    parameters={"peak": "maximum of the balance, decaying with 48 h"},
+)
+
+
+@njit(cache=True)
+def evidence(f, e):  # type: ignore[no-untyped-def]
+    left = f.balance / f.peak if f.peak > 0.0 else 1.0
+    e[Evidence.DRAIN] = 0.0
+    if f.share > 0.10:
+        e[Evidence.DRAIN] = 1.0 if left < 0.10 else (0.5 if left < 0.25 else 0.0)

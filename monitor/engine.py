@@ -1,0 +1,138 @@
+"""The engine: one block in, hits and state changes out. Pure: no clock, no I/O, no random number.
+
+Live blocks and history pass through the same intake rules and the same compiled fold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from monitor.intake import Intake, destination_key
+from monitor.model import Block, Direction, Flow
+from monitor.state import EngineState
+from monitor.store import Delta
+from monitor.trust import TrustBook
+from monitor.watchlist import Watchlist
+
+__all__ = ["Engine", "Folded", "Hit"]
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A flow that exceeded something, or went to a suspect; ``record`` has the fields of `HIT`."""
+
+    flow: Flow
+    record: NDArray[np.void]
+
+    @property
+    def fired(self) -> bool:
+        """Whether it exceeded a threshold (else it only went to a suspect)."""
+        return int(self.record["kind"]) == 1
+
+
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """What a block did to the state."""
+
+    flows: tuple[Flow, ...]
+    hits: tuple[Hit, ...]
+    state: Delta
+    undo: Delta
+    ignored: int  # flows that are not real to their owner
+
+
+class Engine:
+    """State and rules for a watch list.
+
+    Parameters
+    ----------
+    watchlist : whom to watch
+    listed : CAIP-19 assets that the owner named as real
+    """
+
+    def __init__(self, watchlist: Watchlist, listed: Iterable[str] = ()) -> None:
+        self.watchlist = watchlist
+        self.state = EngineState()
+        self.trust = TrustBook(watchlist)
+        self.intake = Intake(watchlist, self.state, self.trust, listed)
+
+    def connect(self, block: Block, told: Mapping[tuple[str, str, str], int] | None = None) -> Folded:
+        """Fold a block.
+
+        Parameters
+        ----------
+        told : balances before this block by (wallet, chain, asset), base units, for records that begin here
+        """
+        flows = tuple(self.watchlist.flows(block))
+        touched = self.trust.keys_for(flow for flow in flows if flow.direction is Direction.OUT)
+        windows = {key: self.trust.get(key) for key in touched}
+        taken, proven = self.intake.take(flows, block.controls, told or {}, block.timestamp)
+        before = self.state.before(taken.rows, proven)
+        for slot in proven:
+            self.state.prove(slot)
+        records, undone = self.state.fold(taken.rows, keep_undo=True)
+        state, undo = self.state.after(before, undone)
+        spent = tuple((key, self.trust.get(key)) for key in sorted(touched) if self.trust.get(key) != windows[key])
+        hits = []
+        for record in records:
+            flow = taken.flows[int(record["row"])]
+            assert flow is not None  # only payments hit
+            hits.append(Hit(flow, record))
+        return Folded(
+            flows,
+            tuple(hits),
+            state + spent,
+            undo + tuple((key, windows[key]) for key, _ in spent),
+            taken.ignored,
+        )
+
+    def disconnect(self, undo: Delta) -> None:
+        """Put the state back to what it was before a block."""
+        self.load(undo)
+
+    def load(self, records: Iterable[tuple[bytes, bytes | None]]) -> None:
+        """Take stored records over."""
+        rest = []
+        for key, value in records:
+            if self.trust.owns(key):
+                self.trust.put(key, value)
+            else:
+                rest.append((key, value))
+        self.state.put(rest)
+
+    def dump(self) -> list[tuple[bytes, bytes]]:
+        """The canonical state, sorted by key."""
+        return sorted([*self.state.dump(), *self.trust.dump()])
+
+    def unknown_balances(self, block: Block) -> list[tuple[str, str, str]]:
+        """(wallet, chain, asset) that this block touches and whose balance nobody has told yet, sorted."""
+        wanted = set()
+        for flow in self.watchlist.flows(block):
+            if flow.direction is Direction.INTERNAL or not flow.value:
+                continue
+            chain, asset = flow.transfer.block.chain, flow.transfer.asset
+            slot = self.state.asset(flow.wallet, chain, asset)
+            if slot >= 0:
+                if not self.state.balance(slot)[1]:
+                    wanted.add((flow.wallet, chain, asset))
+            elif self._deserves_record(flow):
+                wanted.add((flow.wallet, chain, asset))
+        return sorted(wanted)
+
+    def _deserves_record(self, flow: Flow) -> bool:
+        if self.intake.is_genuine(flow):
+            return True
+        return flow.direction is Direction.OUT and self.intake.is_own(flow)
+
+    def clear_suspect(self, wallet: str, chain: str, address: str, learned: Mapping[str, int]) -> Delta:
+        """A false alarm: payments to this address are ordinary again, up to ``learned`` (base units by asset)."""
+        amounts = {asset: float(value) for asset, value in learned.items()}
+        return self.state.clear_suspect(wallet, chain, destination_key(address), amounts)
+
+    def confirm_theft(self, wallets: Sequence[tuple[str, str]]) -> Delta:
+        """A confirmed theft: the false-alarm controller of these (wallet, chain) does not count it."""
+        return tuple(change for wallet, chain in wallets for change in self.state.confirm_theft(wallet, chain))

@@ -1,0 +1,87 @@
+"""Incidents in plain words: what was seen against what is usual, what would clear it, what to do next."""
+
+from __future__ import annotations
+
+from monitor.assets import AssetNames
+from monitor.findings import TITLES, span
+from monitor.ids import iso
+from monitor.model import Incident, Severity, Status
+
+__all__ = ["body", "commands", "explain", "title"]
+
+LONGEST_PERIOD_DAYS = 1095.0  # "about once in N" is never worded beyond three years
+
+
+def title(incident: Incident, names: AssetNames) -> str:
+    """One line: severity, entity, what left."""
+    if incident.status is Status.RETRACTED:
+        return f"RETRACTED: {incident.entity}: the transactions are no longer part of the chain"
+    lost = ", ".join(names.display(asset, value) for asset, value in incident.lost[:3])
+    more = f" and {len(incident.lost) - 3} more" if len(incident.lost) > 3 else ""
+    what = f"{lost}{more} sent to suspects" if lost else "abnormal outflow"
+    return f"{str(incident.severity).upper()}: {incident.entity}: {what}"
+
+
+def explain(incident: Incident, names: AssetNames) -> tuple[str, ...]:
+    """Lines for people; the first says the most."""
+    lines: list[str] = []
+    if not incident.findings:
+        return ()
+    first = max(incident.findings, key=lambda f: (f.severity, f.score, -f.at))
+    lines.append(f"{TITLES.get(first.detector, first.detector)}: {first.summary}.")
+    if incident.share_lost is not None and incident.lost:
+        lines.append(f"{incident.share_lost * 100:.1f} % of the balance before the incident has gone to suspects.")
+    period = incident.return_period_days
+    if period is not None:
+        shown = min(period, LONGEST_PERIOD_DAYS)
+        rarer = "rarer than once" if period > LONGEST_PERIOD_DAYS else "about once"
+        lines.append(f"For this wallet this is {rarer} in {span(shown * 86400)}.")
+    elif any(f.evidence.get("guard_rail") for f in incident.findings):
+        lines.append("The guard rail fired: it needs no history and says nothing of how rare this is.")
+    chains = sorted({f.chain for f in incident.findings})
+    if len(chains) > 1:
+        lines.append(f"Evidence on {len(chains)} chains: {', '.join(chains)}.")
+    if any(f.evidence.get("learning") for f in incident.findings):
+        lines.append("Short history: the wallet is still learning, only the guard rail judges it.")
+    lines.append(
+        "It would be cleared by: the owner knows the destination (a new cold address, a large customer), "
+        "or the funds return."
+    )
+    return tuple(lines)
+
+
+def commands(incident: Incident) -> tuple[str, ...]:
+    """Exact commands to confirm, dismiss or trust."""
+    lines = [
+        f"heistwatch incidents confirm {incident.id}       # it is a theft",
+        f"heistwatch incidents false-alarm {incident.id}   # it is not",
+    ]
+    if incident.suspects:
+        chain, address = incident.suspects[0]
+        entry = f'trusted: ["{chain}:{address}"]'
+        lines.append(f"to trust the destination, add to the wallet in the configuration: {entry}")
+    return tuple(lines)
+
+
+def body(incident: Incident, names: AssetNames) -> str:
+    """The message below the title."""
+    lines = [*(incident.explanation or explain(incident, names)), ""]
+    lines.append(f"opened {iso(incident.opened_at)} in block {incident.opened_block} of {incident.opened_chain}")
+    lines.append(f"wallets: {', '.join(incident.wallets)}")
+    for chain, address in incident.suspects[:5]:
+        lines.append(f"suspect: {address} on {chain}")
+    if len(incident.suspects) > 5:
+        lines.append(f"and {len(incident.suspects) - 5} more suspects")
+    if incident.status is not Status.RETRACTED:
+        lines += ["", *commands(incident)]
+    return "\n".join(lines)
+
+
+def runbook(severity: Severity) -> str:
+    """What to do first."""
+    if severity >= Severity.HIGH:
+        return (
+            "Stop withdrawals from the wallet; move what is left to cold storage with keys that were never on the "
+            "same machine; tell the exchanges and issuers that can freeze; then read the explanation."
+        )
+    return "Ask whoever runs the wallet whether the payment is theirs; confirm or dismiss the incident."

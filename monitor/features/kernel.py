@@ -1,0 +1,237 @@
+"""The first fold, compiled: one flow into its asset record, and the features of an outflow.
+
+The statistics are those of `monitor.detectors` HW-1 to HW-6. "Novel" is the part of a payment above three times the
+largest amount that the same destination got before yesterday, so that a destination cannot be groomed within a day.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+
+__all__ = ["FAMILIAR_TIMES", "SUSPECT", "advance", "deduct", "inflow", "learn_familiar", "outflow", "start", "tell"]
+
+FAMILIAR_TIMES = 3.0
+DAY = 86400
+MONTH = 30 * DAY
+SUSPECT = 1  # destination flag
+PROBE_SHARE = 1e-4  # a first payment below this share of the typical balance is a probe
+PROBE_WINDOW = 6 * 3600
+_HUGE = 1e30  # amounts in scale units are cut here: float32 sums of them stay finite
+PROFILE_FROM = 14 * DAY
+
+
+@njit(cache=True)
+def start(a, t, value):  # type: ignore[no-untyped-def]
+    """Begin an asset record at its first flow or told balance."""
+    a.used = 1
+    a.born = t
+    a.clock = t
+    _, exponent = math.frexp(max(value, 1.0))
+    a.scale = math.ldexp(1.0, exponent)
+    a.head_10m = t // 60
+    a.head_1h = t // 300
+    a.head_6h = t // 900
+    a.head_24h = t // 1800
+    a.hour = t // 3600
+    for i in range(24):
+        a.by_hour[i] = 1.0
+    for i in range(7):
+        a.by_weekday[i] = 1.0
+
+
+@njit(cache=True)
+def _clear(ring, head, now):  # type: ignore[no-untyped-def]
+    """Empty the buckets between the newest and ``now``."""
+    n = ring.shape[0]
+    if now - head >= n:
+        for i in range(n):
+            ring[i] = 0.0
+    else:
+        for b in range(head + 1, now + 1):
+            ring[b % n] = 0.0
+
+
+@njit(cache=True)
+def _close_hour(a, t):  # type: ignore[no-untyped-def]
+    """Fold the finished hour into the profile by hour and weekday (novel outflow, clipped)."""
+    hour = t // 3600
+    if hour == a.hour:
+        return
+    level = min(a.hour_novel, 1.0)
+    h = a.hour % 24
+    w = (a.hour // 24 + 3) % 7  # 1970-01-01 was a Thursday; 0 is Monday
+    a.by_hour[h] = 0.9 * a.by_hour[h] + 0.1 * level
+    a.by_weekday[w] = 0.98 * a.by_weekday[w] + 0.02 * level
+    a.hour = hour
+    a.hour_novel = 0.0
+
+
+@njit(cache=True)
+def season(a, t):  # type: ignore[no-untyped-def]
+    """Usual novel outflow of this hour over that of all hours, 0.3 to about 3; 1 in the first fortnight."""
+    if t - a.born < PROFILE_FROM:
+        return 1.0
+    hours = 0.0
+    for i in range(24):
+        hours += a.by_hour[i]
+    days = 0.0
+    for i in range(7):
+        days += a.by_weekday[i]
+    if hours <= 0.0 or days <= 0.0:
+        return 1.0
+    h = t // 3600
+    by_hour = 24.0 * a.by_hour[h % 24] / hours
+    by_day = 7.0 * a.by_weekday[(h // 24 + 3) % 7] / days
+    return min(4.0, 0.3 + 0.7 * by_hour * by_day)
+
+
+@njit(cache=True)
+def advance(a, t):  # type: ignore[no-untyped-def]
+    """Let time pass to ``t``: averages, decays, rings. Returns the time on the record's own clock."""
+    if t <= a.clock:
+        return a.clock
+    dt = float(t - a.clock)
+    window = min(max(float(t - a.born), 3600.0), float(MONTH))
+    a.typical += (a.balance - a.typical) * (1.0 - math.exp(-dt / window))
+    a.peak = max(a.balance, a.peak * math.exp(-dt / (48.0 * 3600.0)))
+    _clear(a.ring_10m, a.head_10m, t // 60)
+    _clear(a.ring_1h, a.head_1h, t // 300)
+    _clear(a.ring_6h, a.head_6h, t // 900)
+    _clear(a.ring_24h, a.head_24h, t // 1800)
+    a.head_10m = t // 60
+    a.head_1h = t // 300
+    a.head_6h = t // 900
+    a.head_24h = t // 1800
+    _close_hour(a, t)
+    a.clock = t
+    return t
+
+
+@njit(cache=True)
+def inflow(a, value):  # type: ignore[no-untyped-def]
+    """Coins arrive."""
+    a.balance += value
+    if a.balance > a.largest:
+        a.largest = a.balance
+    if a.balance > a.peak:
+        a.peak = a.balance
+    if a.typical <= 0.0:
+        a.typical = a.balance
+
+
+@njit(cache=True)
+def deduct(a, value):  # type: ignore[no-untyped-def]
+    """Coins leave. A balance that was unknown, or has unseen inflows, is lifted by what it turns out to lack."""
+    a.balance -= value
+    if a.balance < 0.0:
+        lack = -a.balance
+        a.balance = 0.0
+        a.typical += lack
+        a.peak += lack
+        a.largest = max(a.largest, value, a.peak)
+
+
+@njit(cache=True)
+def tell(a, value):  # type: ignore[no-untyped-def]
+    """The balance is told (by the chain or a table): take it over; averages follow where they were guesses."""
+    if a.known == 0:
+        a.typical = max(0.0, a.typical + value - a.balance) if a.clock > a.born else value
+    a.balance = value
+    a.known = 1
+    a.largest = max(a.largest, value)
+    a.peak = max(a.peak, value)
+
+
+@njit(cache=True)
+def _sum(ring):  # type: ignore[no-untyped-def]
+    total = 0.0
+    for i in range(ring.shape[0]):
+        total += ring[i]
+    return total
+
+
+@njit(cache=True)
+def _roll(d, day):  # type: ignore[no-untyped-def]
+    """Bring the familiar amounts of a destination to ``day``."""
+    if d.day == day:
+        return
+    if day == d.day + 1:
+        d.older = max(d.older, d.yesterday)
+        d.yesterday = d.today
+    else:
+        d.older = max(d.older, d.yesterday, d.today)
+        d.yesterday = 0.0
+    d.today = 0.0
+    d.day = day
+
+
+@njit(cache=True)
+def outflow(a, d, is_new, value, t, f):  # type: ignore[no-untyped-def]
+    """One payment to an unlisted destination: update ``a`` and ``d``, write the features. True where it matters.
+
+    What never matters: payments within what their destination is used to.
+    """
+    x = min(value / a.scale, _HUGE)
+    deduct(a, value)
+    floor = max(1.0, 1e-6 * a.largest)
+    typical = max(a.typical, floor) / a.scale
+    balance = a.balance / a.scale
+    day = t // DAY
+    if is_new:
+        d.first = t
+        d.last = t
+        d.day = day
+        if x < PROBE_SHARE * typical:
+            d.probe = t
+    _roll(d, day)
+    suspect = (d.flags & SUSPECT) != 0
+    novel = x if suspect else max(0.0, x - FAMILIAR_TIMES * d.older)
+    age = t - np.int64(d.first)
+    in_10d = x if age < MONTH else novel
+    in_24h = x if age < 7 * DAY else novel
+    hours = float(t - np.int64(d.last)) / 3600.0
+    decay = math.exp(-hours)
+    d.d1 = d.d1 * decay + novel
+    d.d24 = d.d24 * math.exp(-hours / 24.0) + in_24h
+    d.d240 = d.d240 * math.exp(-hours / 240.0) + in_10d
+    d.last = t
+    if novel > 0.0:
+        a.ring_10m[a.head_10m % 10] += novel
+        a.ring_1h[a.head_1h % 12] += novel
+        a.ring_6h[a.head_6h % 24] += novel
+        a.ring_24h[a.head_24h % 48] += novel
+        if not suspect:
+            a.hour_novel += novel / typical
+    if not (novel > 0.0 or (in_10d > 0.0 and d.d240 > 0.02 * typical)):
+        return False
+    f.value = x
+    f.novel = novel
+    f.d1 = d.d1
+    f.d24 = d.d24
+    f.d240 = d.d240
+    f.u10m = _sum(a.ring_10m)
+    f.u1h = _sum(a.ring_1h)
+    f.u6h = _sum(a.ring_6h)
+    f.u24h = _sum(a.ring_24h)
+    f.season = season(a, t)
+    f.typical = typical
+    f.balance = balance
+    f.peak = max(a.peak / a.scale, balance + x)
+    most = max(f.d24, f.u1h, 0.7 * f.d240)
+    f.share = min(1.0, most / max(0.5 * typical, balance + most))
+    f.age = float(age)
+    f.probe = -1.0
+    if d.probe != 0 and t - np.int64(d.probe) <= PROBE_WINDOW and x > 10.0 * PROBE_SHARE * typical:
+        f.probe = float(t - np.int64(d.probe))
+    f.suspect = 1 if suspect else 0
+    return True
+
+
+@njit(cache=True)
+def learn_familiar(d, x):  # type: ignore[no-untyped-def]
+    """An ordinary payment makes its destination more familiar (from the day after tomorrow on)."""
+    if x > d.today:
+        d.today = x

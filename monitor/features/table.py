@@ -1,0 +1,156 @@
+"""Destinations: one open-addressing table a wallet asset, all in one growing pool, compiled.
+
+Results never depend on where a record lies: look-ups go by key, and what is evicted is chosen by (last use, key). A
+table grows by doubling within the pool; when the pool itself is full, the caller is told before anything is changed.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from monitor.features.dtypes import DESTINATION
+
+__all__ = ["MAX_BITS", "find", "growth", "insert", "is_full", "new_pool", "oldest", "remove", "reserve"]
+
+MIN_BITS = 4
+MAX_BITS = 15  # 32,768 places, 22,937 destinations: 1.5 MB a wallet asset at most
+_LOAD_NUM, _LOAD_DEN = 7, 10
+
+
+@njit(cache=True, inline="never")
+def _slot(pool, offset, bits, key):  # type: ignore[no-untyped-def]
+    """Place of ``key``, else of the empty place where it would go."""
+    mask = (np.int64(1) << bits) - 1
+    mixed = key * np.uint64(0x9E3779B97F4A7C15)
+    place = np.int64(mixed >> np.uint64(64 - bits)) & mask
+    while True:
+        held = pool[offset + place].key
+        if held == key or held == 0:
+            return offset + place
+        place = (place + 1) & mask
+
+
+@njit(cache=True)
+def find(pool, tables, owner, key):  # type: ignore[no-untyped-def]
+    """Index into the pool, or -1 where ``owner`` has no record of ``key``."""
+    table = tables[owner]
+    if table.count == 0:
+        return np.int64(-1)
+    place = _slot(pool, table.offset, table.bits, key)
+    return place if pool[place].key == key else np.int64(-1)
+
+
+@njit(cache=True)
+def growth(tables, owner):  # type: ignore[no-untyped-def]
+    """Places that the pool must have free before one more key of ``owner`` goes in."""
+    table = tables[owner]
+    if table.bits == 0:
+        return np.int64(1) << MIN_BITS
+    if (table.count + 1) * _LOAD_DEN <= (np.int64(1) << table.bits) * _LOAD_NUM or table.bits >= MAX_BITS:
+        return np.int64(0)
+    return np.int64(2) << table.bits
+
+
+@njit(cache=True)
+def reserve(pool, used, tables, owner):  # type: ignore[no-untyped-def]
+    """Make sure that one more key fits, growing the table if needed; the pool must have room for `growth`."""
+    needed = growth(tables, owner)
+    if needed == 0:
+        return
+    table = tables[owner]
+    if table.bits == 0:
+        table.offset = used[0]
+        table.bits = MIN_BITS
+        used[0] += needed
+        return
+    size = np.int64(1) << table.bits
+    old, bits = table.offset, table.bits + 1
+    offset = used[0]
+    used[0] += needed
+    for i in range(old, old + size):
+        if pool[i].key != 0:
+            place = _slot(pool, offset, bits, pool[i].key)
+            pool[place] = pool[i]
+            pool[i].key = 0
+    table.offset = offset
+    table.bits = bits
+
+
+@njit(cache=True)
+def is_full(tables, owner):  # type: ignore[no-untyped-def]
+    """Whether the largest allowed table would pass its load with one more key."""
+    table = tables[owner]
+    return table.bits >= MAX_BITS and (table.count + 1) * _LOAD_DEN > (np.int64(1) << table.bits) * _LOAD_NUM
+
+
+@njit(cache=True)
+def oldest(pool, tables, owner):  # type: ignore[no-untyped-def]
+    """Keys of the eighth of the records that was used longest ago, by (last, key); suspects are kept."""
+    table = tables[owner]
+    size = np.int64(1) << table.bits
+    last = np.empty(table.count, np.int64)
+    keys = np.empty(table.count, np.uint64)
+    n = 0
+    for i in range(table.offset, table.offset + size):
+        if pool[i].key != 0 and pool[i].flags == 0:
+            last[n] = pool[i].last
+            keys[n] = pool[i].key
+            n += 1
+    by_key = np.argsort(keys[:n], kind="mergesort")
+    order = by_key[np.argsort(last[:n][by_key], kind="mergesort")]
+    return keys[:n][order[: max(1, n // 8)]] if n else keys[:0]
+
+
+@njit(cache=True)
+def insert(pool, tables, owner, key):  # type: ignore[no-untyped-def]
+    """Index of a new, zeroed record of ``key``; call only after `reserve`."""
+    table = tables[owner]
+    place = _slot(pool, table.offset, table.bits, key)
+    record = pool[place]
+    record.key = key
+    record.first = 0
+    record.last = 0
+    record.d1 = 0.0
+    record.d24 = 0.0
+    record.d240 = 0.0
+    record.older = 0.0
+    record.yesterday = 0.0
+    record.today = 0.0
+    record.probe = 0
+    record.day = 0
+    record.flags = 0
+    table.count += 1
+    return place
+
+
+@njit(cache=True)
+def remove(pool, tables, owner, key):  # type: ignore[no-untyped-def]
+    """Take ``key`` out (nothing happens where it is not there), closing the gap it leaves."""
+    table = tables[owner]
+    if table.count == 0:
+        return
+    hole = _slot(pool, table.offset, table.bits, key)
+    if pool[hole].key != key:
+        return
+    mask = (np.int64(1) << table.bits) - 1
+    offset = table.offset
+    table.count -= 1
+    place = hole - offset
+    following = place
+    while True:
+        following = (following + 1) & mask
+        held = pool[offset + following].key
+        if held == 0:
+            break
+        mixed = held * np.uint64(0x9E3779B97F4A7C15)
+        home = np.int64(mixed >> np.uint64(64 - table.bits)) & mask
+        if ((following - home) & mask) >= ((following - place) & mask):
+            pool[offset + place] = pool[offset + following]
+            place = following
+    pool[offset + place].key = 0
+
+
+def new_pool(places: int) -> np.ndarray:
+    """An empty pool of that many places."""
+    return np.zeros(places, DESTINATION)

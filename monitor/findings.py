@@ -1,0 +1,166 @@
+"""From hits to findings: which detector speaks, how severe it is, and what people read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from monitor.assets import AssetNames
+from monitor.detectors import DETECTORS
+from monitor.engine import Hit
+from monitor.features.dtypes import CHANNELS, STATISTICS
+from monitor.ids import finding_id
+from monitor.model import Finding, Movement, Severity
+
+__all__ = ["MEDIUM_DAYS", "finding_of", "movement_of", "severity_of", "span"]
+
+MEDIUM_DAYS, HIGH_DAYS, CRITICAL_DAYS = 365.0, 3650.0, 10950.0
+CRITICAL_GONE = 0.60
+GUARD_BIT = 8
+_OF_STATISTIC = ("HW-1", "HW-2", "HW-2", "HW-2", "HW-3", "HW-3", "HW-3", "HW-3")
+_OF_CHANNEL = ((0, 1, 4, 5), (2, 6, 7), (3,))
+_SAYS = {
+    "single": "in one payment",
+    "dest_1h": "to one address within an hour",
+    "dest_24h": "to one address within a day",
+    "dest_10d": "to one address within ten days",
+    "total_10m": "to unfamiliar addresses within ten minutes",
+    "total_1h": "to unfamiliar addresses within an hour",
+    "total_6h": "to unfamiliar addresses within six hours",
+    "total_24h": "to unfamiliar addresses within a day",
+}
+TITLES = {detector.id: detector.title for detector in DETECTORS}
+
+
+def severity_of(return_days: float, *, statistical: bool, guard: bool, gone: float) -> Severity:
+    """Severity by rarity: ``low`` at the budget, ``medium`` once a year, ``high`` once in ten, ``critical`` in thirty.
+
+    The guard rail is ``high``, and ``critical`` with at least 60 % of the balance gone.
+    """
+    severity = Severity.INFO
+    if statistical:
+        severity = Severity.LOW
+        for days, level in (
+            (MEDIUM_DAYS, Severity.MEDIUM),
+            (HIGH_DAYS, Severity.HIGH),
+            (CRITICAL_DAYS, Severity.CRITICAL),
+        ):
+            if return_days >= days:
+                severity = level
+    if guard:
+        severity = max(severity, Severity.CRITICAL if gone >= CRITICAL_GONE else Severity.HIGH)
+    return severity
+
+
+def finding_of(hit: Hit, names: AssetNames) -> Finding:
+    """The finding of a hit that fired."""
+    r, flow = hit.record, hit.flow
+    fired = int(r["fired"])
+    channels = [c for c in range(len(CHANNELS)) if fired & (1 << c)]
+    guard = bool(fired & GUARD_BIT)
+    gone = float(r["gone"])
+    severity = severity_of(float(r["return_days"]), statistical=bool(channels), guard=guard, gone=gone)
+    top = _top_statistic(hit, channels)
+    detector = _OF_STATISTIC[top] if channels else "GUARD"
+    transfer = flow.transfer
+    score = max((float(r["score"][c] - r["tau"][c]) for c in channels), default=0.0)
+    return Finding(
+        id=finding_id(detector, flow.wallet, transfer.tx.hash, transfer.asset, flow.counterparty),
+        detector=detector,
+        wallet=flow.wallet,
+        chain=transfer.block.chain,
+        severity=severity,
+        score=score,
+        summary=_summary(hit, top, names, guard=guard),
+        tx=transfer.tx.hash,
+        at=flow.timestamp,
+        block_number=transfer.block.number,
+        index=transfer.index,
+        asset=transfer.asset,
+        destination=flow.counterparty,
+        value=flow.value,
+        return_period_days=float(r["return_days"]) if channels else None,
+        budget_exceeded=True,
+        evidence=_evidence(hit, top, guard=guard),
+    )
+
+
+def movement_of(hit: Hit) -> Movement:
+    """The exact amount behind a hit."""
+    flow = hit.flow
+    transfer = flow.transfer
+    return Movement(
+        wallet=flow.wallet,
+        chain=transfer.block.chain,
+        asset=transfer.asset,
+        counterparty=flow.counterparty,
+        value=flow.value,
+        at=flow.timestamp,
+        tx=transfer.tx.hash,
+        index=transfer.index,
+        block_number=transfer.block.number,
+    )
+
+
+def _top_statistic(hit: Hit, channels: list[int]) -> int:
+    places = [k for c in channels for k in _OF_CHANNEL[c]] or [0, 1, 4, 5]
+    return max(places, key=lambda k: (float(hit.record["z"][k]), -k))
+
+
+def _share(log_share: float) -> float:
+    return float(10.0**log_share)
+
+
+def _evidence(hit: Hit, top: int, *, guard: bool) -> dict[str, Any]:
+    r = hit.record
+    return {
+        "statistic": STATISTICS[top],
+        "share_of_typical": round(_share(float(r["x"][top])), 6),
+        "usual_daily_maximum": round(_share(float(r["u"][top])), 6),
+        "share_of_balance": round(float(r["share"]), 6),
+        "gone_in_last_hour": round(float(r["gone"]), 6),
+        "left_of_recent_peak": round(float(r["drain"]), 6),
+        "balance_after": float(r["balance"]),
+        "typical_balance": float(r["typical"]),
+        "destination_age_seconds": int(r["age"]),
+        "probe_seconds_before": int(r["probe"]) if r["probe"] >= 0 else None,
+        "other_assets": int(r["others"]),
+        "active_days_known": int(r["days"]),
+        "learning": not bool(r["warm"]),
+        "guard_rail": guard,
+    }
+
+
+def span(seconds: float) -> str:
+    """A span of time for people.
+
+    >>> span(150), span(7200), span(0)
+    ('2 minutes', '2 hours', 'a moment')
+    """
+    for size, word in ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second")):
+        if seconds >= size:
+            n = int(seconds // size)
+            return f"{n} {word}{'s' if n > 1 else ''}"
+    return "a moment"
+
+
+def _summary(hit: Hit, top: int, names: AssetNames, *, guard: bool) -> str:
+    r, flow = hit.record, hit.flow
+    amount = names.display(flow.transfer.asset, flow.value)
+    statistic = STATISTICS[top]
+    age = float(r["age"])
+    familiar = "an address first paid just now" if age <= 0 else f"an address first paid {span(age)} before"
+    parts = [f"{amount} to {familiar}"]
+    parts.append(f"{_percent(_share(float(r['x'][top])))} of the typical balance {_SAYS[statistic]}")
+    if bool(r["warm"]):
+        parts.append(f"usual daily maximum {_percent(_share(float(r['u'][top])))}")
+    if guard:
+        parts.append("guard rail exceeded")
+    if r["probe"] >= 0:
+        parts.append(f"a tiny test payment came {span(float(r['probe']))} before")
+    if r["others"] > 0:
+        parts.append(f"{int(r['others'])} other asset(s) of the wallet moved within two hours")
+    return "; ".join(parts)
+
+
+def _percent(share: float) -> str:
+    return f"{share * 100:.0f} %" if share >= 0.1 else f"{share * 100:.1f} %"

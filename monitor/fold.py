@@ -1,0 +1,252 @@
+"""The compiled loop: both folds, flow by flow, over any batch of flows in chain order.
+
+A batch may hold flows of many wallets, chains and assets; a live block and a hundred thousand rows of history are the
+same call, and any split of the same flows into batches gives the same state and the same hits. Features and fusion are
+folded flow by flow, so that what opens an incident is not learned by the very next flow, wherever batches end.
+
+The loop stops early, before it changes anything for the row it stopped at, when a buffer is full; the caller enlarges
+that buffer and calls again from this row.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from monitor import fusion
+from monitor.detectors import EVIDENCE_SIZE, Evidence, evidence
+from monitor.features import kernel, table
+from monitor.features.dtypes import CHANNELS, STATISTICS
+
+__all__ = ["DONE", "IN", "NEED_HITS", "NEED_POOL", "NEED_UNDO", "OUT", "SPEND", "TELL", "TRUSTED", "fold"]
+
+IN, OUT, SPEND, TELL = 0, 1, 2, 3  # what a row does: coins arrive, are paid, are spent (fees), the balance is told
+TRUSTED = 1  # row flag: the destination is expected for this amount
+DONE, NEED_HITS, NEED_POOL, NEED_UNDO = 0, 1, 2, 3
+K = len(STATISTICS)
+C = len(CHANNELS)
+FLOOR_SHARE = 0.005
+GUARD_BIT = 8
+INCIDENT_GAP = 86400
+
+_evidence = evidence
+_outflow, _advance, _inflow, _deduct, _tell, _learn_familiar = (
+    kernel.outflow,
+    kernel.advance,
+    kernel.inflow,
+    kernel.deduct,
+    kernel.tell,
+    kernel.learn_familiar,
+)
+_start_asset, _start_wallet = kernel.start, fusion.start
+_SUSPECT = kernel.SUSPECT
+
+
+@njit(cache=True)
+def _note(undo, undone, owner, pool, place, key):  # type: ignore[no-untyped-def]
+    """Write down a destination record as it was (``place`` -1: it was not there)."""
+    if undo.shape[0] == 0:
+        return
+    u = undo[undone[0]]
+    u.owner = owner
+    u.key = key
+    u.had = 0
+    if place >= 0:
+        u.had = 1
+        u.record = pool[place]
+    undone[0] += 1
+
+
+@njit(cache=True)
+def _open(pool, used, tables, owner, key, undo, undone):  # type: ignore[no-untyped-def]
+    """The record of ``key``, made if needed (room was checked). Returns (place, is new)."""
+    place = table.find(pool, tables, owner, key)
+    if place >= 0:
+        _note(undo, undone, owner, pool, place, key)
+        return place, False
+    if table.is_full(tables, owner):
+        for old in table.oldest(pool, tables, owner):
+            _note(undo, undone, owner, pool, table.find(pool, tables, owner, old), old)
+            table.remove(pool, tables, owner, old)
+    table.reserve(pool, used, tables, owner)
+    _note(undo, undone, owner, pool, np.int64(-1), key)
+    return table.insert(pool, tables, owner, key), True
+
+
+@njit(cache=True)
+def _undo_room(undo, undone, tables, owner):  # type: ignore[no-untyped-def]
+    """Whether one row's worth of undo fits: two records, and an eviction's where the table is full."""
+    if undo.shape[0] == 0:
+        return True
+    need = 2
+    if table.is_full(tables, owner):
+        need += tables[owner].count
+    return undone[0] + need <= undo.shape[0]
+
+
+@njit(cache=True)
+def _judge(w, a, f, e, s, t):  # type: ignore[no-untyped-def]
+    """Bits of what this outflow exceeds: channels once warm, the guard rail once the balance is known."""
+    fired = 0
+    if t >= w.warm_from and f.share >= FLOOR_SHARE:
+        for c in range(C):
+            if s[c] >= w.tau[c]:
+                fired |= 1 << c
+    if e[Evidence.GUARD] >= w.guard and (a.known != 0 or t >= a.born + fusion.WARM_UP):
+        fired |= GUARD_BIT
+    return fired
+
+
+@njit(cache=True)
+def _record_hit(h, i, kind, fired, w, a, f, e, z, s, t, peer):  # type: ignore[no-untyped-def]
+    """Fill a hit for people and the correlator."""
+    h.row = i
+    h.kind = kind
+    h.fired = fired
+    best = 0.0
+    for c in range(C):
+        h.score[c] = s[c]
+        h.tau[c] = w.tau[c]
+        best = max(best, fusion.return_days(w, c, s[c], peer))
+    h.return_days = best
+    for k in range(K):
+        h.x[k] = e[k]
+        h.u[k] = w.u[k]
+        h.z[k] = z[k]
+    h.share = f.share
+    h.gone = e[Evidence.GONE]
+    h.drain = f.balance / f.peak if f.peak > 0.0 else 1.0
+    h.balance = a.balance
+    h.typical = a.typical
+    h.age = f.age
+    h.probe = f.probe
+    h.others = f.others
+    h.days = w.days
+    h.warm = 1 if t >= w.warm_from else 0
+
+
+@njit(cache=True)
+def _plain_hit(h, i, w, a, t, first):  # type: ignore[no-untyped-def]
+    """A payment to a suspect that says nothing new: only the amount counts."""
+    h.row = i
+    h.kind = 2
+    h.fired = 0
+    h.return_days = 0.0
+    h.balance = a.balance
+    h.typical = a.typical
+    h.age = float(t - first)
+    h.probe = -1.0
+    h.days = w.days
+    h.warm = 1 if t >= w.warm_from else 0
+
+
+@njit(cache=True)
+def fold(
+    begin, slots, wallets, times, ops, amounts, keys, flags, identities, budgets,
+    assets, fusions, tables, first_suspects, pool, used, peers, features, hits, counts, undo, undone,
+):  # type: ignore[no-untyped-def]
+    """Fold rows ``begin`` to the end; see the module's docstring.
+
+    Parameters
+    ----------
+    slots, wallets : int32 (n), record of the asset and of the fusion of each row
+    times : int64 (n), UTC seconds of the block
+    ops : int8 (n), IN, OUT, SPEND or TELL
+    amounts : float64 (n), base units
+    keys : uint64 (n), destination of an OUT row
+    flags : uint8 (n)
+    identities : uint64 (asset records), the asset's identity within its wallet and chain
+    budgets : float64 (fusion records), false alarms a 30 days
+    assets, fusions : ASSET and FUSION records
+    tables : TABLE records; the table of asset record i is i, that of the suspects of fusion record j is
+        ``first_suspects + j``
+    pool, used : DESTINATION records, and int64 (1) how many places are taken
+    peers : PRIORS (1)
+    features : FEATURES (1), scratch
+    hits, counts : HIT buffer, and int64 (1) how many are filled
+    undo, undone : UNDONE buffer (empty: no undo is kept), and int64 (1) how many are filled
+
+    Returns
+    -------
+    (row, why) : the row after the last folded one; DONE, or the buffer to enlarge
+    """
+    peer = peers[0]
+    f = features[0]
+    e = np.zeros(EVIDENCE_SIZE)
+    z = np.zeros(K)
+    s = np.zeros(C)
+    for i in range(begin, slots.shape[0]):
+        slot = slots[i]
+        j = wallets[i]
+        op = ops[i]
+        pays = op == OUT and (flags[i] & TRUSTED) == 0
+        if pays:
+            if counts[0] >= hits.shape[0]:
+                return i, NEED_HITS
+            if not (_undo_room(undo, undone, tables, slot) and _undo_room(undo, undone, tables, first_suspects + j)):
+                return i, NEED_UNDO
+            if used[0] + table.growth(tables, slot) + table.growth(tables, first_suspects + j) > pool.shape[0]:
+                return i, NEED_POOL
+        a = assets[slot]
+        w = fusions[j]
+        value = amounts[i]
+        if w.used == 0:
+            _start_wallet(w, times[i], budgets[j], peer)
+        if a.used == 0:
+            _start_asset(a, times[i], value)
+        fusion.advance_day(w, times[i], peer)
+        t = _advance(a, max(times[i], w.clock))
+        if op == IN:
+            _inflow(a, value)
+            continue
+        if op == TELL:
+            _tell(a, value)
+            continue
+        if not pays:
+            _deduct(a, value)
+            continue
+        key = keys[i]
+        place, is_new = _open(pool, used, tables, slot, key, undo, undone)
+        d = pool[place]
+        suspects = first_suspects + j
+        marked = tables[suspects].count > 0 and table.find(pool, tables, suspects, key) >= 0
+        if marked:
+            d.flags |= _SUSPECT
+        counts_for = _outflow(a, d, is_new, value, t, f)
+        if not counts_for:
+            if marked:
+                _plain_hit(hits[counts[0]], i, w, a, t, np.int64(d.first))
+                counts[0] += 1
+            else:
+                _learn_familiar(d, value / a.scale)
+            continue
+        identity = identities[slot]
+        f.others = fusion.others(w, identity, t)
+        _evidence(f, e)
+        fusion.score(w, e, z, s, identity, t)
+        fired = _judge(w, a, f, e, s, t)
+        if fired == 0:
+            if marked:
+                _record_hit(hits[counts[0]], i, 2, 0, w, a, f, e, z, s, t, peer)
+                counts[0] += 1
+            else:
+                _learn_familiar(d, value / a.scale)
+                fusion.learn(w, e, s, False)
+            continue
+        _record_hit(hits[counts[0]], i, 1, fired, w, a, f, e, z, s, t, peer)
+        counts[0] += 1
+        if not marked:
+            fusion.learn(w, e, s, True)
+            mark, _ = _open(pool, used, tables, suspects, key, undo, undone)
+            pool[mark].flags = _SUSPECT
+            pool[mark].first = t
+            d.flags |= _SUSPECT
+        for c in range(C):
+            if fired & (1 << c):
+                w.exceeded[c] = 1
+        if fired & GUARD_BIT:
+            w.exceeded[C] = 1
+            if t - w.alarm >= INCIDENT_GAP:
+                fusion.raise_guard(w, e[Evidence.GUARD])
+        w.alarm = t
+    return slots.shape[0], DONE

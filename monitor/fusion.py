@@ -1,0 +1,265 @@
+"""The second fold, compiled: evidence into scores that are calibrated against the owner's false-alarm budget.
+
+State is one record a (wallet, chain). The unit of calibration is the wallet's *daily maximum* of the score over active
+days (days with a novel outflow), not the single payment: "at most b false alarms in 30 days" means a threshold that the
+maximum of a clean active day exceeds with chance ``share * 0.8 * b / 30`` (more where few days are active). Own maxima
+are shrunk to the peer prior; the tail above the 70 % quantile is taken as exponential in log units, with its far end as
+peers show it; an adaptive conformal controller moves the threshold after days that exceeded it unconfirmed.
+
+Source: Gibbs and Candes, "Adaptive conformal inference under distribution shift", 2021, for the controller.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+
+from monitor.detectors.base import Evidence
+from monitor.features.dtypes import CHANNELS, MAXIMA_DAYS, RECENT_ASSETS, STATISTICS
+from monitor.priors import CHANNEL_SHARE, SPLIT
+
+__all__ = ["advance_day", "learn", "return_days", "score", "start", "thresholds"]
+
+K = len(STATISTICS)
+C = len(CHANNELS)
+DAY = 86400
+WARM_UP = 7 * DAY
+QUANTILE = 0.70
+EXCEEDED = 1.0 - QUANTILE
+Z_AT_U = 0.523  # -log10(EXCEEDED)
+Z_MAX = 6.0
+PRIOR_DAYS_U = 7.0
+PRIOR_DAYS_S = 6.0
+ETA = 0.5
+DELTA_MIN, DELTA_MAX = -0.6, 2.0
+GUARD_STEP, GUARD_MAX, GUARD_KEEP = 1.15, 3.3, 0.995
+LN10 = 2.302585092994046
+NEVER = -9.0
+SHARE_0, SHARE_1, SHARE_2 = CHANNEL_SHARE
+OTHERS_WINDOW = 2 * 3600
+
+
+@njit(cache=True)
+def start(w, t, budget, peer):  # type: ignore[no-untyped-def]
+    """Begin a fusion record at the wallet's first flow."""
+    w.used = 1
+    w.born = t
+    w.clock = t
+    w.budget = budget
+    w.day = t // DAY
+    w.warm_from = t + WARM_UP
+    w.guard = 1.0
+    for k in range(K):
+        w.u[k] = peer.u[k]
+        w.s[k] = peer.s[k]
+    for c in range(C):
+        w.centre[c] = peer.centre[c]
+        w.width[c] = peer.width[c]
+    for i in range(K + C):
+        w.today[i] = NEVER
+    thresholds(w, peer)
+
+
+@njit(cache=True)
+def _quantile(peer, p):  # type: ignore[no-untyped-def]
+    """Standardised excess that a clean active day exceeds with chance ``p``."""
+    lp = math.log(min(p, 1.0))
+    n = peer.pool_p.shape[0]
+    i = 1
+    while i < n - 1 and math.log(peer.pool_p[i]) > lp:
+        i += 1
+    l0, l1 = math.log(peer.pool_p[i - 1]), math.log(peer.pool_p[i])
+    return peer.pool_q[i - 1] + (peer.pool_q[i] - peer.pool_q[i - 1]) * (lp - l0) / (l1 - l0)
+
+
+@njit(cache=True)
+def _log_chance(peer, q):  # type: ignore[no-untyped-def]
+    """The inverse: natural log of the chance that a clean active day exceeds ``q``; the last slope goes on for ever."""
+    n = peer.pool_q.shape[0]
+    i = 1
+    while i < n - 1 and peer.pool_q[i] < q:
+        i += 1
+    l0, l1 = math.log(peer.pool_p[i - 1]), math.log(peer.pool_p[i])
+    return l0 + (l1 - l0) * (q - peer.pool_q[i - 1]) / (peer.pool_q[i] - peer.pool_q[i - 1])
+
+
+@njit(cache=True)
+def _share(c):  # type: ignore[no-untyped-def]
+    return SHARE_0 if c == 0 else (SHARE_1 if c == 1 else SHARE_2)
+
+
+@njit(cache=True)
+def _chance(w, c):  # type: ignore[no-untyped-def]
+    """The clean-day chance that the budget allows channel ``c``."""
+    return _share(c) * SPLIT * w.budget / 30.0
+
+
+@njit(cache=True)
+def _active_share(w):  # type: ignore[no-untyped-def]
+    """Share of days with a novel outflow; 1 while too young to tell."""
+    age = w.day - w.born // DAY
+    return min(1.0, max(1.0, float(w.days)) / float(age)) if age >= 7 else 1.0
+
+
+@njit(cache=True)
+def thresholds(w, peer):  # type: ignore[no-untyped-def]
+    """Today's thresholds from the tail of each channel's daily maxima and the controller."""
+    active = _active_share(w)
+    for c in range(C):
+        p = min(1.0, _chance(w, c) / active)
+        w.tau[c] = w.centre[c] + w.width[c] * _quantile(peer, p) + w.delta[c]
+
+
+@njit(cache=True)
+def return_days(w, c, s, peer):  # type: ignore[no-untyped-def]
+    """Days between clean days that show ``s`` or more in channel ``c``, as if it had the whole budget: 30/budget at ``tau``."""
+    q = (s - w.delta[c] - w.centre[c]) / w.width[c]
+    log_p = min(0.0, _log_chance(peer, q)) + math.log(_active_share(w)) - math.log(_share(c) * SPLIT)
+    return math.exp(min(50.0, -log_p))
+
+
+@njit(cache=True)
+def _tail(maxima, n, u_peer, s_peer):  # type: ignore[no-untyped-def]
+    """Level and mean excess of the last ``n`` daily maxima, shrunk to the peer prior."""
+    own = np.sort(maxima[:n])
+    at = QUANTILE * (n - 1)
+    low = int(at)
+    high = min(low + 1, n - 1)
+    level = own[low] + (at - low) * (own[high] - own[low])
+    excess = 0.0
+    count = 0.0
+    for i in range(n):
+        if own[i] > level:
+            excess += min(own[i] - level, 4.0 * s_peer)
+            count += 1.0
+    mean = excess / count if count > 0.0 else s_peer
+    u = (n * level + PRIOR_DAYS_U * u_peer) / (n + PRIOR_DAYS_U)
+    s = (count * mean + PRIOR_DAYS_S * s_peer) / (count + PRIOR_DAYS_S)
+    return u, s
+
+
+@njit(cache=True)
+def _close_day(w, peer):  # type: ignore[no-untyped-def]
+    """An active day ends: its maxima join the ring, levels and tails are learned anew."""
+    place = w.days % MAXIMA_DAYS
+    for i in range(K + C):
+        w.maxima[i, place] = w.today[i]
+        w.today[i] = NEVER
+    w.days += 1
+    w.active = 0
+    n = min(w.days, MAXIMA_DAYS)
+    if n >= 3:
+        for k in range(K):
+            w.u[k], w.s[k] = _tail(w.maxima[k], n, peer.u[k], peer.s[k])
+    if n >= 5:
+        for c in range(C):
+            w.centre[c], w.width[c] = _tail(w.maxima[K + c], n, peer.centre[c], peer.width[c])
+
+
+@njit(cache=True)
+def _control(w, day_end):  # type: ignore[no-untyped-def]
+    """Midnight: the controller counts what was exceeded without a confirmation, then forgets it."""
+    for c in range(C):
+        if day_end >= w.warm_from:
+            hit = 1.0 if w.exceeded[c] != 0 else 0.0
+            moved = w.delta[c] + ETA * (hit - _chance(w, c))
+            w.delta[c] = min(DELTA_MAX, max(DELTA_MIN, moved))
+        w.exceeded[c] = 0
+    w.exceeded[C] = 0
+    w.guard = 1.0 + (w.guard - 1.0) * GUARD_KEEP
+
+
+@njit(cache=True)
+def advance_day(w, t, peer):  # type: ignore[no-untyped-def]
+    """Let the wallet's clock pass to ``t``; every UTC midnight passed is one step of the controller."""
+    w.clock = max(w.clock, t)
+    day = w.clock // DAY
+    if day == w.day:
+        return
+    if w.active != 0:
+        _close_day(w, peer)
+    passed = day - w.day
+    for i in range(min(passed, 400)):
+        _control(w, (w.day + i + 1) * DAY)
+    w.day = day
+    thresholds(w, peer)
+
+
+@njit(cache=True)
+def others(w, identity, t):  # type: ignore[no-untyped-def]
+    """Other assets of the wallet with evidence of their own within two hours before ``t``."""
+    n = 0.0
+    for i in range(RECENT_ASSETS):
+        if w.recent_id[i] != 0 and w.recent_id[i] != identity and t - w.recent_at[i] < OTHERS_WINDOW:
+            n += 1.0
+    return n
+
+
+@njit(cache=True)
+def _remember(w, identity, t):  # type: ignore[no-untyped-def]
+    """Note that this asset showed evidence: in its own place, else in the one unused longest."""
+    place = 0
+    for i in range(RECENT_ASSETS):
+        if w.recent_id[i] == identity:
+            place = i
+            break
+        if w.recent_at[i] < w.recent_at[place]:
+            place = i
+    w.recent_id[place] = identity
+    w.recent_at[place] = t
+
+
+@njit(cache=True)
+def score(w, e, z, s, identity, t):  # type: ignore[no-untyped-def]
+    """Fuse the evidence ``e`` of one outflow: ``z`` (8) as -log10 of daily exceedance rates, ``s`` (3) channel scores.
+
+    Inside a channel the rates are averaged as e-values (valid under any dependence up to a constant, which the
+    calibration of the sum removes); context terms are added, then the sum is calibrated.
+    """
+    for k in range(K):
+        if e[k] > w.u[k]:
+            z[k] = Z_AT_U + (e[k] - w.u[k]) / (w.s[k] * LN10)
+        else:
+            z[k] = Z_AT_U + max(-0.5, (e[k] - w.u[k]) * 0.25)
+        z[k] = min(z[k], Z_MAX)
+    context = e[Evidence.PROBE] + e[Evidence.DRAIN] + e[Evidence.OTHERS]
+    fast = (
+        math.pow(10.0, z[Evidence.SINGLE])
+        + math.pow(10.0, z[Evidence.DEST_1H])
+        + math.pow(10.0, z[Evidence.TOTAL_10M])
+        + math.pow(10.0, z[Evidence.TOTAL_1H])
+    )
+    day = (
+        math.pow(10.0, z[Evidence.DEST_24H])
+        + math.pow(10.0, z[Evidence.TOTAL_6H])
+        + math.pow(10.0, z[Evidence.TOTAL_24H])
+    )
+    s[0] = math.log10(fast / 4.0) + e[Evidence.SHARE] + context
+    s[1] = math.log10(day / 3.0) + e[Evidence.DRAIN] + 0.5 * e[Evidence.OTHERS] + e[Evidence.DAY_LEVEL]
+    s[2] = z[Evidence.DEST_10D] + e[Evidence.SLOW_LEVEL]
+    if max(z[Evidence.SINGLE], z[Evidence.DEST_1H]) > 1.0:
+        _remember(w, identity, t)
+
+
+@njit(cache=True)
+def learn(w, e, s, limit):  # type: ignore[no-untyped-def]
+    """Raise the day's maxima; scores no further than the thresholds where ``limit`` is set (a flow that fired)."""
+    w.active = 1
+    for k in range(K):
+        x = e[k]
+        if limit:
+            x = min(x, w.u[k] + 4.0 * w.s[k])
+        if x > w.today[k]:
+            w.today[k] = x
+    for c in range(C):
+        x = min(s[c], w.tau[c]) if limit else s[c]
+        if x > w.today[K + c]:
+            w.today[K + c] = x
+
+
+@njit(cache=True)
+def raise_guard(w, level):  # type: ignore[no-untyped-def]
+    """The guard rail fired without a confirmation: it rises above the level that was reached."""
+    w.guard = min(GUARD_MAX, max(w.guard, level) * GUARD_STEP)

@@ -1,0 +1,154 @@
+"""Intake: which flows are real to their owner, and how they become rows of the fold.
+
+Hostile chain data stops here. Anybody can forge a token transfer in a wallet's name, or shower it with worthless
+tokens: an outflow of a token counts only where the wallet itself started the transaction, or did so before with this
+token, or the owner listed the token. Tokens that only ever arrive get a few records, the rest none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from monitor.fold import IN, OUT, SPEND, TELL, TRUSTED
+from monitor.ids import hash64
+from monitor.model import ControlEvent, ControlKind, Direction, Flow, TransferKind
+from monitor.rows import FlowRows, RowBuilder
+from monitor.state import EngineState
+from monitor.trust import TrustBook
+from monitor.watchlist import Watchlist
+
+__all__ = ["Intake", "Taken", "destination_key"]
+
+MAX_ASSETS = 512  # records a wallet may have on one chain
+MAX_UNPROVEN = 256  # of them, opened by arrivals alone
+
+
+def destination_key(address: str) -> int:
+    """The 64-bit key of a destination in the compiled tables."""
+    return hash64("to", address)
+
+
+@dataclass(slots=True)
+class Taken:
+    """Rows of a block, and the flow behind each (None: a told balance)."""
+
+    rows: FlowRows
+    flows: list[Flow | None] = field(default_factory=list)
+    ignored: int = 0
+
+
+class Intake:
+    """Turns flows into rows, opening records where a flow deserves one."""
+
+    def __init__(self, watchlist: Watchlist, state: EngineState, trust: TrustBook, listed: Iterable[str] = ()) -> None:
+        self._watchlist = watchlist
+        self._state = state
+        self._trust = trust
+        self._listed = frozenset(listed)
+
+    def is_own(self, flow: Flow) -> bool:
+        """Whether the wallet itself started the transaction, as far as the source can tell."""
+        tx = flow.transfer.tx
+        if tx.initiator is None:
+            return True
+        own = self._watchlist.watch(flow.transfer.block.chain)
+        starter = own.get(tx.initiator)
+        called = own.get(tx.target) if tx.target else None
+        return (starter is not None and starter.id == flow.wallet) or (
+            called is not None and called.id == flow.wallet
+        )
+
+    def admit(self, wallet: str, chain: str, asset: str, *, out: bool, own: bool, genuine: bool) -> int:
+        """The asset record for a flow, opened where it deserves one; -1: this flow is not real to its owner.
+
+        Parameters
+        ----------
+        out : coins leave
+        own : the wallet itself started the transaction
+        genuine : the asset cannot be forged (the chain's own coin, or listed by the owner)
+        """
+        slot = self._state.asset(wallet, chain, asset)
+        if out and not own and not genuine and (slot < 0 or not self._state.is_proven(slot)):
+            return -1
+        if slot < 0:
+            limit = MAX_ASSETS if genuine or (out and own) else MAX_UNPROVEN
+            if self._state.assets_of(wallet, chain) >= limit:
+                return -1
+            slot = self._state.add_asset(wallet, chain, asset)
+        return slot
+
+    def is_genuine(self, flow: Flow) -> bool:
+        """Whether a flow's asset cannot be forged."""
+        return flow.transfer.kind is not TransferKind.TOKEN or flow.transfer.asset in self._listed
+
+    def take(
+        self,
+        flows: Sequence[Flow],
+        controls: Sequence[ControlEvent],
+        told: Mapping[tuple[str, str, str], int],
+        at: int,
+    ) -> tuple[Taken, list[int]]:
+        """Rows of one block, and the slots whose asset the wallet proved by moving it.
+
+        Parameters
+        ----------
+        told : balances by (wallet, chain, asset) before this block
+        at : time of the block
+        """
+        builder = RowBuilder()
+        kept: list[Flow | None] = []
+        ignored = 0
+        proven: list[int] = []
+        for (wallet, chain, asset), balance in sorted(told.items()):
+            slot = self.admit(wallet, chain, asset, out=False, own=True, genuine=True)
+            if slot >= 0:
+                place = self._state.wallet(wallet, chain, self._watchlist.budget(wallet, chain))
+                builder.add(slot, place, at, TELL, float(balance))
+                kept.append(None)
+        for event in controls:
+            proven.extend(self._approved(event))
+        for flow in flows:
+            if flow.direction is Direction.INTERNAL:
+                continue
+            slot = self._slot(flow)
+            if slot < 0:
+                ignored += 1
+                continue
+            out = flow.direction is Direction.OUT
+            if out and (self.is_own(flow) or self.is_genuine(flow)):
+                proven.append(slot)
+            chain = flow.transfer.block.chain
+            place = self._state.wallet(flow.wallet, chain, self._watchlist.budget(flow.wallet, chain))
+            if not out:
+                builder.add(slot, place, at, IN, float(flow.value))
+            elif flow.transfer.kind is TransferKind.FEE or not flow.counterparty:
+                builder.add(slot, place, at, SPEND, float(flow.value))
+            else:
+                trusted = TRUSTED if flow.authorised or self._trust.expects(flow, at) else 0
+                builder.add(slot, place, at, OUT, float(flow.value), destination_key(flow.counterparty), trusted)
+            kept.append(flow)
+        return Taken(builder.build(), kept, ignored), proven
+
+    def _slot(self, flow: Flow) -> int:
+        if not flow.value:
+            return -1
+        return self.admit(
+            flow.wallet,
+            flow.transfer.block.chain,
+            flow.transfer.asset,
+            out=flow.direction is Direction.OUT,
+            own=self.is_own(flow),
+            genuine=self.is_genuine(flow),
+        )
+
+    def _approved(self, event: ControlEvent) -> list[int]:
+        """An approval that the wallet itself gave makes the token real to it."""
+        owner = self._watchlist.wallet_at(event.block.chain, event.account)
+        asset = event.detail.get("asset")
+        if event.kind is not ControlKind.APPROVAL or owner is None or not isinstance(asset, str):
+            return []
+        if event.tx.initiator != event.account:
+            return []
+        slot = self._state.asset(owner.id, event.block.chain, asset)
+        return [slot] if slot >= 0 else []

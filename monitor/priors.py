@@ -1,0 +1,36 @@
+"""Peer priors: what is usual for wallets in general, shipped as versioned constants.
+
+A wallet's own daily maxima are shrunk to these. They come from simulated hot wallets (see docs/detection.md), never
+from the other wallets of the same process. A change here changes results: raise `VERSION` and say so in the CHANGELOG.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+__all__ = ["CHANNEL_SHARE", "PEER", "PRIORS", "SPLIT", "VERSION"]
+
+VERSION = 1
+
+SPLIT = 0.8  # part of the budget that the channels share; the guard rail and chance need the rest
+CHANNEL_SHARE = (0.60, 0.25, 0.15)  # fast, day, slow
+
+PRIORS = np.dtype(
+    [
+        ("u", "f8", (8,)),  # log10 level that 30 % of active days exceed
+        ("s", "f8", (8,)),  # log10 mean excess above it
+        ("centre", "f8", (3,)),  # the same of the fused score, by channel
+        ("width", "f8", (3,)),
+        ("pool_p", "f8", (6,)),  # chance a clean active day, falling ...
+        ("pool_q", "f8", (6,)),  # ... and the standardised excess that is exceeded with it
+    ],
+    align=True,
+)
+
+PEER = np.zeros(1, PRIORS)
+PEER["u"][0] = (-1.08, -1.08, -1.07, -0.98, -1.00, -0.90, -0.70, -0.38)
+PEER["s"][0] = (0.25, 0.25, 0.25, 0.45, 0.25, 0.25, 0.25, 0.25)
+PEER["centre"][0] = (1.0, 0.6, 0.5)
+PEER["width"][0] = (0.5, 0.4, 0.4)
+PEER["pool_p"][0] = (0.30, 0.10, 0.033, 0.010, 0.0033, 0.001)
+PEER["pool_q"][0] = (0.0, 1.1, 2.0, 3.4, 5.3, 7.4)

@@ -1,0 +1,143 @@
+"""The watch list: which address belongs to which wallet, and transfers as flows of watched wallets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+
+from monitor.model import Block, Direction, Flow, Transfer, TransferKind, Wallet
+
+__all__ = ["Watchlist"]
+
+
+class Watchlist:
+    """Wallets by address.
+
+    Parameters
+    ----------
+    wallets : wallets with canonical addresses; an address belongs to one wallet at most
+    """
+
+    def __init__(self, wallets: Iterable[Wallet]) -> None:
+        self.wallets = {wallet.id: wallet for wallet in wallets}
+        self._by_chain: dict[str, dict[str, Wallet]] = {}
+        for wallet in self.wallets.values():
+            for chain, address in wallet.addresses:
+                self._by_chain.setdefault(chain, {})[address] = wallet
+        self._chains_of = {
+            wallet.id: tuple(dict.fromkeys(chain for chain, _ in wallet.addresses)) for wallet in self.wallets.values()
+        }
+
+    @property
+    def chains(self) -> tuple[str, ...]:
+        """Chains with a watched address."""
+        return tuple(self._by_chain)
+
+    def watch(self, chain: str) -> Mapping[str, Wallet]:
+        """Watched addresses of a chain: answers ``address in ...``."""
+        return self._by_chain.get(chain, {})
+
+    def wallet_at(self, chain: str, address: str) -> Wallet | None:
+        """The wallet that an address belongs to."""
+        return self._by_chain.get(chain, {}).get(address)
+
+    def addresses(self, wallet: str, chain: str) -> tuple[str, ...]:
+        """A wallet's addresses on one chain."""
+        return tuple(address for on, address in self.wallets[wallet].addresses if on == chain)
+
+    def budget(self, wallet: str, chain: str) -> float:
+        """False alarms a 30 days that a wallet may have on one of its chains: an equal part of its budget."""
+        return self.wallets[wallet].budget / max(1, len(self._chains_of[wallet]))
+
+    def flows(self, block: Block) -> list[Flow]:
+        """The flows of a block, in chain order; a transfer between two watched wallets is two flows."""
+        watched = self._by_chain.get(block.ref.chain, {})
+        found: list[Flow] = []
+        ordered = sorted(block.transfers, key=lambda transfer: (transfer.tx.index, transfer.index))
+        if block.ref.chain.startswith("bip122:"):
+            for _, group in groupby(ordered, key=lambda transfer: transfer.tx.hash):
+                found.extend(utxo_flows(list(group), watched, block.timestamp))
+        else:
+            for transfer in ordered:
+                found.extend(account_flows(transfer, watched, block.timestamp))
+        return found
+
+
+def account_flows(transfer: Transfer, watched: Mapping[str, Wallet], timestamp: int) -> list[Flow]:
+    """Flows of one transfer of an account chain."""
+    sender = watched.get(transfer.from_addresses[0]) if transfer.from_addresses else None
+    receiver = watched.get(transfer.to_address) if transfer.to_address else None
+    if sender is not None and sender is receiver:
+        return [Flow(transfer, sender.id, Direction.INTERNAL, transfer.to_address, transfer.value, timestamp)]
+    flows = []
+    if sender is not None:
+        flows.append(Flow(transfer, sender.id, Direction.OUT, transfer.to_address, transfer.value, timestamp))
+    if receiver is not None and transfer.value:
+        origin = transfer.from_addresses[0] if transfer.from_addresses else ""
+        flows.append(Flow(transfer, receiver.id, Direction.IN, origin, transfer.value, timestamp))
+    return flows
+
+
+def utxo_flows(outputs: Sequence[Transfer], watched: Mapping[str, Wallet], timestamp: int) -> list[Flow]:
+    """Flows of one transaction of an UTXO chain, given as its outputs with all inputs on each.
+
+    A wallet's outflow is its inputs less its own outputs less its share of the fee; where other owners put inputs in
+    too, that part is spread over the foreign outputs in proportion. Change back to the wallet is internal.
+    """
+    first = outputs[0]
+    inputs = list(zip(first.from_addresses, first.input_values, strict=True))
+    spent: dict[str, int] = {}
+    for address, value in inputs:
+        owner = watched.get(address)
+        if owner is not None:
+            spent[owner.id] = spent.get(owner.id, 0) + value
+    flows: list[Flow] = []
+    payments = [output for output in outputs if output.kind is not TransferKind.FEE]
+    total_in = sum(value for _, value in inputs)
+    fee = first.tx.fee if first.tx.fee is not None else max(0, total_in - sum(output.value for output in payments))
+    for wallet, mine in spent.items():
+        flows.extend(_spender_flows(wallet, mine, total_in, fee, payments, watched, timestamp))
+    sender = first.from_addresses[0] if first.from_addresses else ""
+    for output in payments:
+        receiver = watched.get(output.to_address)
+        if receiver is not None and receiver.id not in spent and output.value:
+            flows.append(Flow(output, receiver.id, Direction.IN, sender, output.value, timestamp))
+    return flows
+
+
+def _spender_flows(
+    wallet: str,
+    mine: int,
+    total_in: int,
+    fee: int,
+    payments: Sequence[Transfer],
+    watched: Mapping[str, Wallet],
+    timestamp: int,
+) -> list[Flow]:
+    """Flows of a wallet that put ``mine`` of ``total_in`` into a transaction."""
+    own = [output for output in payments if _owner(output, watched) == wallet]
+    foreign = [output for output in payments if _owner(output, watched) != wallet and output.value]
+    paid = sum(output.value for output in foreign)
+    share_of_fee = fee * mine // total_in if total_in else 0
+    out = mine - sum(output.value for output in own) - share_of_fee
+    flows = [Flow(output, wallet, Direction.INTERNAL, output.to_address, output.value, timestamp) for output in own]
+    if out <= 0:  # others paid more into the transaction than they took: coins came in
+        if out < 0 and own:
+            origin = own[0].from_addresses[0] if own[0].from_addresses else ""
+            flows.append(Flow(own[0], wallet, Direction.IN, origin, -out, timestamp))
+        return flows
+    left = min(out, paid)
+    for place, output in enumerate(foreign):
+        last = place == len(foreign) - 1
+        part = left if last else min(out, paid) * output.value // paid
+        left -= part
+        if part:
+            flows.append(Flow(output, wallet, Direction.OUT, output.to_address, part, timestamp))
+    return flows
+
+
+def _owner(output: Transfer, watched: Mapping[str, Wallet]) -> str | None:
+    owner = watched.get(output.to_address)
+    return owner.id if owner is not None else None
+
+
