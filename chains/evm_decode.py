@@ -157,7 +157,9 @@ class _Reading:
             place += 2 + len(own)
 
     def _transaction(self, tx: _Reader, place: int, logs: Sequence[RpcLog]) -> None:
-        if tx.succeeded:
+        if tx.status is None:
+            self.undecoded[tx.hash] = None
+        if tx.status != 0:
             self._native(tx, place)
             for offset, log in enumerate(logs, 1):
                 if log.topics and log.topics[0] == TRANSFER:
@@ -202,7 +204,7 @@ class _Reading:
 class _Reader:
     """A transaction and its receipt, with quantities as integers, None where they are unreadable."""
 
-    __slots__ = ("_noun", "fee", "hash", "nonce", "position", "rate", "raw", "receipt", "sender", "succeeded",
+    __slots__ = ("_noun", "fee", "hash", "nonce", "position", "rate", "raw", "receipt", "sender", "status",
                  "target", "value")  # fmt: skip
 
     def __init__(self, raw: RpcTx, receipt: RpcReceipt | None, position: int) -> None:
@@ -212,7 +214,8 @@ class _Reader:
         self.target = raw.to.lower() if raw.to else None
         self.value = _number(raw.value)
         self.nonce = _number(raw.nonce)
-        self.succeeded = receipt is None or receipt.status is None or _number(receipt.status) == 1
+        # An unreadable status counts as success, beside its mention in `undecoded`: better loud than blind.
+        self.status = 1 if receipt is None or receipt.status is None else _number(receipt.status)
         # Nodes before London have no effective price; for the others gasPrice of a mined transaction equals it.
         price = receipt.effective_gas_price if receipt is not None else None
         self.rate = _number(raw.gas_price if price is None else price)

@@ -139,13 +139,19 @@ class Follower:
         self._goal = None
         await self._ahead.clear()  # guesses do not outlive the head that they were made for
         head = await self._chain.head()
-        own = await self._own(head.number)
-        if head != self.head and (own is None or own.hash != head.hash):
+        if head != self.head and await self._is_news(head):
             self.head_seen_at = self._clock()
         self.head = self._goal = head
         self._asked_at = self._clock()
         self._steps = 0
         return head
+
+    async def _is_news(self, head: BlockRef) -> bool:
+        """Above our tip, or in contradiction to us."""
+        if self.tip is None or head.number > self.tip.number:
+            return True
+        own = await self._own(head.number)
+        return own is not None and own.hash != head.hash
 
     def _next(self, goal: BlockRef) -> int:
         """The height of the block to connect next."""

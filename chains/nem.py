@@ -25,7 +25,7 @@ import msgspec
 from chains.base import ChainSpec
 from chains.nem_decode import NEMESIS_PARENT, RawBlock, decode_block, identity, mosaic_name, parse_block
 from chains.rpc import HttpPool, Refused
-from monitor.addresses.nem import canonical
+from monitor.addresses.nem import canonical, of_public_key
 from monitor.errors import ChainError, ChainInconsistent, ChainUnavailable, ConfigError, DecodeError, Problem
 from monitor.model import Block, BlockRef
 from monitor.networks import Network, by_chain
@@ -105,7 +105,13 @@ class NemChain:
 
     async def head(self) -> BlockRef:
         """The newest block of the endpoint that answers; after a long standstill another endpoint is preferred."""
-        block = self._parse(await self._pool.get("chain/last-block"))
+        answer = await self._pool.get("chain/last-block")
+        try:
+            block = self._parse(answer)
+        except ChainInconsistent as error:
+            message = f"{self.spec.name}: {self._pool.endpoint}: {error}"
+            self._pool.rotate()
+            raise ChainInconsistent(message) from None
         if block.height > self._best:
             self._best, self._moved_at = block.height, self._clock()
         elif self._clock() - self._moved_at > STALL_SECONDS:
@@ -133,9 +139,12 @@ class NemChain:
         raise AssertionError("unreachable")
 
     async def balances(self, wanted: Sequence[tuple[str, str]], at: BlockRef) -> Mapping[tuple[str, str], int | None]:
-        """Balances of XEM and mosaics. NIS1 knows them at the head only: None unless ``at`` is, before and after."""
+        """Balances of XEM and mosaics.
+
+        NIS1 knows them at the head only: None unless ``at`` is the head before and after they were asked.
+        """
         unknown: dict[tuple[str, str], int | None] = dict.fromkeys(wanted)
-        if not wanted or await self.head() != at:
+        if not wanted or await self._height() != at.number:
             return unknown
         found = dict(unknown)
         owned: dict[str, dict[tuple[str, str], int | None] | None] = {}
@@ -147,7 +156,8 @@ class NemChain:
                     owned[address] = await self._mosaics(address)
                 mosaics = owned[address]
                 found[address, asset] = None if mosaics is None else mosaics.get(name, 0)
-        return found if await self.head() == at else unknown
+        still = await self._height() == at.number and identity(await self._at(at.number)) == at.hash
+        return found if still else unknown
 
     async def wake(self) -> None:
         """Return after the poll interval: NIS1's own hints (STOMP) are not used."""
@@ -158,8 +168,8 @@ class NemChain:
         await self._pool.aclose()
 
     async def _read(self, number: int) -> Block:
-        source = self._pool.endpoint
-        pair = await self._local_pair(number) if number > 2 and source in self._with_hashes else None
+        trusted = self._pool.endpoint in self._with_hashes
+        pair = await self._local_pair(number) if trusted and number > 2 else None
         block, below, hashes = pair or await self._public_pair(number)
         parent_hash = NEMESIS_PARENT if below is None else identity(below)
         return decode_block(
@@ -180,11 +190,13 @@ class NemChain:
         return self._parse(await self._pool.post("block/at/public", {"height": number}), number)
 
     async def _local_pair(self, number: int) -> _Pair | None:
-        """Both blocks from one answer of the local API; None where the endpoint no longer offers it."""
+        """Both blocks from one answer of the local API; None where the public one has to do."""
+        source = self._pool.endpoint
         try:
             answer = await self._pool.post(AFTER, {"height": number - 2})
-        except Refused:
-            self._with_hashes.discard(self._pool.endpoint)
+        except ChainUnavailable as error:
+            if isinstance(error, Refused):
+                self._with_hashes.discard(source)
             return None
         try:
             entries = msgspec.convert(answer["data"], list[_Entry])
@@ -198,6 +210,10 @@ class NemChain:
             raise ChainInconsistent(f"block {number} does not name block {number - 1} of the same answer as its parent")
         block.transactions = [explored.tx for explored in upper.txes]
         return block, below, [explored.hash for explored in upper.txes]
+
+    async def _height(self) -> int | None:
+        answer = await self._pool.get("chain/height")
+        return answer.get("height") if isinstance(answer, dict) else None
 
     async def _xem(self, address: str) -> int | None:
         answer = await self._pool.get("account/get", {"address": address})
@@ -275,7 +291,7 @@ def _signers(spec: ChainSpec, network: Network) -> dict[str, str]:
     signers, problems = {}, []
     for place, (key, address) in enumerate(given.items(), 1):
         try:
-            canonical(str(key), network)
+            of_public_key(str(key), network.params["network_byte"])
             signers[str(key).lower()] = canonical(str(address), network)
         except ValueError as error:
             problems.append(Problem(f"chain {spec.name}: options.signers, entry {place}: {error}"))

@@ -16,6 +16,7 @@ from monitor.errors import DecodeError
 
 __all__ = [
     "AGGREGATE_MODIFICATION",
+    "HASHED",
     "IMPORTANCE_TRANSFER",
     "MULTISIG",
     "TRANSFER",
@@ -118,6 +119,7 @@ _BODIES: dict[int, Callable[[Json], bytes]] = {
     AGGREGATE_MODIFICATION: _aggregate_modification,
     MULTISIG: _multisig,
 }
+HASHED = frozenset(_BODIES)  # the types whose hash is known
 
 
 def _int(value: int) -> bytes:

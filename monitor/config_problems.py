@@ -13,8 +13,9 @@ from pydantic import BaseModel, ValidationError
 
 from monitor import config_file
 from monitor.config_file import ConfigFile
-from monitor.config_tree import Node
+from monitor.config_tree import Node, key_shown
 from monitor.errors import Problem
+from monitor.model import Role
 from monitor.registry import did_you_mean
 
 __all__ = ["shown", "validate"]
@@ -67,6 +68,7 @@ _MODELS: Mapping[str, type[BaseModel]] = {
 def validate(root: Node, problems: list[Problem]) -> ConfigFile | None:
     """The entries of a tree. What is wrong joins ``problems`` and leaves the tree; None where nothing can be saved."""
     _remove_broken(root)
+    root.value = {key: child for key, child in root.value.items() if child.value is not None}  # "receivers:" alone
     for _ in range(_MAX_PASSES):
         try:
             return ConfigFile.model_validate(root.plain())
@@ -103,7 +105,7 @@ def _settle(detail: Any, node: Node, depth: int, problems: list[Problem]) -> Non
 def _missing(key: str, node: Node) -> str:
     place = f"{node.label}.{key}" if node.label else key
     if key == "role":
-        return f"{place} is missing, expected one of {', '.join(config_file.Role)}"
+        return f"{place} is missing, expected one of {', '.join(Role)}"
     return f"{place} is missing"
 
 
@@ -117,6 +119,7 @@ def _fill(key: str, node: Node) -> None:
         if node.parent is not None:
             node.parent.remove(node)
         return
+    node.lost.add(key)
     node.value[key] = Node(value, node.source, node.line, parent=node, key=key)
 
 
@@ -145,7 +148,7 @@ def _unknown_key(node: Node) -> str:
     model: type[BaseModel] = _MODELS.get(named[-1], ConfigFile) if named else ConfigFile
     valid = [field.alias or name for name, field in model.model_fields.items()]
     inside = f" in {parent.label}" if parent and parent.label else ""
-    return f"unknown key {str(node.key)!r}{inside}: {did_you_mean(str(node.key), valid)}"
+    return f"unknown key {key_shown(str(node.key))}{inside}: {did_you_mean(str(node.key), valid)}"
 
 
 def _what_it_is(node: Node, kind: str) -> str:

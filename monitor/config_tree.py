@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 from monitor.errors import Problem
 
-__all__ = ["MAX_NODES", "Node", "Source", "from_mapping"]
+__all__ = ["MAX_NODES", "Node", "Source", "from_mapping", "key_shown"]
 
 MAX_NODES = 5_000_000  # aliases of aliases grow without end; ten thousand wallets need about 200,000
 
@@ -27,7 +28,7 @@ class Node:
     """A value and its place. ``line`` counts from 1; 0 where the origin has no lines.
 
     ``raw`` is the text as written where a substitution changed it: the only form of it that may be shown.
-    ``lost`` are keys that were written, but already led to a problem of their own.
+    ``lost`` are keys and indices that already led to a problem of their own.
     """
 
     value: Any  # dict[str, Node] | list[Node] | str | int | float | bool | None
@@ -90,11 +91,16 @@ class Node:
 
     def remove(self, child: Node) -> None:
         """Take a child out, as if it had not been written (lists close up; keys of the others stay as they were)."""
+        self.lost.add(str(child.key))
         if isinstance(self.value, dict):
             self.value.pop(child.key, None)
-            self.lost.add(str(child.key))
         elif isinstance(self.value, list):
             self.value = [item for item in self.value if item is not child]
+
+    def is_empty(self, key: str) -> bool:
+        """Whether the list under ``key`` was written (or left) without entries, and nothing was said of it yet."""
+        child = self.child(key)
+        return child is None or not (child.value or child.lost or key in self.lost)
 
     def link(self) -> None:
         """Tell every value its parent and key."""
@@ -110,6 +116,11 @@ class Node:
         if isinstance(self.value, list):
             return [child.plain() for child in self.value]
         return self.value
+
+
+def key_shown(key: str) -> str:
+    """A key for a message: text that is not like a name may be a secret in the wrong place."""
+    return repr(key) if re.fullmatch(r"[\w .-]{1,40}", key) else "(not a name)"
 
 
 def from_mapping(value: Any, source: Source) -> Node:

@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from monitor.config_tree import MAX_NODES, Node, Source
+from monitor.config_tree import MAX_NODES, Node, Source, key_shown
 from monitor.errors import ConfigError, Problem
 
 __all__ = ["read_tree"]
@@ -122,9 +122,8 @@ class _Reader:
                 merged |= self._merged(value, line, source, inside)
             elif key.value in out:
                 first = out[key.value].line
-                self.problems.append(
-                    Problem(f"key {key.value!r} is written twice, first in line {first}", f"{source.name}:{line}")
-                )
+                message = f"key {key_shown(key.value)} is written twice, first in line {first}"
+                self.problems.append(Problem(message, f"{source.name}:{line}"))
             else:
                 out[key.value] = self._node(value, line, source, inside)
         return merged | out

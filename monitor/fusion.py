@@ -63,7 +63,7 @@ def start(w, t, budget, peer):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _quantile(peer, p):  # type: ignore[no-untyped-def]
+def _quantile(peer, c, p):  # type: ignore[no-untyped-def]
     """Standardised excess that a clean active day exceeds with chance ``p``."""
     lp = math.log(min(p, 1.0))
     n = peer.pool_p.shape[0]
@@ -71,18 +71,18 @@ def _quantile(peer, p):  # type: ignore[no-untyped-def]
     while i < n - 1 and math.log(peer.pool_p[i]) > lp:
         i += 1
     l0, l1 = math.log(peer.pool_p[i - 1]), math.log(peer.pool_p[i])
-    return peer.pool_q[i - 1] + (peer.pool_q[i] - peer.pool_q[i - 1]) * (lp - l0) / (l1 - l0)
+    return peer.pool_q[c, i - 1] + (peer.pool_q[c, i] - peer.pool_q[c, i - 1]) * (lp - l0) / (l1 - l0)
 
 
 @njit(cache=True)
-def _log_chance(peer, q):  # type: ignore[no-untyped-def]
+def _log_chance(peer, c, q):  # type: ignore[no-untyped-def]
     """The inverse: natural log of the chance that a clean active day exceeds ``q``; the last slope goes on for ever."""
-    n = peer.pool_q.shape[0]
+    n = peer.pool_p.shape[0]
     i = 1
-    while i < n - 1 and peer.pool_q[i] < q:
+    while i < n - 1 and peer.pool_q[c, i] < q:
         i += 1
     l0, l1 = math.log(peer.pool_p[i - 1]), math.log(peer.pool_p[i])
-    return l0 + (l1 - l0) * (q - peer.pool_q[i - 1]) / (peer.pool_q[i] - peer.pool_q[i - 1])
+    return l0 + (l1 - l0) * (q - peer.pool_q[c, i - 1]) / (peer.pool_q[c, i] - peer.pool_q[c, i - 1])
 
 
 @njit(cache=True)
@@ -109,14 +109,14 @@ def thresholds(w, peer):  # type: ignore[no-untyped-def]
     active = _active_share(w)
     for c in range(C):
         p = min(1.0, _chance(w, c) / active)
-        w.tau[c] = w.centre[c] + w.width[c] * _quantile(peer, p) + w.delta[c]
+        w.tau[c] = w.centre[c] + w.width[c] * _quantile(peer, c, p) + w.delta[c]
 
 
 @njit(cache=True)
 def return_days(w, c, s, peer):  # type: ignore[no-untyped-def]
     """Days between clean days that show ``s`` or more in channel ``c``, as if it had the whole budget: 30/budget at ``tau``."""
     q = (s - w.delta[c] - w.centre[c]) / w.width[c]
-    log_p = min(0.0, _log_chance(peer, q)) + math.log(_active_share(w)) - math.log(_share(c) * SPLIT)
+    log_p = min(0.0, _log_chance(peer, c, q)) + math.log(_active_share(w)) - math.log(_share(c) * SPLIT)
     return math.exp(min(50.0, -log_p))
 
 

@@ -78,9 +78,13 @@ class Intake:
             slot = self._state.add_asset(wallet, chain, asset)
         return slot
 
+    def is_listed(self, asset: str) -> bool:
+        """Whether the owner named this asset as real."""
+        return asset in self._listed
+
     def is_genuine(self, flow: Flow) -> bool:
         """Whether a flow's asset cannot be forged."""
-        return flow.transfer.kind is not TransferKind.TOKEN or flow.transfer.asset in self._listed
+        return flow.transfer.kind is not TransferKind.TOKEN or self.is_listed(flow.transfer.asset)
 
     def take(
         self,

@@ -318,6 +318,9 @@ class AlertKind(StrEnum):
     RECOVERED = "recovered"
 
 
+_PLAYED = {"opened", "escalated", "updated", "resolved", "retracted"}
+
+
 @dataclass(frozen=True, slots=True)
 class Alert:
     """One message to people: ``id`` is a hash of incident, revision and kind.
@@ -336,7 +339,13 @@ class Alert:
 
     @property
     def type(self) -> str:
-        """The webhook type, ``incident.opened`` for example."""
+        """The webhook type: ``incident.opened``, ``monitor.blind``, ``drill.opened`` for example.
+
+        A drill plays an incident: what its label ``kind`` says, else ``opened``.
+        """
+        if self.kind is AlertKind.DRILL:
+            played = self.labels.get("kind", "")
+            return f"drill.{played}" if played in _PLAYED else "drill.opened"
         family = "monitor" if self.kind in (AlertKind.BLIND, AlertKind.RECOVERED) else "incident"
         return f"{family}.{self.kind}"
 

@@ -22,7 +22,7 @@ PRIORS = np.dtype(
         ("centre", "f8", (3,)),  # the same of the fused score, by channel
         ("width", "f8", (3,)),
         ("pool_p", "f8", (6,)),  # chance a clean active day, falling ...
-        ("pool_q", "f8", (6,)),  # ... and the standardised excess that is exceeded with it
+        ("pool_q", "f8", (3, 6)),  # ... and the standardised excess then exceeded, by channel
     ],
     align=True,
 )
@@ -30,7 +30,11 @@ PRIORS = np.dtype(
 PEER = np.zeros(1, PRIORS)
 PEER["u"][0] = (-1.08, -1.08, -1.07, -0.98, -1.00, -0.90, -0.70, -0.38)
 PEER["s"][0] = (0.25, 0.25, 0.25, 0.45, 0.25, 0.25, 0.25, 0.25)
-PEER["centre"][0] = (1.0, 0.6, 0.5)
-PEER["width"][0] = (0.5, 0.4, 0.4)
+PEER["centre"][0] = (1.05, 0.65, 0.46)
+PEER["width"][0] = (0.38, 0.38, 0.19)
 PEER["pool_p"][0] = (0.30, 0.10, 0.033, 0.010, 0.0033, 0.001)
-PEER["pool_q"][0] = (0.0, 1.1, 2.0, 3.4, 5.3, 7.4)
+PEER["pool_q"][0] = (
+    (0.0, 1.08, 2.12, 3.20, 4.35, 5.90),
+    (0.0, 1.18, 2.54, 4.55, 6.09, 7.50),
+    (0.0, 0.87, 1.79, 2.82, 3.72, 4.85),
+)

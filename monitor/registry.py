@@ -28,6 +28,7 @@ CHANNELS = {
     "webhook": "alerts.channels.webhook:WebhookChannel",
 }
 STORES = {
+    "memory": "monitor.memory_store:MemoryStore",
     "sqlite": "monitor.sqlite_store:SqliteStore",
     "redis": "monitor.redis_store:RedisStore",
 }

@@ -123,6 +123,10 @@ class EngineState:
         self._fusions[place]["budget"] = budget
         return place
 
+    def wallet_name(self, place: int) -> str:
+        """The wallet of a fusion record."""
+        return self._wallet_names[place][0]
+
     def learning_days(self, wallet: str, chain: str) -> float | None:
         """Days until the statistics of a wallet may fire (0: they may), None where it has no flow yet."""
         place = self._wallet_of.get((wallet, chain))

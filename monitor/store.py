@@ -151,11 +151,23 @@ class Store(Protocol):
     async def enqueue(self, rows: Sequence[OutboxRow]) -> None:
         """Queue alerts that belong to no block (monitor.blind, drills). A row that is already there stays as it is."""
 
-    async def due(self, now: float, limit: int = 100) -> Sequence[OutboxRow]:
-        """Rows to attempt at wall clock ``now``, oldest first: by (queued_at, order of insertion)."""
+    async def due(
+        self, now: float, limit: int = 100, *, destination: tuple[str, str] | None = None
+    ) -> Sequence[OutboxRow]:
+        """Rows to attempt at wall clock ``now``, oldest first: by (queued_at, order of insertion).
 
-    async def next_due(self) -> float | None:
-        """The earliest ``next_at`` of rows still due; None where nothing waits."""
+        With a destination (receiver, channel) only its rows, and of each incident only the oldest that is still due
+        there, whatever its ``next_at``: a later message never overtakes an earlier one. Rows of no incident
+        (``incident_id`` empty) never wait for each other.
+        """
+
+    async def next_due(
+        self, *, destination: tuple[str, str] | None = None, after: float | None = None
+    ) -> float | None:
+        """The earliest ``next_at`` of rows still due; None where nothing waits.
+
+        With a destination only of rows that `due` may give for it; with ``after`` only times later than that.
+        """
 
     async def record(self, delivery: Delivery, *, state: str, next_at: float = 0.0) -> None:
         """Record an attempt: the row takes ``state`` (due, done, dead), ``next_at`` and the attempt's number."""

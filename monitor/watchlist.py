@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
 
 from monitor.model import Block, Direction, Flow, Transfer, TransferKind, Wallet
@@ -121,6 +122,9 @@ def _spender_flows(
     share_of_fee = fee * mine // total_in if total_in else 0
     out = mine - sum(output.value for output in own) - share_of_fee
     flows = [Flow(output, wallet, Direction.INTERNAL, output.to_address, output.value, timestamp) for output in own]
+    if share_of_fee and payments:
+        spent = replace(payments[0], kind=TransferKind.FEE, to_address="", value=share_of_fee)
+        flows.append(Flow(spent, wallet, Direction.OUT, "", share_of_fee, timestamp))
     if out <= 0:  # others paid more into the transaction than they took: coins came in
         if out < 0 and own:
             origin = own[0].from_addresses[0] if own[0].from_addresses else ""

@@ -19,8 +19,8 @@ _ORDER = ["chain", "block_number", "__index", "transfer_index", "__file", ROW, "
 def all_touched(found: Found) -> pl.DataFrame:
     """The rows that touch the watch set of all files read so far; columns of `FRAME` and the reader's own."""
     own = {
-        "__moves": pl.Boolean(), "__sent": pl.Boolean(), "__fee_row": pl.Boolean(), "__joins": pl.Boolean(), "__file": pl.Int64(),
-        ROW: pl.Int64(), "__extra": pl.String(),
+        "__moves": pl.Boolean(), "__sent": pl.Boolean(), "__fee_row": pl.Boolean(), "__joins": pl.Boolean(),
+        "__file": pl.Int64(), ROW: pl.Int64(), "__extra": pl.String(),
     }
     return pl.concat([pl.DataFrame(schema=dict(FRAME) | own), *found.touched])
 
@@ -82,7 +82,8 @@ def _with_outputs(rows: pl.DataFrame) -> pl.DataFrame:
     """Count the outputs of UTXO transactions whose rows are all here, which are those that a watched wallet sent."""
     if rows["inputs"].null_count() == rows.height:
         return rows
-    counted = pl.when(pl.col("inputs").is_not_null() & pl.col("__sent")).then(pl.len().over("chain", "transaction_hash"))
+    whole = pl.col("inputs").is_not_null() & pl.col("__sent")
+    counted = pl.when(whole).then(pl.len().over("chain", "transaction_hash"))
     return rows.with_columns(pl.coalesce("n_outputs", counted).alias("n_outputs"))
 
 

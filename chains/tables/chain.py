@@ -28,27 +28,44 @@ class ChainColumn:
 
     def __init__(self, raw: Raw, chains: Mapping[str, ChainInfo], default: ChainInfo | None) -> None:
         self._raw = raw
-        self._default = default
+        self.constant: str | None = None  # CAIP-2 where every row is of one chain
         if raw.has("chain"):
             self._infos = {info.chain: info for info in chains.values()}
             names = {name: info.chain for name, info in chains.items()} | {chain: chain for chain in self._infos}
             text = raw.text("chain")
-            found = text.replace_strict(
-                list(names), list(names.values()), default=None, return_dtype=pl.String
-            ) if names else pl.lit(None, dtype=pl.String)
             self.name = text.fill_null(default.chain if default else "")
-            self.chain = pl.when(text.is_null()).then(pl.lit(default.chain if default else None)).otherwise(found)
             if default is None:
                 raw.checks.append(Check(text.is_null(), pl.lit("chain is empty")))
         else:
             assert default is not None, "the plan gives every file without a chain column its chain"
+            self.constant = default.chain
             self._infos = {default.chain: default}
-            self.name = self.chain = pl.lit(default.chain)
+            names = {default.chain: default.chain}
+            self.name = pl.lit(default.chain)
+        self._names = names
 
     @property
-    def chains(self) -> frozenset[str]:
-        """CAIP-2 of every chain that the rows may belong to."""
-        return frozenset(self._infos)
+    def chain(self) -> pl.Expr:
+        """CAIP-2 of the row, null where its chain is not configured."""
+        if self.constant is not None:
+            return pl.lit(self.constant)
+        old, new = list(self._names), list(self._names.values())
+        return self.name.replace_strict(old, new, default=None, return_dtype=pl.String)
+
+    @property
+    def known(self) -> pl.Expr:
+        """Whether the row's chain is configured."""
+        return pl.lit(True) if self.constant is not None else self.name.is_in(list(self._names))
+
+    def of_name(self, name: str) -> str | None:
+        """CAIP-2 of a name as rows write it, None where it is not configured."""
+        return self._names.get(name)
+
+    def is_one(self, chain: str) -> pl.Expr:
+        """Whether the row is of that chain (CAIP-2)."""
+        if self.constant is not None:
+            return pl.lit(self.constant == chain)
+        return self.name.is_in([name for name, known in self._names.items() if known == chain])
 
     @property
     def may_be_utxo(self) -> bool:
@@ -90,14 +107,13 @@ class ChainColumn:
         native = lower == "native"
         self._raw.need(name)
         shown = text.str.slice(0, 60).fill_null("")
-        known = self.chain.is_not_null()
         self._raw.checks += [
             Check(
-                known & is_full & ~full.str.starts_with(pl.concat_str(self.chain, pl.lit("/"))),
+                self.known & is_full & ~full.str.starts_with(pl.concat_str(self.chain, pl.lit("/"))),
                 pl.format("{} was '{}', expected an asset of {}", pl.lit(name), shown, self.chain),
             ),
             Check(
-                known & ~is_full & ~native & self.token(text).is_null(),
+                self.known & ~is_full & ~native & self.token(text).is_null(),
                 pl.format("{} was '{}', expected native, a contract address or CAIP-19", pl.lit(name), shown),
             ),
         ]
@@ -110,10 +126,7 @@ class ChainColumn:
         answers = {str(of(info)): of(info) for info in infos}
         if len(answers) == 1:
             return next(iter(answers.values()))
-        chosen = pl.when(self.chain == infos[0].chain).then(of(infos[0]))
-        for info in infos[1:]:
-            chosen = chosen.when(self.chain == info.chain).then(of(info))
-        return chosen.otherwise(None)
+        return pl.coalesce([pl.when(self.is_one(info.chain)).then(of(info)) for info in infos])
 
 
 def _canonical(text: pl.Expr, kind: str) -> pl.Expr:

@@ -110,7 +110,9 @@ def read(
     )
 
 
-def _plans(files: Sequence[tuple[str, Source]], chains: Mapping[str, ChainInfo], rename: Mapping[str, str]) -> list[Plan]:
+def _plans(
+    files: Sequence[tuple[str, Source]], chains: Mapping[str, ChainInfo], rename: Mapping[str, str]
+) -> list[Plan]:
     """Look at every file; all problems are reported together."""
     plans: list[Plan] = []
     problems: list[Problem] = []
@@ -168,7 +170,7 @@ class _Times:
     def of(self, chain: str) -> BlockTimes:
         """The block times of a chain; ConfigError where not one is known."""
         if chain not in self._made:
-            knots = [part.filter(pl.col("__chain") == chain).drop("__chain") for part in self._found.knots]
+            knots = [part.filter(pl.col("chain") == chain).drop("chain") for part in self._found.knots]
             if not any(part.height for part in knots):
                 paths = [plan.table.path for plan in self._plans if not plan.timed]
                 message = (

@@ -19,6 +19,7 @@ from chains.tables.text import ROW
 __all__ = ["FACTS", "Found", "Plan", "Scan", "Wanted"]
 
 _END_OF_TIME = 7_258_118_400  # year 2200, see chains.tables.raw
+HASH = "transaction_hash"
 FACTS = ("transaction_index", "tx_from", "nonce", "gas_limit", "fee", "fee_rate")  # what a token row looks up
 
 
@@ -74,6 +75,15 @@ class Found:
     balances: list[pl.DataFrame] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class _Made:
+    """The expressions of one file, or of one chunk of it."""
+
+    raw: Raw
+    chain: ChainColumn
+    build: Build
+
+
 class Scan:
     """Reads files into a `Found`, one after another."""
 
@@ -89,79 +99,84 @@ class Scan:
                 self._parquet(plan)
             return
         wanted = frozenset(table.dtypes) if plan.layout.extras else plan.layout.known
-        for chunk in table.chunks(wanted, tick):
-            self.found.bad.add(table.path, chunk.bad)
-            self.found.rows += len(chunk.bad) + chunk.frame.height
-            with reading(table.path):
+        with reading(table.path):
+            for chunk in table.chunks(wanted, tick):
+                self.found.bad.add(table.path, chunk.bad)
+                self.found.rows += len(chunk.bad) + chunk.frame.height
                 self._text(plan, chunk.frame)
 
     def _text(self, plan: Plan, frame: pl.DataFrame) -> None:
-        raw, chain, build = self._build(plan, frame.drop(ROW).schema, frame)
-        marked = frame.lazy().with_columns(__bad=any_bad(raw.checks), __chain=chain.chain, __name=chain.name).collect()
-        broken = marked.filter("__bad")
-        if broken.height:
-            reasons = broken.head(KEPT).select(ROW, first_reason(raw.checks).alias("reason"))
-            self.found.bad.add(plan.table.path, reasons.iter_rows(), broken.height)
-            marked = marked.filter(~pl.col("__bad"))
-        self._take(plan, marked.lazy(), build)
+        made = self._made(plan, frame.drop(ROW).schema, frame)
+        frame = self._checked(plan, frame, made)
+        self._take(plan, made, frame.lazy(), frame.lazy().filter(self._touches(made)))
 
     def _parquet(self, plan: Plan) -> None:
-        raw, chain, build = self._build(plan, plan.table.dtypes, None)
-        rows = plan.table.scan().with_columns(__chain=chain.chain, __name=chain.name)
-        total = int(plan.table.scan().select(pl.len()).collect(engine="streaming").item())
-        self.found.rows += total
-        bad = any_bad(raw.checks)
-        whole = self.wanted.strict or plan.layout.gives == "times"  # a wrong block time would move other rows
-        doubtful = rows if whole else rows.filter(self._touches(build))
-        broken = doubtful.filter(bad).select(ROW, reason=first_reason(raw.checks)).collect(engine="streaming")
-        if broken.height:
-            self.found.bad.add(plan.table.path, broken.sort(ROW).head(KEPT).iter_rows(), broken.height)
-            rows = rows.filter(~bad) if whole else rows.filter(~(self._touches(build) & bad))
-        self._take(plan, rows, build)
+        made = self._made(plan, plan.table.dtypes, None)
+        rows = plan.table.scan()
+        self.found.rows += int(rows.select(pl.len()).collect().item())
+        bad = any_bad(made.raw.checks)
+        touches = self._touches(made)
+        if self.wanted.strict or plan.layout.gives == "times":  # a wrong block time would move other rows
+            broken = _collect(rows.filter(bad))
+            self._checked(plan, broken, made)
+            rows = rows.filter(~bad) if broken.height else rows
+            self._take(plan, made, rows, rows.filter(touches))
+            return
+        found = _collect(rows.filter(touches))
+        touched = self._checked(plan, found, made)
+        if touched.height < found.height:
+            rows = rows.filter(~(touches & bad))
+        self._take(plan, made, rows, touched.lazy())
 
-    def _build(
-        self, plan: Plan, dtypes: Mapping[str, pl.DataType], frame: pl.DataFrame | None
-    ) -> tuple[Raw, ChainColumn, Build]:
+    def _made(self, plan: Plan, dtypes: Mapping[str, pl.DataType], frame: pl.DataFrame | None) -> _Made:
         raw = Raw(dtypes, frame)
         chain = ChainColumn(raw, self.wanted.chains, plan.default)
-        return raw, chain, plan.layout.build(raw, chain)
+        return _Made(raw, chain, plan.layout.build(raw, chain))
 
-    def _take(self, plan: Plan, rows: pl.LazyFrame, build: Build) -> None:
-        """Keep what is wanted of the good rows."""
-        self._count(plan, rows, build)
-        known = rows.filter(pl.col("__chain").is_not_null())
+    def _checked(self, plan: Plan, frame: pl.DataFrame, made: _Made) -> pl.DataFrame:
+        """The good rows; the others are counted and the first of them kept."""
+        mask = frame.select(any_bad(made.raw.checks).alias("bad"))["bad"]
+        if mask.len() != frame.height:  # no check looks at a column
+            return frame
+        broken = frame.filter(mask)
+        if not broken.height:
+            return frame
+        reasons = broken.head(KEPT).select(ROW, first_reason(made.raw.checks).alias("reason"))
+        self.found.bad.add(plan.table.path, reasons.iter_rows(), broken.height)
+        return frame.filter(~mask)
+
+    def _take(self, plan: Plan, made: _Made, rows: pl.LazyFrame, touched: pl.LazyFrame) -> None:
+        """Count the good rows and keep those that touch the watch set."""
+        build, chain = made.build, made.chain.chain.alias("chain")
+        self._count(plan, made, rows)
+        known = rows if made.chain.constant else rows.filter(made.chain.known)
         if build.time is not None and self.wanted.knots:
-            knots = known.select("__chain", build.columns["block_number"].alias("block_number"), time=build.time)
+            knots = known.select(chain, build.columns["block_number"].alias("block_number"), time=build.time)
             self.found.knots.append(_collect(knots.unique()))
         if plan.layout.gives == "times":
             return
-        touched = known.filter(self._touches(build))
         if plan.layout.gives == "balances":
-            columns = [pl.col("__chain").alias("chain")] + _cast(build.columns, BALANCES)
-            self.found.balances.append(_collect(touched.select(columns)))
+            self.found.balances.append(_collect(touched.select(chain, *_cast(build.columns, BALANCES))))
             return
         if build.time is not None:
             touched = touched.filter(self._in_range(build.time))
-        self.found.touched.append(_collect(touched.select(self._canonical(plan, build))))
-        if self.wanted.hashes is not None and not plan.layout.joins:
-            facts = known.select(
-                pl.col("__chain").alias("chain"),
-                *_cast(build.columns, {name: FRAME[name] for name in (*FACTS, "transaction_hash")}),
-            )
-            hashes = self.wanted.hashes.lazy()
-            self.found.facts.append(_collect(facts.join(hashes, on=["chain", "transaction_hash"], how="semi")))
+        self.found.touched.append(_collect(touched.select(chain, *self._canonical(plan, made))))
+        if self.wanted.hashes is not None and not plan.layout.joins and plan.layout.kind == "evm":
+            facts = known.select(chain, *_cast(build.columns, {name: FRAME[name] for name in (*FACTS, HASH)}))
+            found = facts.join(self.wanted.hashes.lazy(), on=["chain", HASH], how="semi")
+            self.found.facts.append(_collect(found))
 
-    def _canonical(self, plan: Plan, build: Build) -> list[pl.Expr]:
+    def _canonical(self, plan: Plan, made: _Made) -> list[pl.Expr]:
+        build = made.build
         columns = dict(build.columns)
         columns["block_timestamp"] = pl.lit(None) if build.time is None else build.time
         columns["amount"] = columns["value"].cast(pl.Float64, strict=False)
         extra = sorted(set(plan.table.dtypes) - plan.layout.known) if plan.layout.extras else []
         texts = [pl.col(name).cast(pl.String, strict=False).fill_null("") for name in extra if self._plain(plan, name)]
         return [
-            pl.col("__chain").alias("chain"),
             *_cast(columns, FRAME),
             build.moves.alias("__moves"),
-            self._watched([build.sender], build.senders).alias("__sent"),
+            self._watched(made, [build.sender], build.senders).alias("__sent"),
             pl.lit(build.fee_rows).alias("__fee_row"),
             pl.lit(plan.layout.joins).alias("__joins"),
             pl.lit(plan.order, dtype=pl.Int64).alias("__file"),
@@ -173,51 +188,56 @@ class Scan:
     def _plain(plan: Plan, name: str) -> bool:
         return not plan.table.dtypes[name].is_nested() and plan.table.dtypes[name] != pl.Binary
 
-    def _touches(self, build: Build) -> pl.Expr:
+    def _touches(self, made: _Made) -> pl.Expr:
         """Whether a row touches the watch set of its own chain."""
-        return self._watched([build.sender, build.receiver], build.senders)
+        return self._watched(made, [made.build.sender, made.build.receiver], made.build.senders)
 
-    def _watched(self, addresses: Sequence[pl.Expr | None], lists: pl.Expr | None) -> pl.Expr:
-        touches = pl.lit(False)
+    def _watched(self, made: _Made, addresses: Sequence[pl.Expr | None], lists: pl.Expr | None) -> pl.Expr:
+        touches: list[pl.Expr] = []
         for chain, watch in sorted(self.wanted.watch.items()):
-            watched = pl.lit(pl.Series([sorted(watch)], dtype=pl.List(pl.String)))
-            hit = pl.lit(False)
-            for address in addresses:
-                if address is not None:
-                    hit = hit | address.is_in(watched.first()).fill_null(False)
+            if not watch or made.chain.constant not in (None, chain):
+                continue
+            watched = pl.lit(pl.Series(sorted(watch), dtype=pl.String).implode())
+            hits = [address.is_in(watched) for address in addresses if address is not None]
             if lists is not None:
                 inside = pl.element().is_in(pl.Series(sorted(watch), dtype=pl.String).implode())
-                hit = hit | lists.list.eval(inside).list.any().fill_null(False)
-            touches = touches | ((pl.col("__chain") == chain) & hit)
-        return touches.fill_null(False)
+                hits.append(lists.list.eval(inside).list.any())
+            hit = pl.any_horizontal([h.fill_null(False) for h in hits]) if hits else pl.lit(False)
+            touches.append(hit if made.chain.constant else made.chain.is_one(chain) & hit)
+        return pl.any_horizontal(touches).fill_null(False) if touches else pl.lit(False)
 
     def _in_range(self, time: pl.Expr) -> pl.Expr:
         return (time >= max(self.wanted.start, 0)) & (time < min(self.wanted.end, _END_OF_TIME))
 
-    def _count(self, plan: Plan, rows: pl.LazyFrame, build: Build) -> None:
+    def _count(self, plan: Plan, made: _Made, rows: pl.LazyFrame) -> None:
+        build = made.build
+        named = {"__name": made.chain.name, "moved": build.moves}
+        for name, flag in (("skipped", build.skipped), ("unknown_status", build.unknown_status)):
+            named[name] = pl.lit(False) if flag is None else flag
+        untimed = build.time is None and plan.layout.gives == "transfers"
+        if untimed:
+            named["block_number"] = build.columns["block_number"]
+        elif build.time is not None:
+            inside = self._in_range(build.time)
+            named["moved"] = build.moves & inside
+            named["time"] = pl.when(inside).then(build.time)
+        else:
+            named["time"] = pl.lit(None, dtype=pl.Int64)
         counts = [
             pl.len().cast(pl.Int64).alias("rows"),
-            (build.skipped if build.skipped is not None else pl.lit(False)).sum().cast(pl.Int64).alias("skipped"),
-            (build.unknown_status if build.unknown_status is not None else pl.lit(False))
-            .sum().cast(pl.Int64).alias("unknown_status"),
+            pl.col("moved").sum().cast(pl.Int64).alias("transfers"),
+            *(pl.col(name).sum().cast(pl.Int64) for name in ("skipped", "unknown_status")),
         ]
-        if build.time is None and plan.layout.gives == "transfers":
-            keys = ["__name", "__chain", build.columns["block_number"].alias("block_number")]
-            moved = build.moves.sum().cast(pl.Int64).alias("transfers")
-            found = _collect(rows.group_by(keys).agg(*counts, moved))
-            self.found.by_block.append(found)
-            return
-        time = pl.lit(None, dtype=pl.Int64) if build.time is None else build.time
-        inside = self._in_range(time)
-        found = _collect(
-            rows.group_by("__name", "__chain").agg(
-                *counts,
-                (build.moves & inside).sum().cast(pl.Int64).alias("transfers"),
-                time.filter(inside).min().cast(pl.Int64).alias("first"),
-                time.filter(inside).max().cast(pl.Int64).alias("last"),
-            )
-        )
-        self.found.stats.append(found)
+        values = rows.select(pl.col(ROW), **named).drop(ROW)  # the row number gives literals their length
+        if untimed:
+            found = _collect(values.group_by("__name", "block_number").agg(*counts))
+        else:
+            time = pl.col("time").cast(pl.Int64)
+            ends = [time.min().alias("first"), time.max().alias("last")]
+            found = _collect(values.group_by("__name").agg(*counts, *ends))
+        chains = [made.chain.of_name(name) for name in found["__name"]]
+        found = found.with_columns(pl.Series("__chain", chains, dtype=pl.String))
+        (self.found.by_block if untimed else self.found.stats).append(found)
 
 
 def _cast(columns: Mapping[str, pl.Expr], schema: Mapping[str, pl.DataType]) -> list[pl.Expr]:

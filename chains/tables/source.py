@@ -14,7 +14,7 @@ from monitor.registry import did_you_mean
 __all__ = ["ChainInfo", "Source", "chain_named", "default_chain", "expand", "parse_source"]
 
 _PREFIX = re.compile(r"([A-Za-z0-9][A-Za-z0-9_.:-]*)=(.+)", re.DOTALL)
-_NOT_DATA = re.compile(r"[._].*|(readme|license|copying|notice|changelog)(\..*)?|.*\.(md|rst|crc|sha256|md5)", re.IGNORECASE)
+_NOT_DATA = re.compile(r"(readme|license|copying|notice|changelog)(\..*)?|.*\.(md|rst|crc|sha256|md5)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def expand(sources: Sequence[Source]) -> tuple[list[tuple[str, Source]], list[st
         elif path.exists():
             found, what = [source.path], ""
         elif glob.has_magic(source.path):
-            found = sorted(p for p in glob.glob(source.path, recursive=True) if Path(p).is_file())
+            found = sorted(p for p in glob.iglob(source.path, recursive=True) if Path(p).is_file())  # noqa: PTH207
             what = "no file matches"
         else:
             found, what = [], "no such file or folder"

@@ -19,6 +19,7 @@ from chains.tables.text import (
     csv_header,
     json_chunks,
     json_columns,
+    json_records,
     ndjson_chunks,
     separator,
 )
@@ -131,10 +132,7 @@ def _sample(path: str, start: bytes) -> tuple[str, list[dict[str, Any]]]:
     """Form and first records of a JSON file."""
     text = start.decode("utf-8", "replace").lstrip("\ufeff")
     if text.lstrip()[0] == "[":
-        first = next((c.frame for c in json_chunks(path, ())), None)  # says where it is broken
-        assert first is not None
-        records = json.loads(unpacked(path), parse_int=str, parse_float=str)
-        return "json", [r for r in records[:1000] if isinstance(r, dict)]
+        return "json", [r for r in json_records(path)[:1000] if isinstance(r, dict)]
     found: list[dict[str, Any]] = []
     for line in text.splitlines()[:1000]:
         try:

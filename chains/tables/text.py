@@ -14,10 +14,10 @@ from typing import Any
 
 import polars as pl
 
-from chains.tables.lines import lines, unpacked
+from chains.tables.lines import lines
 from monitor.errors import ConfigError, Problem
 
-__all__ = ["ROW", "Chunk", "csv_chunks", "csv_header", "json_chunks", "json_columns", "ndjson_chunks", "separator"]
+__all__ = ["ROW", "Chunk", "csv_chunks", "csv_header", "json_chunks", "json_columns", "json_records", "ndjson_chunks", "separator"]
 
 ROW = "__row"
 _SMALL = 512  # lines below which a chunk with a broken line is read one by one
@@ -85,14 +85,12 @@ def _csv_frame(rows: pl.DataFrame, header: Sequence[str], mark: str, places: lis
     if not rows.height:
         return pl.DataFrame(schema={ROW: pl.Int64} | dict.fromkeys(names, pl.String))
     text = "\n".join(rows["line"].to_list()) if rows.height < _SMALL else rows["line"].str.join("\n").item()
-    frame = pl.read_csv(
-        f"{text}\n".encode(), has_header=False, separator=mark, columns=places,
-        new_columns=names, schema_overrides=dict.fromkeys((f"column_{i + 1}" for i in places), pl.String),
-        infer_schema=False,
-    )
+    frame = pl.read_csv(f"{text}\n".encode(), has_header=False, separator=mark, columns=places, infer_schema=False)
+    frame.columns = names
     if frame.height != rows.height:  # a quoting that polars and the count above read differently
         fields = list(csv.reader(rows["line"].to_list(), delimiter=mark))
-        frame = pl.DataFrame({header[i]: [f[i] or None for f in fields] for i in places}, schema=dict.fromkeys(names, pl.String))
+        columns = {header[i]: [f[i] or None for f in fields] for i in places}
+        frame = pl.DataFrame(columns, schema=dict.fromkeys(names, pl.String))
     return frame.with_columns(rows[ROW])
 
 
@@ -152,13 +150,19 @@ def _one_by_one(rows: pl.DataFrame, dtype: pl.Struct) -> Chunk:
     return _records(good, [f.name for f in dtype.fields], bad)
 
 
-def json_chunks(path: str, wanted: Iterable[str]) -> Iterator[Chunk]:
-    """The rows of a JSON array of objects, numbered from 1; the array is read as a whole."""
+def json_records(path: str) -> list[Any]:
+    """The entries of a JSON array with every number as its text; the file is read as a whole."""
+    text = "\n".join(line for _, series in lines(path) for line in series)
     try:
-        records = json.loads(unpacked(path), parse_int=str, parse_float=str)
+        records = json.loads(text.lstrip("\ufeff"), parse_int=str, parse_float=str)
     except (ValueError, RecursionError) as error:
         raise ConfigError(Problem(f"not valid JSON: {error}", path)) from None
-    yield _records(list(enumerate(records, 1)), list(wanted), [])
+    return records if isinstance(records, list) else [records]
+
+
+def json_chunks(path: str, wanted: Iterable[str]) -> Iterator[Chunk]:
+    """The rows of a JSON array of objects, numbered from 1."""
+    yield _records(list(enumerate(json_records(path), 1)), list(wanted), [])
 
 
 def _records(records: list[tuple[int, Any]], names: list[str], bad: list[tuple[int, str]]) -> Chunk:

@@ -146,8 +146,8 @@ class Canned:
     """A loopback server that answers as told and remembers what it was asked.
 
     ``script`` is consumed first, one entry a request: a `web.Response`, bytes (status 200), an exception class (the
-    connection is cut) or None (answer as usual). Then JSON-RPC ``methods`` answer: a value, or a function of the params;
-    an `RpcFault` value becomes an error object. Other requests go to ``handler``.
+    connection is cut) or None (answer as usual). Then ``handler`` answers where there is one, else the JSON-RPC
+    ``methods``: a value, or a function of the params; an `RpcFault` becomes an error object.
     """
 
     def __init__(self) -> None:

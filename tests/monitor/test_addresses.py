@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from monitor.networks import NETWORKS, Network, by_name
 
 DATA = Path(os.environ.get("HEISTWATCH_DATA") or Path(__file__).parents[2] / ".." / "shared" / "data")
 BASE58 = base58.B58_DIGITS
+SEGWIT: Callable[[str, int, bytes], str] = bech32.encode
 
 
 def network(name: str) -> Network:
@@ -227,7 +228,7 @@ def _checksummed(name: str, digest: bytes) -> list[str]:
         return [nem.of_public_key((digest + digest[:12]).hex(), target.params["network_byte"])]
     found = [base58.encode_check(bytes([b]) + digest) for k in ("p2pkh", "p2sh") for b in target.params[k]]
     if "hrp" in target.params:
-        found += [bech32.encode(target.params["hrp"], 0, digest), bech32.encode(target.params["hrp"], 1, digest * 2)]
+        found += [SEGWIT(target.params["hrp"], 0, digest), SEGWIT(target.params["hrp"], 1, digest * 2)]
     if "cashaddr" in target.params:
         found += [cashaddr.encode(target.params["cashaddr"], kind, digest) for kind in cashaddr.Kind]
     return [text for text in found if text]

@@ -1,0 +1,184 @@
+"""The composition root: the one place, beside the command line, that knows chains, channels and the engine together."""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from monitor.assets import AssetInfo, AssetNames
+from monitor.config import ChainConfig, Config, config_from_mapping, load_config
+from monitor.engine import Engine
+from monitor.errors import ConfigError
+from monitor.ids import from_iso
+from monitor.watchlist import Watchlist
+
+__all__ = ["asset_names", "backtest", "chain_infos", "chain_spec", "make_engine", "run_backtest"]
+
+Progress = Callable[[int, int], None]
+
+
+def make_engine(config: Config) -> Engine:
+    """An engine for the wallets of a configuration, without state."""
+    natives = {chain.network.asset for chain in config.chains}
+    return Engine(Watchlist(config.wallets), listed=set(config.assets) | natives)
+
+
+def asset_names(config: Config) -> AssetNames:
+    """What assets are called, as far as the configuration says."""
+    return AssetNames(config.assets)
+
+
+def chain_spec(chain: ChainConfig) -> Any:
+    """How to reach a chain, secrets revealed: hand it to a chain family, never print it."""
+    from chains.base import ChainSpec
+    from monitor.config_types import reveal
+
+    return ChainSpec(
+        name=chain.name,
+        kind=chain.kind,
+        chain=chain.chain,
+        endpoints=tuple(endpoint.get_secret_value() for endpoint in chain.endpoints),
+        replay=chain.replay,
+        poll_seconds=chain.poll_seconds,
+        timeout_seconds=chain.timeout,
+        finality_depth=chain.finality_depth,
+        options=reveal(chain.options),
+    )
+
+
+def chain_infos(config: Config) -> Mapping[str, Any]:
+    """Configured chains as table readers need them."""
+    from chains.tables import ChainInfo
+
+    return {
+        chain.name: ChainInfo(chain.chain, chain.kind, chain.network.asset, chain.network.block_seconds)
+        for chain in config.chains
+    }
+
+
+def run_backtest(
+    config: Config,
+    data: Sequence[str],
+    *,
+    start: int | None = None,
+    end: int | None = None,
+    strict: bool = False,
+    rename: Mapping[str, str] | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """History through the engine.
+
+    Parameters
+    ----------
+    data : ``[CHAIN=]PATH`` of files, folders or globs
+    start, end : UTC seconds, start inclusive, end exclusive
+    strict : check every row of Parquet files too
+    rename : new column name to the file's own
+    progress : told (bytes done, bytes in all) while reading
+
+    Returns
+    -------
+    a report, schema ``heistwatch/backtest/1``
+
+    Raises
+    ------
+    ConfigError : the data cannot be read at all
+    """
+    from chains.tables import parse_source, read
+
+    from monitor.replay import replay
+    from monitor.report import report
+
+    if not config.wallets:
+        raise ConfigError("the configuration watches no wallet: add one under `wallets:`")
+    engine = make_engine(config)
+    watch = {chain: frozenset(engine.watchlist.watch(chain)) for chain in engine.watchlist.chains}
+    _warm_up()
+    begin = time.perf_counter()
+    reading = read(
+        [parse_source(text) for text in data],
+        chains=chain_infos(config),
+        watch=watch,
+        start=start,
+        end=end,
+        strict=strict,
+        rename=rename or {},
+        progress=progress,
+    )
+    names = asset_names(config)
+    names.add(AssetInfo(asset, symbol, decimals) for asset, (symbol, decimals) in _named(reading).items())
+    replayed = replay(engine, reading.frame, names, reading.balances)
+    seconds = time.perf_counter() - begin
+    speed = {
+        "wall_seconds": round(seconds, 6),
+        "rows_per_second": round(reading.rows / seconds, 1),
+        "flows_per_second": round(replayed.flows / seconds, 1),
+        "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+    }
+    described = {
+        "rows": reading.rows,
+        "bad_rows": reading.bad_rows,
+        "bad": [{"path": bad.path, "row": bad.row, "reason": bad.reason} for bad in reading.bad],
+        "transfers": reading.transfers,
+        "first": reading.first,
+        "last": reading.last,
+        "chains": reading.chains,
+        "notes": [*reading.notes, *([] if reading.balances is not None else [NO_BALANCES])],
+    }
+    return report(described, replayed, names, [wallet.id for wallet in config.wallets], speed)
+
+
+NO_BALANCES = "no balances table: balances are inferred from flows, and wallets learn for their first 7 days"
+
+
+def _named(reading: Any) -> Mapping[str, tuple[str, int | None]]:
+    named: Mapping[str, tuple[str, int | None]] = getattr(reading, "assets", {})
+    return named
+
+
+def _warm_up() -> None:
+    """Compile (or load) the fold before anything is timed."""
+    from monitor.rows import RowBuilder
+    from monitor.state import EngineState
+
+    builder = RowBuilder()
+    state = EngineState()
+    builder.add(state.add_asset("w", "c", "a"), state.wallet("w", "c", 1.0), 0, 0, 1.0)
+    state.fold(builder.build())
+
+
+def backtest(
+    config: Config | Mapping[str, Any] | str | Path,
+    data: str | Sequence[str],
+    *,
+    start: str | int | None = None,
+    end: str | int | None = None,
+    strict: bool = False,
+) -> dict[str, Any]:
+    """Backtest from Python: ``monitor.backtest("heistwatch.yaml", "history/*.parquet")``.
+
+    Parameters
+    ----------
+    config : a configuration, a mapping of the same shape as the file, or a path
+    data : one or several ``[CHAIN=]PATH``
+    start, end : ISO 8601 or UTC seconds, start inclusive, end exclusive
+    strict : check every row of Parquet files too
+
+    Returns
+    -------
+    a report, schema ``heistwatch/backtest/1``
+    """
+    if isinstance(config, Mapping):
+        config = config_from_mapping(config, Path.cwd(), "config")
+    elif not isinstance(config, Config):
+        config = load_config(Path(config))
+    return run_backtest(
+        config,
+        [data] if isinstance(data, str) else list(data),
+        start=from_iso(str(start)) if start is not None else None,
+        end=from_iso(str(end)) if end is not None else None,
+        strict=strict,
+    )

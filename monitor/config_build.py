@@ -1,0 +1,299 @@
+"""From checked entries to a `Config`: references, addresses and amounts, each problem at its place."""
+
+from __future__ import annotations
+
+import glob
+import re
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import SecretStr
+
+from monitor.config_chains import Chains, bad
+from monitor.config_file import ConfigFile, PlannedEntry, TrustedEntry, WalletEntry
+from monitor.config_lists import read_addresses
+from monitor.config_routes import build_route
+from monitor.config_rules import build_rules, build_trusted, check_period
+from monitor.config_template import PLACEHOLDERS
+from monitor.config_tree import Node, key_shown
+from monitor.config_types import (
+    ChainConfig,
+    ChannelConfig,
+    Config,
+    HttpConfig,
+    Planned,
+    PricesConfig,
+    Receiver,
+    Rule,
+    StoreConfig,
+    seal,
+)
+from monitor.errors import Problem
+from monitor.model import Role, Trusted, Wallet
+from monitor.registry import CHANNELS, STORES, did_you_mean
+
+__all__ = ["build"]
+
+PERSONAL_BUDGET = 0.1  # false alarms a 30 days
+MAX_LISTED = 20  # problems of one list of addresses; more are counted
+_LISTEN = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[^:\[\]\s]+):(?P<port>[0-9]{1,5})")
+_LIST = re.compile(r"(?:(?P<chain>[^\s]+?):)?file:(?P<path>.+)")
+
+
+def build(
+    file: ConfigFile, root: Node, path: Path | None, base: Path, problems: list[Problem], detectors: Collection[str]
+) -> Config:
+    """The configuration of ``file``. What is wrong joins ``problems``: then the result must not be used."""
+    builder = _Builder(file, root, problems, detectors)
+    wallets = [builder.wallet(entry, node) for entry, node in zip(file.wallets, _items(root, "wallets"), strict=True)]
+    if root.is_empty("wallets"):
+        problems.append(root.at("wallets").problem("wallets is empty: there is nothing to watch"))
+    receivers = builder.receivers()
+    route = build_route(file.route, root.child("route"), receivers, problems, builder.warnings)
+    planned = [builder.planned(entry, node) for entry, node in zip(file.planned, _items(root, "planned"), strict=True)]
+    return Config(
+        path=path,
+        base=base,
+        chains=tuple(builder.chains.by_name.values()),
+        wallets=tuple(wallets),
+        rules=builder.rules,
+        detectors=builder.settings,
+        planned=tuple(entry for entry in planned if entry is not None),
+        assets=builder.chains.assets,
+        labels=tuple(builder.labels()),
+        prices=builder.prices(),
+        store=builder.store(),
+        http=builder.http(),
+        receivers=receivers,
+        route=route,
+        false_alarms_per_wallet_month=file.budget.false_alarms_per_wallet_month,
+        warnings=tuple(builder.warnings),
+        finder=lambda path: root.at(*path).where,
+    )
+
+
+def _items(root: Node, key: str) -> list[Node]:
+    child = root.child(key)
+    return [] if child is None else child.value
+
+
+class _Builder:
+    """The parts of one configuration and what they share: chains, addresses taken so far, problems."""
+
+    def __init__(self, file: ConfigFile, root: Node, problems: list[Problem], detectors: Collection[str]) -> None:
+        self.file, self.root, self.problems, self.more_detectors = file, root, problems, detectors
+        self.warnings: list[Problem] = []
+        self.rules: dict[str, tuple[Rule, ...]] = {}
+        self.settings: dict[str, dict[str, Any]] = {}
+        self.ids: dict[str, str] = {}  # wallet id -> where
+        self.owners: dict[tuple[str, str], tuple[str, str, int]] = {}  # (chain, address) -> (wallet id, file, line)
+        self.detectors: dict[str, str] = {}
+        self.chains = Chains(problems)
+        self.chains.add_entries(file.chains, _items(root, "chains"))
+        self.chains.add_assets(file.assets, _items(root, "assets"))
+
+    def wallet(self, entry: WalletEntry, node: Node) -> Wallet:
+        if entry.id in self.ids:
+            place = node.at("id")
+            self.problems.append(
+                place.problem(f"wallet id {_said(place)} is used twice, first at {self.ids[entry.id]}")
+            )
+        self.ids.setdefault(entry.id, node.at("id").where)
+        addresses = tuple(self._addresses(entry, node))
+        chains = [self.chains.by_chain[chain] for chain in dict.fromkeys(chain for chain, _ in addresses)]
+        rules = build_rules(entry.rules, node.child("rules"), chains, self.chains, self.problems)
+        if rules:
+            self.rules[entry.id] = rules
+        if entry.detectors:
+            self.settings[entry.id] = self._detectors(node.at("detectors"), entry)
+        return Wallet(
+            id=entry.id,
+            entity=entry.entity or entry.id,
+            role=entry.role,
+            addresses=addresses,
+            trusted=tuple(self._trusted(entry.trusted, node.child("trusted"))),
+            labels=entry.labels,
+            budget=entry.budget or self._budget(entry.role),
+        )
+
+    def _budget(self, role: Role) -> float:
+        general = self.file.budget.false_alarms_per_wallet_month
+        return min(PERSONAL_BUDGET, general) if role is Role.PERSONAL else general
+
+    def _trusted(self, entries: list[TrustedEntry], node: Node | None) -> Iterator[Trusted]:
+        for entry, item in zip(entries, node.value if node else (), strict=True):
+            trusted = build_trusted(entry, item, self.chains, self.problems)
+            if trusted is not None:
+                yield trusted
+
+    def _addresses(self, entry: WalletEntry, node: Node) -> Iterator[tuple[str, str]]:
+        """Canonical addresses, each once; an address that another wallet has is a problem."""
+        if node.is_empty("addresses"):
+            self.problems.append(node.at("addresses").problem(f"{node.label}.addresses is empty"))
+        written = node.at("addresses")
+        for item in written.value if isinstance(written.value, list) else [written]:
+            match = _LIST.fullmatch(item.value)
+            if match is None:
+                try:
+                    found = self.chains.address(item.value)
+                except ValueError as error:
+                    self.problems.append(bad(item, error))
+                    continue
+                yield from self._claim(found, entry.id, item.source.name, item.line, self.problems)
+                self._check_placeholder(found, item)
+            else:
+                yield from self._listed(match, item, entry.id)
+
+    def _claim(
+        self, found: tuple[ChainConfig, str], wallet: str, file: str, line: int, problems: list[Problem]
+    ) -> Iterator[tuple[str, str]]:
+        key = (found[0].chain, found[1])
+        owner, at_file, at_line = self.owners.setdefault(key, (wallet, file, line))
+        if (owner, at_file, at_line) == (wallet, file, line):
+            yield key
+        elif owner != wallet:
+            first = f"{at_file}:{at_line}" if at_line else at_file
+            message = f"address {found[0].name}:{found[1]} is in two wallets: {owner!r} ({first}) and {wallet!r}"
+            problems.append(Problem(message, f"{file}:{line}" if line else file))
+
+    def _listed(self, match: re.Match[str], item: Node, wallet: str) -> Iterator[tuple[str, str]]:
+        """The addresses of a file; its problems beyond the first 20 are only counted."""
+        path = item.source.folder / match["path"]
+        chain = self.chains.get(match["chain"]) if match["chain"] else None
+        if match["chain"] and chain is None:
+            try:
+                self.chains.split(item.value)
+            except ValueError as error:
+                self.problems.append(bad(item, error))
+            return
+        found: list[Problem] = []
+        number = 0
+        try:
+            for number, text, name in read_addresses(path):
+                try:
+                    address = self._row(text, name, chain)
+                except ValueError as error:
+                    found.append(Problem(f"bad address: {error}", f"{path}:{number}"))
+                    continue
+                yield from self._claim(address, wallet, str(path), number, found)
+        except ValueError as error:
+            self.problems.append(item.problem(f"{item.label}: {error}"))
+        else:
+            if not number:
+                self.problems.append(item.problem(f"{item.label}: file {path} has no addresses"))
+        self.problems += found[:MAX_LISTED]
+        if len(found) > MAX_LISTED:
+            self.problems.append(item.problem(f"{len(found) - MAX_LISTED:,} more problems in {path}"))
+
+    def _row(self, text: str, name: str, chain: ChainConfig | None) -> tuple[ChainConfig, str]:
+        if name:
+            chain = self.chains.get(name)
+            if chain is None:
+                self.chains.split(f"{name}:")  # raises, with a hint
+        return self.chains.address(text, chain)
+
+    def _check_placeholder(self, found: tuple[ChainConfig, str], item: Node) -> None:
+        if PLACEHOLDERS.get(found[0].network.name) == found[1]:
+            self.warnings.append(
+                item.problem(f"{item.label} is still the placeholder, which is nobody's wallet: put your address here")
+            )
+
+    def _detectors(self, node: Node, entry: WalletEntry) -> dict[str, Any]:
+        from monitor.detectors import DETECTORS  # compiles code: only where it is needed
+
+        known = {name.lower(): name for name in (*(d.id for d in DETECTORS), *self.more_detectors)}
+        out: dict[str, Any] = {}
+        for name, settings in entry.detectors.items():
+            if name.lower() in known:
+                out[known[name.lower()]] = settings
+            else:
+                hint = did_you_mean(name.upper(), known.values())
+                self.problems.append(node.at(name).problem(f"{node.label}: unknown detector {key_shown(name)}: {hint}"))
+        return out
+
+    def planned(self, entry: PlannedEntry, node: Node) -> Planned | None:
+        place = node.at("account")
+        try:
+            chain, account = self.chains.address(entry.account)
+        except ValueError as error:
+            self.problems.append(bad(place, error))
+            return None
+        if (chain.chain, account) not in self.owners:
+            self.problems.append(place.problem(f"{place.label} belongs to no wallet of this configuration"))
+        check_period(entry.start, entry.end, node, self.problems)
+        value = entry.value.lower() if chain.network.kind == "evm" else entry.value
+        return Planned(chain.chain, account, entry.kind, value, entry.start, entry.end)
+
+    def receivers(self) -> tuple[Receiver, ...]:
+        out: dict[str, Receiver] = {}
+        for entry, node in zip(self.file.receivers, _items(self.root, "receivers"), strict=True):
+            if entry.name in out:
+                self.problems.append(node.at("name").problem(f"receiver {_said(node.at('name'))} is given twice"))
+            if node.is_empty("channels"):
+                self.problems.append(node.at("channels").problem(f"{node.label}.channels is empty"))
+            channels = []
+            for channel, item in zip(entry.channels, node.at("channels").value, strict=True):
+                if channel.type not in CHANNELS:
+                    place = item.at("type")
+                    self.problems.append(
+                        place.problem(f"{place.label} is unknown: {did_you_mean(channel.type, CHANNELS)}")
+                    )
+                channels.append(ChannelConfig(channel.type, seal(channel.model_extra or {}), item.where))
+            out[entry.name] = Receiver(entry.name, tuple(channels))
+        return tuple(out.values())
+
+    def labels(self) -> Iterator[str]:
+        written = self.root.child("labels")
+        if written is None:
+            return
+        for item in written.value if isinstance(written.value, list) else [written]:
+            pattern = str(item.source.folder.absolute() / item.value)
+            if not glob.has_magic(item.value):
+                if not Path(pattern).is_file():
+                    self.problems.append(item.problem(f"{item.label}: file {pattern} does not exist"))
+            elif not glob.glob(pattern, recursive=True):  # noqa: PTH207 (the pattern is absolute)
+                self.warnings.append(item.problem(f"{item.label} matches no file"))
+            yield pattern
+
+    def prices(self) -> PricesConfig:
+        entry, node = self.file.prices, self.root.at("prices")
+        for source, key in (("file", "path"), ("http", "url")):
+            if entry.source == source and getattr(entry, key) is None and key not in node.lost:
+                self.problems.append(node.problem(f"prices.{key} is missing: source {source} needs it"))
+        path = entry.path and str(node.at("path").source.folder.absolute() / entry.path)
+        return PricesConfig(entry.source, path, entry.url, seal(entry.options))
+
+    def store(self) -> StoreConfig:
+        node = self.root.at("store", "url")
+        url = self.file.store.url.get_secret_value()
+        scheme, colon, rest = url.partition("://")
+        kind = "redis" if scheme == "rediss" else scheme
+        if not colon or kind not in STORES:
+            self.problems.append(node.problem(f"store.url has an unknown scheme: {did_you_mean(kind, STORES)}"))
+        elif kind == "sqlite":
+            path = rest[1:]  # sqlite:///relative, sqlite:////absolute
+            if not rest.startswith("/") or not path:
+                self.problems.append(node.problem("store.url names no file: sqlite:///heistwatch.db for example"))
+            elif path != ":memory:":
+                url = f"sqlite:///{node.source.folder.absolute() / path}"
+        return StoreConfig(kind, SecretStr(url))
+
+    def http(self) -> HttpConfig:
+        entry, node = self.file.http, self.root.at("http", "listen")
+        match = _LISTEN.fullmatch(entry.listen)
+        if match is None or int(match["port"]) > 65535:
+            self.problems.append(node.problem("http.listen is not host:port, such as 127.0.0.1:8787"))
+            return HttpConfig()
+        host = match["host"].strip("[]")
+        if entry.token is None and "token" not in self.root.at("http").lost and not _is_loopback(host):
+            self.warnings.append(node.problem("http.listen is open to other machines, and there is no http.token"))
+        return HttpConfig(host, int(match["port"]), entry.token)
+
+
+def _is_loopback(host: str) -> bool:
+    return host in ("localhost", "::1") or host.startswith("127.")
+
+
+def _said(node: Node) -> str:
+    return repr(node.value if node.raw is None else node.raw)

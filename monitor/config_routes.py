@@ -1,0 +1,62 @@
+"""Routes: every receiver that one names exists, and every receiver can be reached."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from monitor.config_file import RouteEntry, SeverityWord
+from monitor.config_problems import shown
+from monitor.config_tree import Node
+from monitor.config_types import Receiver
+from monitor.errors import Problem
+from monitor.registry import did_you_mean
+
+__all__ = ["build_route"]
+
+
+def build_route(
+    entry: RouteEntry | None,
+    node: Node | None,
+    receivers: Sequence[Receiver],
+    problems: list[Problem],
+    warnings: list[Problem],
+) -> dict[str, Any]:
+    """The routing tree as a mapping; without one, the first receiver gets everything (empty without receivers)."""
+    names = [receiver.name for receiver in receivers]
+    if entry is None or node is None:
+        if len(names) > 1:
+            warnings.append(Problem(f"there is no route: {names[0]!r} gets everything, the other receivers nothing"))
+        return {"receiver": names[0]} if names else {}
+    if entry.receiver is None and "receiver" not in node.lost:
+        problems.append(node.problem("route.receiver is missing: who gets what no other route matches?"))
+    used = set()
+    for route, place in _walk(entry, node):
+        _check_match(place, problems)
+        if route.receiver is not None:
+            used.add(route.receiver)
+            if route.receiver not in names:
+                there = place.at("receiver")
+                problems.append(
+                    there.problem(f"{there.label} {shown(there)}, which is no receiver: {did_you_mean(route.receiver, names)}")
+                )
+    for name in names:
+        if name not in used:
+            warnings.append(node.problem(f"receiver {name!r} is in no route: it gets nothing"))
+    return entry.model_dump(by_alias=True, exclude_unset=True)
+
+
+def _walk(entry: RouteEntry, node: Node) -> Iterator[tuple[RouteEntry, Node]]:
+    yield entry, node
+    for route, place in zip(entry.routes, node.at("routes").value if entry.routes else (), strict=True):
+        yield from _walk(route, place)
+
+
+def _check_match(node: Node, problems: list[Problem]) -> None:
+    """A misspelt severity would silently match nothing."""
+    severity = node.at("match", "severity")
+    if severity.key != "severity":
+        return
+    for item in severity.value if isinstance(severity.value, list) else [severity]:
+        if item.value not in list(SeverityWord):
+            problems.append(item.problem(f"{item.label} {shown(item)}, {did_you_mean(item.value, SeverityWord)}"))

@@ -1,0 +1,158 @@
+"""A configuration for people and scripts, without its secrets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from pydantic import SecretStr
+
+from monitor.ids import iso
+
+if TYPE_CHECKING:
+    from monitor.config_types import ChainConfig, Config, Rule
+    from monitor.model import Trusted, Wallet
+
+__all__ = ["MASK", "mask", "public", "summary"]
+
+MASK = "<secret>"
+MAX_LINES = 50  # of wallets in a summary
+
+
+def mask(value: Any) -> Any:
+    """A printable form with ``<secret>`` for every secret."""
+    if isinstance(value, Mapping):
+        return {k: mask(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [mask(item) for item in value]
+    return MASK if isinstance(value, SecretStr) else value
+
+
+def public(config: Config) -> dict[str, Any]:
+    """See `Config.public`."""
+    return {
+        "path": None if config.path is None else str(config.path),
+        "budget": {"false_alarms_per_wallet_month": config.false_alarms_per_wallet_month},
+        "chains": [_chain(chain) for chain in config.chains],
+        "assets": [
+            {"asset": info.asset, "symbol": info.symbol, "decimals": info.decimals} for info in config.assets.values()
+        ],
+        "wallets": [_wallet(wallet, config) for wallet in config.wallets],
+        "planned": [
+            {
+                "account": f"{planned.chain}:{planned.account}",
+                "kind": str(planned.kind),
+                "value": planned.value,
+                "from": iso(planned.start),
+                "until": iso(planned.end),
+            }
+            for planned in config.planned
+        ],
+        "labels": list(config.labels),
+        "prices": {
+            "source": config.prices.source,
+            "path": config.prices.path,
+            "url": mask(config.prices.url),
+            "options": mask(config.prices.options),
+        },
+        "store": {"kind": config.store.kind, "url": MASK if config.store.kind != "sqlite" else _store_url(config)},
+        "http": {"listen": config.http.listen, "token": mask(config.http.token)},
+        "receivers": [
+            {"name": receiver.name, "channels": [{"type": c.type, **mask(c.options)} for c in receiver.channels]}
+            for receiver in config.receivers
+        ],
+        "route": mask(config.route),
+        "warnings": [str(warning) for warning in config.warnings],
+    }
+
+
+def _store_url(config: Config) -> str:
+    return config.store.url.get_secret_value()  # a path on this machine
+
+
+def _chain(chain: ChainConfig) -> dict[str, Any]:
+    return {
+        "name": chain.name,
+        "kind": chain.kind,
+        "chain": chain.chain,
+        "endpoints": mask(chain.endpoints),
+        "replay": chain.replay,
+        "poll_seconds": chain.poll_seconds,
+        "start": chain.start,
+        "finality_depth": chain.finality_depth,
+        "timeout": chain.timeout,
+        "options": mask(chain.options),
+    }
+
+
+def _wallet(wallet: Wallet, config: Config) -> dict[str, Any]:
+    return {
+        "id": wallet.id,
+        "entity": wallet.entity,
+        "role": str(wallet.role),
+        "addresses": [f"{chain}:{address}" for chain, address in wallet.addresses],
+        "trusted": [_trusted(trusted) for trusted in wallet.trusted],
+        "rules": [_rule(rule) for rule in config.rules.get(wallet.id, ())],
+        "labels": dict(wallet.labels),
+        "budget": wallet.budget,
+        "detectors": mask(config.detectors.get(wallet.id, {})),
+    }
+
+
+def _trusted(trusted: Trusted) -> dict[str, Any]:
+    return {
+        "address": f"{trusted.chain}:{trusted.address}",
+        "asset": trusted.asset,
+        "max": None if trusted.max_value is None else str(trusted.max_value),
+        "window": trusted.window,
+        "from": iso(trusted.start),
+        "until": iso(trusted.end),
+    }
+
+
+def _rule(rule: Rule) -> dict[str, Any]:
+    return {
+        "kind": str(rule.kind),
+        "limits": [{"asset": asset, "value": str(value)} for asset, value in rule.limits],
+        "window": rule.window,
+        "list": rule.list_name,
+        "severity": None if rule.severity is None else str(rule.severity),
+    }
+
+
+def summary(config: Config) -> list[str]:
+    """See `Config.summary`."""
+    lines = [_chain_line(chain) for chain in config.chains]
+    lines += [_wallet_line(wallet, config) for wallet in config.wallets[:MAX_LINES]]
+    if len(config.wallets) > MAX_LINES:
+        lines.append(f"and {len(config.wallets) - MAX_LINES:,} more wallets")
+    lines += [f"receiver {r.name}: {', '.join(c.type for c in r.channels)}" for r in config.receivers]
+    if not config.receivers:
+        lines.append("no receivers: alerts go to the console")
+    lines.append(f"store {_store_url(config) if config.store.kind == 'sqlite' else config.store.kind}")
+    lines.append(f"http {config.http.listen}, {'with a' if config.http.token else 'without a'} token")
+    return lines + [f"warning: {warning}" for warning in config.warnings]
+
+
+def _chain_line(chain: ChainConfig) -> str:
+    reach = _count(len(chain.endpoints), "endpoint") if chain.endpoints else "no endpoint, history only"
+    return f"chain {chain.name} ({chain.kind}, {chain.chain}): {reach}"
+
+
+def _wallet_line(wallet: Wallet, config: Config) -> str:
+    names = {chain.chain: chain.name for chain in config.chains}
+    on = ", ".join(dict.fromkeys(names[chain] for chain, _ in wallet.addresses))
+    return f"wallet {wallet.id} ({wallet.role}): {', '.join([*_parts(wallet, on, config)])}"
+
+
+def _parts(wallet: Wallet, on: str, config: Config) -> Iterator[str]:
+    yield f"{_count(len(wallet.addresses), 'address', 'addresses')} on {on}"
+    yield f"budget {wallet.budget:g} a month"
+    if wallet.trusted:
+        yield f"{len(wallet.trusted)} trusted"
+    if config.rules.get(wallet.id):
+        yield _count(len(config.rules[wallet.id]), "rule")
+
+
+def _count(number: int, one: str, many: str = "") -> str:
+    return f"{number:,} {one if number == 1 else many or one + 's'}"

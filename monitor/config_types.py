@@ -1,0 +1,213 @@
+"""What a checked configuration consists of, beside the nouns of `monitor.model`. Secrets are `SecretStr` throughout."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from pydantic import SecretStr
+
+from monitor import amounts, config_show
+from monitor.amounts import AssetInfo
+from monitor.errors import ConfigError, Problem
+from monitor.ids import chain_of_asset
+from monitor.model import ControlKind, Severity, Wallet
+from monitor.networks import Network, by_chain
+from monitor.registry import did_you_mean
+
+__all__ = [
+    "ChainConfig",
+    "ChannelConfig",
+    "Config",
+    "HttpConfig",
+    "Planned",
+    "PricesConfig",
+    "Receiver",
+    "Rule",
+    "RuleKind",
+    "StoreConfig",
+    "reveal",
+    "seal",
+]
+
+_OPEN_OPTIONS = {"type", "name", "format", "timezone", "language", "locale", "priority", "group_by"}
+
+
+def seal(value: Any, key: str = "") -> Any:
+    """Options with every text wrapped, but those whose key is known to be harmless."""
+    if isinstance(value, Mapping):
+        return {str(k): seal(v, str(k)) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return tuple(seal(item, key) for item in value)
+    return SecretStr(value) if isinstance(value, str) and key not in _OPEN_OPTIONS else value
+
+
+def reveal(value: Any) -> Any:
+    """Options as they were written: never print, log or store the result."""
+    if isinstance(value, Mapping):
+        return {k: reveal(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [reveal(item) for item in value]
+    return value.get_secret_value() if isinstance(value, SecretStr) else value
+
+
+@dataclass(frozen=True, slots=True)
+class ChainConfig:
+    """One chain. ``poll_seconds`` None is the network's default; ``start`` None is the head; ``options`` are sealed."""
+
+    name: str
+    kind: str
+    chain: str  # CAIP-2
+    network: Network
+    endpoints: tuple[SecretStr, ...] = ()
+    replay: bool = False
+    poll_seconds: float | None = None
+    start: int | None = None
+    finality_depth: int = 64  # blocks
+    timeout: float = 10.0  # seconds
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+class RuleKind(StrEnum):
+    """The plain rules."""
+
+    OUTFLOW = "outflow"
+    OVER = "over"
+    NOT_IN = "not_in"
+    BALANCE_BELOW = "balance_below"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A plain rule of one wallet. ``limits`` are (CAIP-19 asset, base units) on each chain where the rule holds."""
+
+    kind: RuleKind
+    limits: tuple[tuple[str, int], ...] = ()
+    window: int | None = None  # seconds; None: each outflow on its own
+    list_name: str | None = None
+    severity: Severity | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A change of control that the owner expects: exactly ``value``, from ``start`` (inclusive) to ``end``."""
+
+    chain: str
+    account: str
+    kind: ControlKind
+    value: str
+    start: int | None = None
+    end: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PricesConfig:
+    """Where prices come from; ``path`` is absolute."""
+
+    source: str = "none"
+    path: str | None = None
+    url: SecretStr | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class StoreConfig:
+    """``url`` with an absolute path where it names a file; ``kind`` is a key of `monitor.registry.STORES`."""
+
+    kind: str
+    url: SecretStr
+
+
+@dataclass(frozen=True, slots=True)
+class HttpConfig:
+    """Where the monitor listens; port 0 is any free one."""
+
+    host: str = "127.0.0.1"
+    port: int = 8787
+    token: SecretStr | None = None
+
+    @property
+    def listen(self) -> str:
+        """``host:port``, brackets around an IPv6 host."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelConfig:
+    """One channel of a receiver. ``options`` are sealed; `plain` is what a channel's constructor takes."""
+
+    type: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    where: str = ""
+
+    def plain(self) -> dict[str, Any]:
+        """Options in the clear, with ``type``: never print them."""
+        return {"type": self.type, **reveal(self.options)}
+
+
+@dataclass(frozen=True, slots=True)
+class Receiver:
+    """Who can be told."""
+
+    name: str
+    channels: tuple[ChannelConfig, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A configuration in which every name is resolved and every value checked.
+
+    Relative paths are absolute here. ``rules`` and ``detectors`` are by wallet id. ``route`` is the tree as written
+    (``receiver``, ``match`` with lists, ``continue``, ``routes``), empty without receivers. ``warnings`` do not stop
+    anything, but people should read them.
+    """
+
+    path: Path | None
+    base: Path
+    chains: tuple[ChainConfig, ...]
+    wallets: tuple[Wallet, ...]
+    rules: Mapping[str, tuple[Rule, ...]]
+    detectors: Mapping[str, Mapping[str, Any]]
+    planned: tuple[Planned, ...]
+    assets: Mapping[str, AssetInfo]  # by CAIP-19; native assets of the chains too
+    labels: tuple[str, ...]  # paths and patterns
+    prices: PricesConfig
+    store: StoreConfig
+    http: HttpConfig
+    receivers: tuple[Receiver, ...]
+    route: Mapping[str, Any]
+    false_alarms_per_wallet_month: float
+    warnings: tuple[Problem, ...] = ()
+    finder: Callable[[tuple[str | int, ...]], str] = field(default=lambda _: "", repr=False, compare=False)
+
+    def chain(self, name: str) -> ChainConfig:
+        """A chain by name or CAIP-2 identifier; ConfigError with a hint where there is none."""
+        for chain in self.chains:
+            if name in (chain.name, chain.chain):
+                return chain
+        raise ConfigError(f"unknown chain {name!r}: {did_you_mean(name, (chain.name for chain in self.chains))}")
+
+    def display(self, asset: str, value: int) -> str:
+        """An amount (base units) of a CAIP-19 asset for people; base units where its decimals are not known."""
+        info = self.assets.get(asset)
+        if info is not None:
+            return amounts.display(value, info.decimals, info.symbol)
+        network = by_chain(chain_of_asset(asset))
+        if network is not None and network.asset == asset:
+            return amounts.display(value, network.decimals, network.symbol)
+        return amounts.display(value, None, "")
+
+    def place(self, *path: str | int) -> str:
+        """Where something was written: ``place("route", "routes", 0)`` is ``file:line`` of it, or of what is around."""
+        return self.finder(path)
+
+    def public(self) -> dict[str, Any]:
+        """Everything as plain JSON values, with ``<secret>`` for every secret."""
+        return config_show.public(self)
+
+    def summary(self) -> list[str]:
+        """What the configuration amounts to, one line a thing; warnings last."""
+        return config_show.summary(self)
