@@ -51,7 +51,7 @@ def rows(alert: Alert, receivers: Receivers, names: Iterable[str], queued_at: fl
             body=_freeze(channel, alert, queued_at),
             queued_at=queued_at,
             kind=alert.type,
-            incident_id=str(alert.incident["id"]) if alert.incident is not None else "",
+            incident_id=str(alert.incident.get("id", "")) if alert.incident is not None else "",
             severity=0 if alert.severity is None else int(alert.severity),
         )
         for name in dict.fromkeys(names)

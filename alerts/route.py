@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeGuard
 
 from monitor.errors import ConfigError, Problem
 from monitor.model import Alert, AlertKind, Role, Severity
@@ -174,7 +174,7 @@ class _Parser:
         return match
 
     def _values(self, label: str, values: object, where: str) -> Iterator[str]:
-        items = values if _is_list(values) else (values,)
+        items: Sequence[Any] = values if _is_list(values) else (values,)
         if not items:
             self._wrong(where, "an empty list matches nothing: name values, or remove the label")
         for item in items:
@@ -203,5 +203,5 @@ class _Parser:
         self.problems.append(Problem(message, where))
 
 
-def _is_list(value: object) -> bool:
+def _is_list(value: object) -> TypeGuard[Sequence[Any]]:
     return isinstance(value, Sequence) and not isinstance(value, str | bytes)

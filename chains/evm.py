@@ -184,7 +184,10 @@ class EvmChain:
         logs = None
         if receipts is None:
             logs, receipts = await self._logs_and_receipts(block)
-        return decode_block(block, receipts, self._watch, self.spec.chain, logs=logs, source=source)
+        try:
+            return decode_block(block, receipts, self._watch, self.spec.chain, logs=logs, source=source)
+        except DecodeError as error:  # a header without a readable time: the endpoint's fault, never a reason to go on
+            raise ChainUnavailable(f"{source}: {error}") from None
 
     async def _receipts(self, block: RpcBlock) -> list[RpcReceipt] | None:
         """The block's receipts; None where the endpoint does not offer them by hash."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from monitor.config_types import (
     RuleKind,
     StoreConfig,
 )
-from monitor.config_yaml import read_tree, sorted_problems
+from monitor.config_yaml import read_tree, redacted, sorted_problems
 from monitor.errors import ConfigError, Problem
 
 __all__ = [
@@ -63,8 +64,12 @@ def load_config(
     """
     path = Path(path)
     problems: list[Problem] = []
-    root = read_tree(path, os.environ if environ is None else environ, problems)
-    return _config(root, path, path.absolute().parent, problems, detectors)
+    root, values = read_tree(path, os.environ if environ is None else environ, problems)
+    try:
+        config = _config(root, path, path.absolute().parent, problems, detectors)
+    except ConfigError as error:
+        raise ConfigError(redacted(error.problems, values)) from None
+    return replace(config, warnings=tuple(redacted(config.warnings, values)))
 
 
 def config_from_mapping(

@@ -69,8 +69,15 @@ def build(
         route=route,
         false_alarms_per_wallet_month=file.budget.false_alarms_per_wallet_month,
         warnings=tuple(builder.warnings),
-        finder=lambda path: root.at(*path).where,
+        places=dict(_places(root, ())),
     )
+
+
+def _places(node: Node, path: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    yield path, node.where
+    if len(path) < 2 or path[0] == "route":
+        for child in node.children():
+            yield from _places(child, (*path, child.key))
 
 
 def _items(root: Node, key: str) -> list[Node]:
@@ -87,8 +94,7 @@ class _Builder:
         self.rules: dict[str, tuple[Rule, ...]] = {}
         self.settings: dict[str, dict[str, Any]] = {}
         self.ids: dict[str, str] = {}  # wallet id -> where
-        self.owners: dict[tuple[str, str], tuple[str, str, int]] = {}  # (chain, address) -> (wallet id, file, line)
-        self.detectors: dict[str, str] = {}
+        self.owners: dict[tuple[str, str], tuple[str, str, int]] = {}  # (chain, address) -> (wallet, file, line)
         self.chains = Chains(problems)
         self.chains.add_entries(file.chains, _items(root, "chains"))
         self.chains.add_assets(file.assets, _items(root, "assets"))
@@ -100,7 +106,7 @@ class _Builder:
                 place.problem(f"wallet id {_said(place)} is used twice, first at {self.ids[entry.id]}")
             )
         self.ids.setdefault(entry.id, node.at("id").where)
-        addresses = tuple(self._addresses(entry, node))
+        addresses = tuple(dict.fromkeys(self._addresses(entry, node)))
         chains = [self.chains.by_chain[chain] for chain in dict.fromkeys(chain for chain, _ in addresses)]
         rules = build_rules(entry.rules, node.child("rules"), chains, self.chains, self.problems)
         if rules:
@@ -131,7 +137,7 @@ class _Builder:
         """Canonical addresses, each once; an address that another wallet has is a problem."""
         if node.is_empty("addresses"):
             self.problems.append(node.at("addresses").problem(f"{node.label}.addresses is empty"))
-        written = node.at("addresses")
+        written, wallet = node.at("addresses"), _said(node.at("id"))
         for item in written.value if isinstance(written.value, list) else [written]:
             match = _LIST.fullmatch(item.value)
             if match is None:
@@ -140,21 +146,21 @@ class _Builder:
                 except ValueError as error:
                     self.problems.append(bad(item, error))
                     continue
-                yield from self._claim(found, entry.id, item.source.name, item.line, self.problems)
+                yield from self._claim(found, wallet, item.source.name, item.line, self.problems)
                 self._check_placeholder(found, item)
             else:
-                yield from self._listed(match, item, entry.id)
+                yield from self._listed(match, item, wallet)
 
     def _claim(
         self, found: tuple[ChainConfig, str], wallet: str, file: str, line: int, problems: list[Problem]
     ) -> Iterator[tuple[str, str]]:
         key = (found[0].chain, found[1])
         owner, at_file, at_line = self.owners.setdefault(key, (wallet, file, line))
-        if (owner, at_file, at_line) == (wallet, file, line):
+        if owner == wallet:
             yield key
-        elif owner != wallet:
+        else:
             first = f"{at_file}:{at_line}" if at_line else at_file
-            message = f"address {found[0].name}:{found[1]} is in two wallets: {owner!r} ({first}) and {wallet!r}"
+            message = f"address {found[0].name}:{found[1]} is in two wallets: {owner} ({first}) and {wallet}"
             problems.append(Problem(message, f"{file}:{line}" if line else file))
 
     def _listed(self, match: re.Match[str], item: Node, wallet: str) -> Iterator[tuple[str, str]]:

@@ -190,7 +190,8 @@ class Chains:
         elif chain.network.kind == "evm" and text[:2].lower() == "0x":
             asset = token_asset(chain.chain, canonical(chain.network, text))
         else:
-            raise ValueError(f"is not known on {chain.name}: {did_you_mean(text, ['native', *symbols])}; {_ASSET_HINT}")
+            hint = did_you_mean(text, ["native", *symbols])
+            raise ValueError(f"is not known on {chain.name}: {hint} ({_ASSET_HINT})")
         return self.assets.get(asset, AssetInfo(asset, "", None))
 
     def amount(self, text: str, asset: str | None, chains: Iterable[ChainConfig]) -> tuple[tuple[str, int], ...]:

@@ -27,7 +27,7 @@ def read_addresses(path: Path) -> Iterator[Row]:
             return
         with path.open(encoding="utf-8-sig", newline="") as stream:
             if suffix in (".csv", ".tsv"):
-                yield from _csv(csv.reader(stream, delimiter="," if suffix == ".csv" else "\t"))
+                yield from _csv(csv.reader(stream, delimiter="," if suffix == ".csv" else "\t"), path)
             else:
                 for number, line in enumerate(stream, 1):
                     text = line.split("#", 1)[0].strip()
@@ -41,15 +41,15 @@ def read_addresses(path: Path) -> Iterator[Row]:
         raise ValueError(f"file {path} is not CSV") from None
 
 
-def _columns(names: list[str]) -> tuple[int, int | None]:
+def _columns(names: list[str], path: Path) -> tuple[int, int | None]:
     plain = [name.strip().lower() for name in names]
     if "address" not in plain:
-        raise ValueError("has no column 'address'")
+        raise ValueError(f"file {path} has no column 'address'")
     return plain.index("address"), plain.index("chain") if "chain" in plain else None
 
 
-def _csv(reader: Iterator[list[str]]) -> Iterator[Row]:
-    address, chain = _columns(next(reader, []))
+def _csv(reader: Iterator[list[str]], path: Path) -> Iterator[Row]:
+    address, chain = _columns(next(reader, []), path)
     for number, row in enumerate(reader, 2):
         if any(row):
             cells = [*row, *[""] * (max(address, chain or 0) + 1 - len(row))]
@@ -65,6 +65,6 @@ def _parquet(path: Path) -> Iterator[Row]:
         raise
     except Exception:  # a reader's own errors stop here
         raise ValueError(f"file {path} is not Parquet") from None
-    address, chain = _columns(frame.columns)
+    address, chain = _columns(frame.columns, path)
     for number, row in enumerate(frame.iter_rows(), 1):
         yield number, str(row[address] or ""), "" if chain is None else str(row[chain] or "")

@@ -137,7 +137,8 @@ def _sentence(detail: Any, node: Node) -> str:
         return f"{node.label or 'the configuration'} {_what_it_is(node, kind)}, expected {_WHAT[kind]}"
     if kind in _LIMITS:
         words, key = _LIMITS[kind]
-        return f"{node.label} {shown(node)}, expected {words} {context[key]}"
+        limit = context[key]
+        return f"{node.label} {shown(node)}, expected {words} {limit if isinstance(limit, str) else format(limit, 'g')}"
     return f"{node.label} {shown(node)}, which is not valid here"
 
 
@@ -172,6 +173,7 @@ def shown(node: Node) -> str:
     if isinstance(node.value, (dict, list)):
         return "was a mapping" if isinstance(node.value, dict) else "was a list"
     text = repr(node.value if node.raw is None else node.raw)
+    text = text.lower() if isinstance(node.value, bool) else text
     if _may_hold_secret(node) or "://" in text or len(text) > _SHOWN_LENGTH:
         return "is not valid"
     return f"was {text}"

@@ -36,13 +36,9 @@ def build_route(
         if route.receiver is not None:
             used.add(route.receiver)
             if route.receiver not in names:
-                there = place.at("receiver")
-                problems.append(
-                    there.problem(f"{there.label} {shown(there)}, which is no receiver: {did_you_mean(route.receiver, names)}")
-                )
-    for name in names:
-        if name not in used:
-            warnings.append(node.problem(f"receiver {name!r} is in no route: it gets nothing"))
+                there, hint = place.at("receiver"), did_you_mean(route.receiver, names)
+                problems.append(there.problem(f"{there.label} {shown(there)}, which is no receiver: {hint}"))
+    warnings += [node.problem(f"receiver {n!r} is in no route: it gets nothing") for n in names if n not in used]
     return entry.model_dump(by_alias=True, exclude_unset=True)
 
 
@@ -57,6 +53,10 @@ def _check_match(node: Node, problems: list[Problem]) -> None:
     severity = node.at("match", "severity")
     if severity.key != "severity":
         return
-    for item in severity.value if isinstance(severity.value, list) else [severity]:
-        if item.value not in list(SeverityWord):
-            problems.append(item.problem(f"{item.label} {shown(item)}, {did_you_mean(item.value, SeverityWord)}"))
+    valid = [str(word) for word in SeverityWord]
+    items = severity.value if isinstance(severity.value, list) else [severity]
+    problems += [
+        item.problem(f"{item.label} {shown(item)}, {did_you_mean(item.value, valid)}")
+        for item in items
+        if item.value not in valid
+    ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -181,7 +181,7 @@ class Config:
     route: Mapping[str, Any]
     false_alarms_per_wallet_month: float
     warnings: tuple[Problem, ...] = ()
-    finder: Callable[[tuple[str | int, ...]], str] = field(default=lambda _: "", repr=False, compare=False)
+    places: Mapping[tuple[str | int, ...], str] = field(default_factory=dict, repr=False, compare=False)
 
     def chain(self, name: str) -> ChainConfig:
         """A chain by name or CAIP-2 identifier; ConfigError with a hint where there is none."""
@@ -201,8 +201,12 @@ class Config:
         return amounts.display(value, None, "")
 
     def place(self, *path: str | int) -> str:
-        """Where something was written: ``place("route", "routes", 0)`` is ``file:line`` of it, or of what is around."""
-        return self.finder(path)
+        """Where something was written: ``place("route", "routes", 0)`` is ``file:line`` of it, or of what is around.
+
+        Kept are all places of the route, and elsewhere those of sections and their items.
+        """
+        known = (path[:length] for length in range(len(path), -1, -1) if path[:length] in self.places)
+        return self.places.get(next(known, ()), "")
 
     def public(self) -> dict[str, Any]:
         """Everything as plain JSON values, with ``<secret>`` for every secret."""

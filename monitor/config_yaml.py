@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import glob
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,10 @@ import yaml
 from monitor.config_tree import MAX_NODES, Node, Source, key_shown
 from monitor.errors import ConfigError, Problem
 
-__all__ = ["read_tree"]
+__all__ = ["read_tree", "redacted", "sorted_problems"]
 
 MAX_SECRET_BYTES = 1 << 20
+MIN_REDACTED = 8  # characters; shorter values (a role, a number) occur in messages by themselves
 _FAST = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TAG = "tag:yaml.org,2002:"
 _TEXT_TAGS = {_TAG + name for name in ("str", "timestamp", "value", "merge")}
@@ -29,8 +30,11 @@ _SUBSTITUTION = re.compile(r"\$\$\{|\$\{([^{}]*)\}|\$\{")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
-def read_tree(path: Path, environ: Mapping[str, str], problems: list[Problem]) -> Node:
-    """The whole configuration that starts at ``path``, its includes merged; what is wrong joins ``problems``."""
+def read_tree(path: Path, environ: Mapping[str, str], problems: list[Problem]) -> tuple[Node, frozenset[str]]:
+    """The whole configuration that starts at ``path``, its includes merged, and every value that was substituted.
+
+    What is wrong joins ``problems``; ConfigError where there is nothing to go on with.
+    """
     reader = _Reader(environ, problems)
     try:
         root = reader.file(path, str(path), ())
@@ -39,7 +43,19 @@ def read_tree(path: Path, environ: Mapping[str, str], problems: list[Problem]) -
     if root is None:
         raise ConfigError(sorted_problems(problems))
     root.link()
-    return root
+    return root, frozenset(reader.substituted)
+
+
+def redacted(problems: Iterable[Problem], values: frozenset[str]) -> list[Problem]:
+    """The second line of defence: no substituted value is part of a message, however it came there."""
+    hidden = sorted((value for value in values if len(value) >= MIN_REDACTED), key=len, reverse=True)
+
+    def clean(text: str) -> str:
+        for value in hidden:
+            text = text.replace(value, "<substituted>")
+        return text
+
+    return [Problem(clean(problem.message), clean(problem.where)) for problem in problems]
 
 
 def sorted_problems(problems: list[Problem]) -> list[Problem]:
@@ -59,6 +75,7 @@ class _Reader:
         self.environ = environ
         self.problems = problems
         self.seen: set[Path] = set()
+        self.substituted: set[str] = set()
         self.nodes = 0
 
     def file(self, path: Path, asked_at: str, stack: tuple[Path, ...]) -> Node | None:
@@ -158,6 +175,7 @@ class _Reader:
                 return "${"
             value = self._value(match[1], node)
             node.broken |= value is None
+            self.substituted.add(value or "")
             return value or ""
 
         node.value = _SUBSTITUTION.sub(one, node.value)

@@ -187,9 +187,9 @@ class Pipeline:
         )
         return bool(work.outbox)
 
-    def pending(self, chain: str) -> int:
-        """Blocks folded and not yet stored."""
-        return len(self._open.get(chain, ()))
+    def is_doubtful(self, chain: str) -> bool:
+        """Whether a disconnected transaction that people were told of may still come back."""
+        return bool(self.correlator.doubtful(chain))
 
     def _work(self, chain: str) -> _Open:
         if chain not in self._open:

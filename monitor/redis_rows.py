@@ -26,7 +26,6 @@ chains, wallets    set     the chains and the wallets that have keys
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
 from dataclasses import astuple, dataclass
 from typing import Any
 from urllib.parse import quote
@@ -43,6 +42,7 @@ __all__ = [
     "SCHEMA_VERSION",
     "BlockRow",
     "Keys",
+    "block_of_flow",
     "block_row",
     "due_member",
     "due_order",
@@ -57,14 +57,17 @@ __all__ = [
     "pack_outbox",
     "pack_ref",
     "pack_undo",
+    "pack_wallet",
     "place",
     "split_place",
+    "unpack_block",
     "unpack_coverage",
     "unpack_delivery",
     "unpack_event",
     "unpack_outbox",
     "unpack_ref",
     "unpack_undo",
+    "unpack_wallet",
 ]
 
 SCHEMA_VERSION = 1
@@ -72,8 +75,13 @@ MARKER = b"!"
 _PLACE = struct.Struct(">QI")  # revision, number within it
 _QUEUED = struct.Struct(">d")
 _pack = msgspec.msgpack.encode
-_unpack = msgspec.msgpack.decode
-_undo_decoder = msgspec.msgpack.Decoder(tuple[int, tuple[tuple[bytes, bytes | None], ...]])
+
+
+def _unpack(value: bytes, type: Any = Any) -> Any:
+    try:
+        return msgspec.msgpack.decode(value, type=type)
+    except msgspec.MsgspecError as error:
+        raise StoreError(f"a value in the redis store cannot be read back: {error}") from error
 
 
 class Keys:
@@ -160,9 +168,8 @@ def block_row(record: BlockRecord) -> BlockRow:
     times = [flow.timestamp for flow in record.flows]
     wallets = tuple(sorted({flow.wallet for flow in record.flows}))
     ref = record.ref
-    return BlockRow(
-        ref.number, ref.hash, record.parent_hash, record.timestamp, wallets, min(times, default=0), max(times, default=0)
-    )
+    earliest, latest = min(times, default=0), max(times, default=0)
+    return BlockRow(ref.number, ref.hash, record.parent_hash, record.timestamp, wallets, earliest, latest)
 
 
 def pack_block(row: BlockRow) -> bytes:
@@ -182,7 +189,8 @@ def pack_undo(number: int, delta: Delta) -> bytes:
 
 def unpack_undo(value: bytes) -> Delta:
     """Inverse of `pack_undo`."""
-    return _undo_decoder.decode(value)[1]
+    undo: Delta = _unpack(value, type=tuple[int, tuple[tuple[bytes, bytes | None], ...]])[1]
+    return undo
 
 
 def pack_flow(position: int, flow: FlowRecord) -> bytes:
@@ -202,6 +210,22 @@ def flow_row(chain: str, wallet: str, value: bytes) -> tuple[tuple[int, int, int
         chain, number, tx, index, wallet, direction, asset, counterparty, int(amount), timestamp, initiator
     )
     return (number, index, position), flow
+
+
+def block_of_flow(value: bytes) -> int:
+    """The height of a stored flow."""
+    return int(_unpack(value)[0])
+
+
+def pack_wallet(chain: str, wallet: str) -> bytes:
+    """A chain and wallet that has flows."""
+    return _pack((chain, wallet))
+
+
+def unpack_wallet(value: bytes) -> tuple[str, str]:
+    """Inverse of `pack_wallet`."""
+    chain, wallet = _unpack(value, type=tuple[str, str])
+    return chain, wallet
 
 
 def pack_coverage(part: CoverageRange) -> bytes:
@@ -253,8 +277,8 @@ def pack_delivery(delivery: Delivery) -> bytes:
 
 def unpack_delivery(value: bytes) -> Delivery:
     """Inverse of `pack_delivery`."""
-    row: list[Any] = _unpack(value)
-    return Delivery(*row[:4], Outcome(row[4]), Reason(row[5]), *row[6:])
+    alert_id, receiver, channel, attempt, outcome, reason, *rest = _unpack(value)
+    return Delivery(alert_id, receiver, channel, attempt, Outcome(outcome), Reason(reason), *rest)
 
 
 def pack_event(event: OperatorEvent) -> bytes:
@@ -266,11 +290,5 @@ def pack_event(event: OperatorEvent) -> bytes:
 
 def unpack_event(value: bytes) -> OperatorEvent:
     """Inverse of `pack_event`."""
-    row: list[Any] = _unpack(value)
-    return OperatorEvent(*row[:6], effective=None if row[6] is None else BlockRef(*row[6]))
-
-
-def check_whole(values: Iterable[bytes | None], what: str) -> None:
-    """StoreError where a value that must be there is not."""
-    if any(value is None for value in values):
-        raise StoreError(f"{what} is not in the store")
+    *said, block = _unpack(value)
+    return OperatorEvent(*said, effective=None if block is None else BlockRef(*block))

@@ -48,7 +48,7 @@ class RecordedEvmServer:
     ----------
     chain_id : the number N of ``eip155:N``
     blocks : in chain order: `RecordedBlock`s, blocks as JSON with full transactions, or `Draft`s
-    pace : when blocks become visible; None shows all at once
+    pace : when blocks become visible, from entering the server on; None shows all at once
     shown : blocks visible from the start; None is 1 with a pace
     balances : what ``eth_getBalance`` and ``balanceOf`` answer; unknown holders have 0
     client : what ``web3_clientVersion`` answers
@@ -119,6 +119,8 @@ class RecordedEvmServer:
             await runner.cleanup()
             raise
         self._runner = runner
+        self._recording.begin()
+        self._told = self._recording.pace.visible
         self._teller = asyncio.create_task(self._tell_always(), name="recorded heads")
         return self
 

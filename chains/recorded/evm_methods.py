@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
@@ -86,7 +86,12 @@ class Recording:
             for place, block in enumerate(chain)
             for index, tx in enumerate(block.block["transactions"])
         }
-        self.pace.begin([block.timestamp for block in chain], shown)
+        self._shown = shown
+        self.begin()
+
+    def begin(self) -> None:
+        """Time runs from now on, and what is visible is as it was when the blocks were given."""
+        self.pace.begin([block.timestamp for block in self._all], self._shown)
 
     def at(self, place: Any) -> RecordedBlock | None:
         """The visible block at a hex number, tag, hash, or object with ``blockNumber`` or ``blockHash``."""
@@ -118,7 +123,7 @@ class Methods:
     def __init__(self, recording: Recording, faults: Faults, balances: Balances, client: str) -> None:
         self.asked: Counter[str] = Counter()
         self._recording, self._faults, self._balances, self._client = recording, faults, balances, client
-        self._methods = {
+        self._methods: dict[str, Callable[..., Any]] = {
             "eth_chainId": self._chain_id,
             "net_version": lambda: str(int(self._chain_id(), 16)),
             "web3_clientVersion": lambda: self._client,
@@ -159,16 +164,16 @@ class Methods:
             self._recording.pace.ask()
         block = self._recording.at(place)
         if block is None or full:
-            return block and block.block
+            return None if block is None else block.block
         return block.block | {"transactions": [tx["hash"] for tx in block.block["transactions"]]}
 
     def _block_receipts(self, place: Any) -> Sequence[Json] | None:
         block = self._recording.at(place)
-        return block and self._receipts_of(block)
+        return None if block is None else self._receipts_of(block)
 
     def _receipt(self, hash_: str) -> Json | None:
         found = self._recording.transaction(hash_)
-        return found and self._receipts_of(found[0])[found[1]]
+        return None if found is None else self._receipts_of(found[0])[found[1]]
 
     def _receipts_of(self, block: RecordedBlock) -> Sequence[Json]:
         if block.receipts is None:

@@ -29,8 +29,8 @@ def _build(raw: Raw, chain: ChainColumn) -> Build:
     utxo = chain.utxo if chain.may_be_utxo else pl.lit(False)
     is_fee = (said == TransferKind.FEE).fill_null(False)
     raw.checks += [
-        Check(sender.is_null() & ~utxo, pl.lit("from_address is empty")),
-        Check(receiver.is_null() & ~utxo & ~is_fee, pl.lit("to_address is empty")),
+        Check(chain.known & sender.is_null() & ~utxo, pl.lit("from_address is empty")),
+        Check(chain.known & receiver.is_null() & ~utxo & ~is_fee, pl.lit("to_address is empty")),
     ]
     one, to = chain.address(sender), chain.address(receiver)
     columns = {

@@ -90,7 +90,7 @@ def _missing(plans: Sequence[Plan]) -> list[str]:
 
 def _order(plans: Sequence[Plan]) -> list[str]:
     notes: list[str] = []
-    for name, group in _by_layout(plans).items():
+    for group in _by_layout(plans).values():
         if group[0].layout.gives != "transfers" or group[0].layout.joins:
             continue
         wanted = ["block_number", "transaction_index"] + (["transfer_index"] if group[0].layout.extras else [])
@@ -98,7 +98,6 @@ def _order(plans: Sequence[Plan]) -> list[str]:
             count = sum(column not in plan.table.dtypes for plan in group)
             if count:
                 notes.append(f"{_where(group, count)}: no {column} column: file order stands in for it")
-        del name
     return notes
 
 

@@ -72,6 +72,7 @@ class Raw:
             whole = text.str.strip_chars_end("0").str.strip_chars_end(".")
             return pl.when(text.str.contains(".", literal=True)).then(whole).otherwise(text)
         if dtype.is_float():  # a whole float below 2^53 is exact, any other stays visibly a float
+            column = column.fill_nan(None)  # how pandas writes a missing number
             exact = (column == column.floor()) & (column.abs() < _EXACT_FLOAT)
             return pl.when(exact).then(column.cast(pl.Int64, strict=False).cast(pl.String)).otherwise(
                 column.cast(pl.String)
@@ -97,10 +98,8 @@ class Raw:
         number = number.cast(pl.Int64, strict=False)
         if needed:
             self.need(name)
-        wrong = (number < 0) | (number.is_null() & pl.col(name).is_not_null())
-        if dtype == pl.String and self.frame is None:
-            wrong = (number < 0) | (number.is_null() & (pl.col(name) != ""))
-        self._check(wrong, self._was(name, "a whole number of 0 or more"))
+        there = pl.col(name) if dtype.is_integer() else self.text(name)
+        self._check((number < 0) | (number.is_null() & there.is_not_null()), self._was(name, "a whole number of 0 or more"))
         return number
 
     def number(self, name: str) -> pl.Expr:
@@ -108,7 +107,7 @@ class Raw:
         if not self.has(name):
             return pl.lit(None, dtype=pl.Float64)
         if self.dtypes[name].is_numeric():
-            return pl.col(name).cast(pl.Float64, strict=False)
+            return pl.col(name).cast(pl.Float64, strict=False).fill_nan(None)
         number = self.text(name).cast(pl.Float64, strict=False)
         self._check(
             (number.is_null() & self.text(name).is_not_null()) | number.is_nan() | number.is_infinite(),
@@ -132,7 +131,7 @@ class Raw:
         huge = (length < 78) | ((length == 78) & (bare <= UINT256_MAX))
         whole = (text.str.len_bytes() > 38) & text.str.contains(r"^[0-9]+$")
         is_float = text.str.contains(r"^[+-]?[0-9]*\.?[0-9]+([eE][+-]?[0-9]+)?$")
-        self._check(small < 0, self._was(name, "no negative amount"))
+        self._check(text.str.starts_with("-") & small.is_not_null(), self._was(name, "no negative amount"))
         self._check(small.is_null() & whole & ~huge, self._was(name, "at most 2^256 - 1"))
         self._check(
             small.is_null() & text.is_not_null() & ~whole & is_float,

@@ -17,7 +17,17 @@ import polars as pl
 from chains.tables.lines import lines
 from monitor.errors import ConfigError, Problem
 
-__all__ = ["ROW", "Chunk", "csv_chunks", "csv_header", "json_chunks", "json_columns", "json_records", "ndjson_chunks", "separator"]
+__all__ = [
+    "ROW",
+    "Chunk",
+    "csv_chunks",
+    "csv_header",
+    "json_chunks",
+    "json_columns",
+    "json_records",
+    "ndjson_chunks",
+    "separator",
+]
 
 ROW = "__row"
 _SMALL = 512  # lines below which a chunk with a broken line is read one by one

@@ -181,6 +181,13 @@ async def test_transaction_hashes_alone(node: Any, chain_of: Any) -> None:
         await chain_of(node.url).block(16)
 
 
+async def test_unreadable_time(node: Any, chain_of: Any) -> None:
+    """A block whose time makes no sense cannot be read (yet): it is never passed over as undecodable."""
+    node.methods["eth_getBlockByNumber"] = {**BLOCK, "timestamp": "soon"}
+    with pytest.raises(ChainUnavailable, match="unreadable number or time"):
+        await chain_of(node.url).block(16)
+
+
 async def test_truncated_block(node: Any, chain_of: Any) -> None:
     """A block cut off in the middle is asked again."""
     node.script = [None, b'{"jsonrpc":"2.0","id":1,"result":{"hash":"0xab']

@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from chains.base import BlockConnected, BlockDisconnected, ChainEvent, ChainSpec
+from chains.evm import EvmChain
 from chains.follow import Follower
 from monitor.errors import ChainError, ChainInconsistent, ChainUnavailable, DecodeError, ReorgTooDeep
 from monitor.model import Block, BlockRef
@@ -697,3 +698,37 @@ def test_the_fake_is_a_chain() -> None:
 
     chain: Chain = Made(SPEC, ())
     assert chain.spec is SPEC
+
+
+async def test_following_a_real_node_through_reorgs(anvil: Any) -> None:
+    """A real node that mines, is rolled back, reorganises and mines on: the events end at the node's own chain."""
+    chain = EvmChain(replace(SPEC, endpoints=(anvil.url, anvil.ws), poll_seconds=0.05), frozenset())
+    consumer = Consumer()
+    steps: list[tuple[str, list[Any]]] = [
+        ("anvil_mine", ["0x1"]),
+        ("anvil_reorg", [3, []]),
+        ("anvil_rollback", [2]),
+        ("anvil_mine", ["0x1"]),  # a lower head of another branch
+        ("anvil_reorg", [6, []]),
+        ("anvil_mine", ["0x5"]),
+    ]
+
+    async def canonical() -> list[str]:
+        last = int(await anvil.rpc("eth_blockNumber"), 16)
+        return [(await anvil.rpc("eth_getBlockByNumber", hex(n), False))["hash"] for n in range(last + 1)]
+
+    try:
+        await chain.open()
+        await anvil.rpc("anvil_mine", "0x14")
+        follow = Follower(chain, tip=None, ancestor=consumer.ancestor, start=0)
+        async with asyncio.timeout(60), aclosing(follow.events()) as events:
+            for method, params in steps:
+                await anvil.rpc(method, *params)
+                if method == "anvil_rollback":
+                    continue  # alone it is no news: a lagging node looks the same
+                wanted = await canonical()
+                while [ref.hash for ref in consumer.stack] != wanted:
+                    consumer.apply(await anext(events))
+        assert sum(isinstance(e, BlockDisconnected) for e in consumer.events) >= 11
+    finally:
+        await chain.aclose()

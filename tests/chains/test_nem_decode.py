@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chains import nem_binary
@@ -298,8 +298,12 @@ def test_test_network() -> None:
     tx = make(signer=KEYS[0]) | {"version": -1744830463, "recipient": of_public_key(KEYS[1], 0x98)}
     native = decode_transaction(tx, REF, 0, 0, TEST).transfers[0]
     assert native.asset == "nem:testnet/slip44:43" and native.from_addresses[0][0] == "T" and native.tx.version == 1
+    tx |= {"version": -1744830462, "amount": 3_000_000, "mosaics": [mosaic("a:b", 2)]}
+    token = decode_transaction(tx, REF, 0, 0, TEST).transfers[0]
+    assert (token.asset, token.value, token.tx.version) == ("nem:testnet/mosaic:a%3Ab", 6, 2)
 
 
+@settings(deadline=None)
 @given(st.text(min_size=1, max_size=20), st.text(min_size=1, max_size=20))
 def test_mosaic_names_round_trip(namespace: str, name: str) -> None:
     """Every name, however strange, becomes a CAIP-19 reference and comes back."""
@@ -309,6 +313,7 @@ def test_mosaic_names_round_trip(namespace: str, name: str) -> None:
     assert all(c.isascii() and (c.isalnum() or c in "-.%") for c in asset.partition("mosaic:")[2])
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_damage_is_a_decode_error(data: st.DataObject) -> None:
     """Any field of any transaction may hold any JSON: the answer is a result or DecodeError, nothing else."""

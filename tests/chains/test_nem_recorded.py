@@ -265,6 +265,24 @@ async def test_contradicting_local_answer_is_read_again() -> None:
                 await chain.block(4)
 
 
+async def test_senseless_answers_are_read_again() -> None:
+    """Another block than the one asked for, or no block at all, is never taken; the follower tries again."""
+    recording = construct(MOVES)
+    pace = Pace(manual=True)
+    async with RecordedNemServer(recording, pace=pace) as server:
+        await pace.release(3)
+        async with opened(NemChain(spec(server.url), set(), sleep=_no_pause)) as chain:
+            server._at = lambda height: recording.blocks[1]  # type: ignore[method-assign]
+            with pytest.raises(ChainInconsistent, match="asked for block 4, got 2"):
+                await chain.block(4)
+            server._at = lambda height: {"height": 4}  # type: ignore[method-assign]
+            with pytest.raises(ChainInconsistent, match="not a NIS1 block"):
+                await chain.block(4)
+            server._blocks[3] = {"height": 4, "timeStamp": 0}
+            with pytest.raises(ChainInconsistent, match=r"nem: 127\.0\.0\.1:\d+: not a NIS1 block"):
+                await chain.head()
+
+
 async def _no_pause(_: float) -> None:
     await asyncio.sleep(0)
 

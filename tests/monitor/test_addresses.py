@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 from embit import base58, bech32
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitor.addresses import PrivateKeyGiven, canonical, cashaddr, evm, nem
@@ -238,6 +238,7 @@ DIGEST = st.binary(min_size=20, max_size=20)
 NAME = st.sampled_from([n.name for n in NETWORKS])
 
 
+@settings(deadline=None)
 @given(NAME, DIGEST)
 def test_canonical_is_a_fixed_point(name: str, digest: bytes) -> None:
     """Reading the canonical form again changes nothing, for every spelling on every network."""
@@ -247,6 +248,7 @@ def test_canonical_is_a_fixed_point(name: str, digest: bytes) -> None:
         assert canonical(network(name), f" {text} ") == once
 
 
+@settings(deadline=None)
 @given(NAME, DIGEST, st.data())
 def test_one_changed_character_is_refused(name: str, digest: bytes, data: st.DataObject) -> None:
     """No checksummed address survives the change of one character into another of its alphabet."""

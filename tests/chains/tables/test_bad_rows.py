@@ -138,6 +138,16 @@ def test_parquet_floats_are_exact_or_bad(tmp_path: Path, read_alice: Any, native
     assert [bad.row for bad in reading.bad] == [3]
 
 
+def test_missing_numbers_of_parquet_are_not_broken(tmp_path: Path, read_alice: Any, native_row: Any) -> None:
+    """NaN in an optional column, as data frames write a missing number, is missing."""
+    base = pl.DataFrame([native_row(), native_row(value="6")])
+    columns = {"nonce": [1.0, float("nan")], "fee_rate": [float("nan"), 2.5], "fee": [None, 3.0], "status": [1.0, 1.0]}
+    base.with_columns(pl.Series(name, values) for name, values in columns.items()).write_parquet(tmp_path / "a.parquet")
+    reading = read_alice(tmp_path / "a.parquet", strict=True)
+    assert reading.bad == ()
+    assert reading.frame.select("nonce", "fee_rate", "fee").rows() == [(1, None, None), (None, 2.5, "3")]
+
+
 def test_broken_files_are_one_line(tmp_path: Path, read_alice: Any, native_row: Any, write: Any) -> None:
     """A truncated, corrupt, empty, missing or foreign file is a ConfigError that names it, one line a file."""
     good = write(tmp_path / "good.parquet", [native_row()] * 50).read_bytes()

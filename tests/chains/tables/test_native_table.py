@@ -72,7 +72,7 @@ def test_rows_equal_in_every_column_are_dropped_and_told(
 def test_missing_order_columns_mean_file_order(tmp_path: Path, read_alice: Any, native_row: Any, write: Any) -> None:
     """Without order columns rows keep the order of the file, and the notes say so."""
     rows = [
-        native_row(block_number=None, transaction_index=None, transfer_index=None, value=str(v), transaction_hash=f"{v}")
+        native_row(block_number=None, transaction_index=None, transfer_index=None, value=v, transaction_hash=v)
         for v in (3, 1, 2)
     ]
     reading = read_alice(write(tmp_path / "a.csv", rows))
@@ -161,7 +161,7 @@ def test_only_rows_that_touch_the_watch_set_of_their_chain(
 def test_outputs_of_one_transaction_keep_their_inputs(
     tmp_path: Path, read_alice: Any, native_row: Any, write: Any, three_chains: Any
 ) -> None:
-    """On UTXO chains inputs are lists (joined by | in CSV), case is kept, and outputs are counted where all are here."""
+    """On UTXO chains inputs are lists (joined by | in CSV), case is kept, outputs are counted where all are here."""
     bitcoin = three_chains["bitcoin"].chain
     common = {"chain": "bitcoin", "from_address": None, "input_values": None}
     rows = [native_row(**common, to_address=to, value=v, transfer_index=i) for i, (to, v) in
@@ -258,7 +258,8 @@ def test_every_form_gives_the_same_frame(tmp_path: Path, read_alice: Any, write:
         assert (reading.first, reading.last) == (readings[0].first, readings[0].last)
     moving = [row for row in rows if row["value"] != "0"]
     assert readings[0].transfers == len(moving)
-    touching = {tuple(map(repr, row.values())): row for row in moving if ALICE in (row["from_address"], row["to_address"])}
+    touches = [row for row in moving if ALICE in (row["from_address"], row["to_address"])]
+    touching = {tuple(map(repr, row.values())): row for row in touches}
     ordered = sorted(
         touching.values(), key=lambda row: (row["block_number"], row["transaction_index"], row["transfer_index"])
     )

@@ -1,0 +1,136 @@
+"""Alerts on a terminal or in a log: a badge, the title, the message."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import sys
+import threading
+from collections.abc import Mapping
+from typing import Any, TextIO
+
+from rich.console import Console
+
+from alerts.base import Receipt
+from alerts.options import Options
+from alerts.text import bounded, clean, encodable, markup
+from monitor.ids import canonical_json, iso
+from monitor.model import Alert, Outcome, Reason
+from monitor.store import OutboxRow
+
+__all__ = ["ConsoleChannel"]
+
+TITLE_CHARACTERS = 400
+BODY_CHARACTERS = 8000
+BLOCKED_SECONDS = 10.0  # a terminal that is stopped, or a pipe that nobody reads
+
+_STYLES = {
+    "critical": "bold white on red",
+    "high": "bold red",
+    "medium": "bold yellow",
+    "low": "cyan",
+    "info": "dim",
+}
+_OTHER_STYLE = "bold magenta"  # the monitor speaks of itself
+
+
+class ConsoleChannel:
+    """Prints alerts: in colour on a terminal, as plain lines elsewhere.
+
+    There are no options. ``stream`` is where to; standard output, as it is at each message, unless told.
+    """
+
+    type = "console"
+
+    def __init__(self, options: Mapping[str, Any], *, stream: TextIO | None = None) -> None:
+        Options(self.type, options, ()).check()
+        self._stream = stream
+        self._writer: threading.Thread | None = None
+
+    def render(self, alert: Alert, queued_at: float) -> bytes:
+        """The text, and what it takes to style it, as JSON."""
+        monitor = alert.type.startswith("monitor.")
+        severity = None if alert.severity is None or monitor else str(alert.severity)
+        title, badge = clean(alert.title), (severity or str(alert.kind)).upper()
+        return canonical_json(
+            encodable(
+                {
+                    "at": iso(queued_at),
+                    "type": alert.type,
+                    "severity": severity,
+                    "badge": badge,
+                    "title": bounded(title.removeprefix(f"{badge}: "), TITLE_CHARACTERS),
+                    "body": bounded(clean(alert.body, lines=True).strip("\n"), BODY_CHARACTERS),
+                    "runbook": bounded(clean(alert.runbook), TITLE_CHARACTERS),
+                }
+            )
+        )
+
+    async def send(self, row: OutboxRow, now: float) -> Receipt:
+        """Print; a stream that is closed or blocked is a failure to try again, never an exception."""
+        if self._writer is not None and self._writer.is_alive():
+            return Receipt(Outcome.RETRY, Reason.TIMEOUT, detail="the stream is still blocked")
+        stream = sys.stdout if self._stream is None else self._stream
+        text = _encodable_for(stream, _text(json.loads(row.body), stream))
+        try:
+            async with asyncio.timeout(BLOCKED_SECONDS):
+                await self._write(stream, text)
+        except TimeoutError:
+            return Receipt(Outcome.RETRY, Reason.TIMEOUT, detail="the stream is blocked")
+        except (OSError, ValueError) as error:  # a broken pipe, a closed file
+            return Receipt(Outcome.RETRY, Reason.INTERNAL, detail=f"the stream failed: {type(error).__name__}")
+        return Receipt(Outcome.ACCEPTED, Reason.OK)
+
+    async def aclose(self) -> None:
+        """Nothing to close: the stream is its owner's."""
+
+    async def _write(self, stream: TextIO, text: str) -> None:
+        """Write in a thread: a terminal that somebody stopped with Ctrl-S must not stop the monitor."""
+        loop = asyncio.get_running_loop()
+        written: asyncio.Future[None] = loop.create_future()
+
+        def settle(error: Exception | None) -> None:
+            if written.done():
+                return
+            if error is None:
+                written.set_result(None)
+            else:
+                written.set_exception(error)
+
+        def work() -> None:
+            failure: Exception | None = None
+            try:
+                stream.write(text)
+                stream.flush()
+            except Exception as error:
+                failure = error
+            try:
+                loop.call_soon_threadsafe(settle, failure)
+            except RuntimeError:  # the loop has ended meanwhile
+                pass
+
+        self._writer = threading.Thread(target=work, name="console alerts", daemon=True)
+        self._writer.start()
+        await written
+        self._writer.join()  # it has nothing more to do
+
+
+def _text(message: Mapping[str, Any], stream: TextIO) -> str:
+    terminal = stream.isatty()
+    buffer = io.StringIO()
+    console = Console(file=buffer, force_terminal=terminal, soft_wrap=True, emoji=False, highlight=False)
+    style = _STYLES.get(message["severity"], _OTHER_STYLE)
+    badge = f"[{style}] {markup(message['badge'])} [/]" if terminal else markup(f"[{message['badge']}]")
+    console.print(f"{badge} [bold]{markup(message['title'])}[/]")
+    console.print(f"  [dim]{markup(message['type'])} queued {markup(message['at'])}[/]")
+    for line in message["body"].split("\n"):
+        console.print(f"  {markup(line)}" if line else "")
+    if message["runbook"]:
+        console.print(f"  runbook: {markup(message['runbook'])}")
+    return buffer.getvalue()
+
+
+def _encodable_for(stream: TextIO, text: str) -> str:
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)

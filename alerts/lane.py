@@ -1,0 +1,198 @@
+"""One destination's queue: its rows in order, its attempts, its pauses. `alerts.dispatch` runs one a channel."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import traceback
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from alerts.backoff import LONGEST, Uniform, asked, settle
+from alerts.base import Channel, Receipt
+from monitor.model import Delivery, Outcome, Reason
+from monitor.store import OutboxRow, Store
+
+__all__ = ["ATTEMPT_SECONDS", "PAGE", "Lane", "Tools"]
+
+PAGE = 100
+"""Rows read from the store at a time: memory does not grow with the backlog."""
+
+ATTEMPT_SECONDS = 300.0
+"""A channel that has not answered by then hangs, whatever its own time limit; in seconds."""
+
+LONGEST_SLEEP = 60.0  # a wall clock that was set is noticed after so many seconds
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What the lanes of one dispatcher share."""
+
+    store: Store
+    clock: Callable[[], float]
+    sleep: Callable[[float], Awaitable[object]]
+    uniform: Uniform
+    on_delivery: Callable[[Delivery], None] | None
+    on_quiet: Callable[[], None]
+
+    def tell(self, delivery: Delivery) -> None:
+        """Tell the observer of a recorded attempt."""
+        if self.on_delivery is None:
+            return
+        try:
+            self.on_delivery(delivery)
+        except Exception:  # who only watches must not stop deliveries
+            _log.exception("the observer of deliveries failed")
+
+
+@dataclass(slots=True, eq=False)
+class _Attempt:
+    task: asyncio.Task[None] | None = None
+    answered: bool = False  # from here on only the store is written: never cancelled
+
+
+class Lane:
+    """The rows of one (receiver, channel).
+
+    Of each incident only the oldest undelivered row is attempted: a later message never overtakes an earlier one,
+    and a dead letter lets the next pass. Messages of different incidents are sent up to ``concurrency`` at a time.
+    """
+
+    def __init__(self, destination: tuple[str, str], channel: Channel, tools: Tools, concurrency: int) -> None:
+        self.quiet = False  # nothing in flight, nothing due now
+        self._destination = destination
+        self._channel = channel
+        self._tools = tools
+        self._concurrency = concurrency
+        self._page: deque[OutboxRow] = deque()
+        self._flying: dict[str, _Attempt] = {}
+        self._wake = asyncio.Event()
+        self._paused_until = -math.inf  # wall clock
+        self._failure: BaseException | None = None
+
+    def wake(self) -> None:
+        """Look at the store again."""
+        self.quiet = False
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Deliver until cancelled; `StoreError` passes up."""
+        while True:
+            self._wake.clear()
+            if self._failure is not None:
+                raise self._failure
+            now = self._tools.clock()
+            await self._fill(now)
+            while self._page and len(self._flying) < self._concurrency and now >= self._paused_until:
+                self._start(self._page.popleft())
+            if not self._wake.is_set():
+                await self._rest(now)
+
+    async def wind_down(self, grace: float) -> None:
+        """Let the attempts in flight end, at most ``grace`` seconds; cancel those that are still without an answer."""
+        tasks = {attempt.task for attempt in self._flying.values() if attempt.task is not None}
+        if not tasks:
+            return
+        try:
+            await asyncio.wait(tasks, timeout=grace)
+        finally:  # also where this is itself cancelled: then at once
+            for attempt in list(self._flying.values()):
+                if attempt.task is not None and not attempt.answered:
+                    attempt.task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def raise_failure(self) -> None:
+        """Pass a store's failure up that an attempt met while the lane was winding down."""
+        if self._failure is not None:
+            raise self._failure
+
+    # -- the queue ------------------------------------------------------------------------------------------------
+
+    async def _fill(self, now: float) -> None:
+        if self._page or len(self._flying) >= self._concurrency:
+            return
+        limit = PAGE + len(self._flying)
+        rows = await self._tools.store.due(now, limit, destination=self._destination)
+        self._page.extend(row for row in rows if row.alert_id not in self._flying)
+
+    async def _rest(self, now: float) -> None:
+        """Wait for a reason to go on: something new, an attempt that ended, or the time of a later attempt."""
+        until: float | None = None
+        if self._page and now < self._paused_until:
+            until = self._paused_until
+        elif not self._page and len(self._flying) < self._concurrency:
+            until = await self._tools.store.next_due(destination=self._destination, after=now)
+        if self._wake.is_set():
+            return
+        self.quiet = not self._flying
+        if self.quiet:
+            self._tools.on_quiet()
+        if until is None:
+            await self._wake.wait()
+        else:
+            await self._wake_or_time(min(max(until - now, 0.0), LONGEST_SLEEP))
+        self.quiet = False
+
+    async def _wake_or_time(self, seconds: float) -> None:
+        waits = (
+            asyncio.ensure_future(self._wake.wait()),
+            asyncio.ensure_future(self._tools.sleep(seconds)),
+        )
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+            await asyncio.gather(*waits, return_exceptions=True)
+
+    # -- attempts -------------------------------------------------------------------------------------------------
+
+    def _start(self, row: OutboxRow) -> None:
+        attempt = self._flying[row.alert_id] = _Attempt()
+        name = f"deliver {row.alert_id} to {row.receiver}/{row.channel}"
+        attempt.task = asyncio.create_task(self._attempt(row, attempt), name=name)
+
+    async def _attempt(self, row: OutboxRow, attempt: _Attempt) -> None:
+        try:
+            receipt = await self._send(row)
+            attempt.answered = True
+            now = self._tools.clock()
+            delivery, state, next_at = settle(row, receipt, now, self._tools.uniform)
+            if receipt.outcome is Outcome.RETRY and asked(receipt):
+                # The other side is overloaded, not one message wrong. Bounded: one absurd answer, a date in the next
+                # century say, may hold up its own message only.
+                self._paused_until = max(self._paused_until, now + min(asked(receipt), LONGEST))
+            await self._tools.store.record(delivery, state=state, next_at=next_at)
+            self._tools.tell(delivery)
+        except Exception as error:
+            self._failure = error
+        finally:
+            del self._flying[row.alert_id]
+            self.wake()
+
+    async def _send(self, row: OutboxRow) -> Receipt:
+        try:
+            async with asyncio.timeout(ATTEMPT_SECONDS) as limit:
+                return await self._channel.send(row, self._tools.clock())
+        except (Exception, asyncio.CancelledError) as error:
+            task = asyncio.current_task()
+            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+                raise
+            # The channel promised not to raise; that it did must cost nobody else anything.
+            if limit.expired():
+                return Receipt(Outcome.RETRY, Reason.TIMEOUT, detail=f"no end after {ATTEMPT_SECONDS:.0f} s")
+            return Receipt(Outcome.RETRY, Reason.INTERNAL, detail=_where(error))
+
+
+def _where(error: BaseException) -> str:
+    """The type and place of an unexpected error; never its text, which may quote an address or a secret."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return f"{type(error).__name__}{place}"
+
+

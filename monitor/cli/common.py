@@ -1,0 +1,93 @@
+"""What several commands share: finding the configuration, printing JSON or tables, running coroutines."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Coroutine, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from monitor.config import Config, load_config
+from monitor.errors import ConfigError
+
+__all__ = ["config_argument", "config_option", "find_config", "json_option", "print_json", "run", "table"]
+
+T = TypeVar("T")
+DEFAULT = "heistwatch.yaml"
+
+
+def find_config(path: str | None) -> Config:
+    """The configuration named, else that of ``$HEISTWATCH_CONFIG``, else ``./heistwatch.yaml``."""
+    chosen = path or os.environ.get("HEISTWATCH_CONFIG") or DEFAULT
+    if not Path(chosen).is_file():
+        hint = "" if path else ": name one with -c, or write one with `heistwatch init --out heistwatch.yaml`"
+        raise ConfigError(f"{chosen}: no such configuration file{hint}")
+    return load_config(Path(chosen))
+
+
+def config_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """``-c CONFIG`` for commands without a CONFIG argument."""
+    return click.option("-c", "--config", "config", metavar="CONFIG", help="Configuration file.")(function)
+
+
+def config_argument(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A CONFIG argument that may be left out."""
+    return click.argument("config", required=False, metavar="[CONFIG]")(function)
+
+
+def json_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """``--json`` for commands that print data."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(function)
+
+
+def print_json(value: Any) -> None:
+    """Print a value as indented JSON with sorted keys."""
+    click.echo(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False))
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> None:
+    """A table on a terminal, tab-separated lines elsewhere."""
+    if not sys.stdout.isatty():
+        for row in rows:
+            click.echo("\t".join(row))
+        return
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    shown = Table(*columns, title=title or None, title_justify="left", header_style="bold")
+    for row in rows:
+        shown.add_row(*(escape(cell) for cell in row))
+    Console().print(shown)
+
+
+def run(main: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine; SIGTERM cancels it like Ctrl-C, but is a clean end."""
+
+    async def guarded() -> T:
+        task = asyncio.ensure_future(main)
+        loop = asyncio.get_running_loop()
+        stopped = False
+
+        def stop() -> None:
+            nonlocal stopped
+            stopped = True
+            task.cancel()
+
+        loop.add_signal_handler(signal.SIGTERM, stop)
+        try:
+            return await task
+        except asyncio.CancelledError:
+            if stopped:
+                raise click.exceptions.Exit(0) from None
+            raise
+        finally:
+            loop.remove_signal_handler(signal.SIGTERM)
+
+    return asyncio.run(guarded())

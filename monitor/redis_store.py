@@ -1,0 +1,231 @@
+"""The store in Redis: every write is one transaction, and what Redis lost is noticed."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import Any
+
+from monitor import redis_commit as plan
+from monitor import redis_rows as rows
+from monitor.errors import StoreError
+from monitor.model import BlockRef, Delivery
+from monitor.redis_link import Pipe, RedisLink
+from monitor.redis_rows import MARKER, field
+from monitor.store import BlockRecord, Commit, CoverageRange, FlowRecord, OperatorEvent, OutboxRow
+from monitor.store_rules import FLOW_SECONDS, check_record_state, clean_delivery, clean_event, row_key
+
+__all__ = ["RedisStore"]
+
+
+class RedisStore:
+    """`monitor.store.Store` in one Redis database.
+
+    Nothing is tried twice: a connection that breaks is a StoreError, and the process starts again from what is
+    stored. Writers exclude each other by watching one key, so a second monitor's commit finds that the chain went on
+    and fails instead of mixing with the first one's.
+
+    Parameters
+    ----------
+    url : ``redis://``, ``rediss://`` or ``unix://``; ConfigError where it cannot be used
+    prefix : of every key; ``{name}:`` keeps them on one node of a cluster
+    """
+
+    def __init__(self, url: str, prefix: str = "heistwatch:") -> None:
+        self._link = RedisLink(url, prefix)
+        self._keys = self._link.keys
+
+    async def open(self) -> None:
+        """Reach the server and create or check the layout.
+
+        StoreError where it cannot be reached, may drop keys, holds another version or lost a part of the store.
+        """
+        await self._link.open()
+
+    async def aclose(self) -> None:
+        """Close the connections; calling it twice is fine."""
+        await self._link.aclose()
+
+    async def commit(self, commit: Commit) -> None:
+        """Store everything of ``commit`` in one transaction, or nothing."""
+
+        async def flows(answers: list[Any]) -> list[Any]:
+            before = plan.read(commit, answers)
+            asked = plan.flow_keys(self._keys, commit.chain, before.blocks)
+            found = await self._link.read(lambda pipe: plan.ask_flows(pipe, asked)) if asked else []
+            before.flows = plan.read_flows(asked, found)
+            return [before]
+
+        await self._link.transact(
+            lambda pipe: plan.ask(pipe, self._keys, commit),
+            lambda pipe, before, revision: plan.write(pipe, self._keys, commit, before[0], revision),
+            flows,
+        )
+
+    async def checkpoint(self, chain: str) -> BlockRef | None:
+        """The last block that is wholly stored; None is "never seen". StoreError where Redis lost a part."""
+        [found] = await self._link.read(lambda pipe: pipe.hget(self._keys.checkpoint, field(chain)))
+        return None if found is None else rows.unpack_ref(chain, found)
+
+    async def block(self, chain: str, number: int) -> BlockRecord | None:
+        """A stored block with its undo (empty once the block is final); None where it is not, or no more, known."""
+
+        def ask(pipe: Pipe) -> None:
+            pipe.zrangebyscore(self._keys.blocks(chain), number, number)
+            pipe.zrangebyscore(self._keys.undo(chain), number, number)
+
+        found, undo = await self._link.read(ask)
+        if not found:
+            return None
+        row = rows.unpack_block(found[0])
+        delta = rows.unpack_undo(undo[0]) if undo else ()
+        return BlockRecord(BlockRef(chain, row.number, row.hash), row.parent_hash, row.timestamp, delta)
+
+    async def state(self, prefix: bytes = b"") -> AsyncIterator[tuple[bytes, bytes]]:
+        """The state in key order, all as it was at one moment."""
+        [found] = await self._link.read(lambda pipe: pipe.hgetall(self._keys.state))
+        start = rows.field(prefix)
+        for name in sorted(name for name in found if name.startswith(start)):
+            yield name[1:], found[name]
+
+    async def flows(
+        self, wallet: str, chain: str, counterparty: str | None = None, since: int = 0, until: int | None = None
+    ) -> Sequence[FlowRecord]:
+        """Kept flows in chain order; ``since`` inclusive, ``until`` exclusive, UTC seconds."""
+        key, end = self._keys.flows(chain, wallet), "+inf" if until is None else f"({until}"
+        [members] = await self._link.read(lambda pipe: pipe.zrangebyscore(key, since, end))
+        found = sorted((rows.flow_row(chain, wallet, member) for member in members), key=lambda item: item[0])
+        return [flow for _, flow in found if counterparty is None or flow.counterparty == counterparty]
+
+    async def _placed(self, key: str) -> list[bytes]:
+        """The values of a hash in order of insertion."""
+        [found] = await self._link.read(lambda pipe: pipe.hgetall(key))
+        return [rows.split_place(value)[1] for value in sorted(_values(found))]
+
+    async def incidents(self) -> Sequence[bytes]:
+        """Every incident as JSON, oldest first."""
+        return await self._placed(self._keys.incidents)
+
+    async def incident(self, incident_id: str) -> bytes | None:
+        """One incident as JSON."""
+        [found] = await self._link.read(lambda pipe: pipe.hget(self._keys.incidents, field(incident_id)))
+        return None if found is None else rows.split_place(found)[1]
+
+    async def say(self, event: OperatorEvent) -> None:
+        """Record what a person said; an id that is already there stays as it is."""
+        cleaned = clean_event(event)
+
+        def write(pipe: Pipe, answers: list[Any], revision: int) -> None:
+            if answers[0] is None:
+                value = rows.place(revision, 0) + rows.pack_event(cleaned)
+                pipe.hset(self._keys.events, field(event.id), value)
+
+        await self._link.transact(lambda pipe: pipe.hget(self._keys.events, field(event.id)), write)
+
+    async def said(self, *, pending: bool) -> Sequence[OperatorEvent]:
+        """What people said, in order of insertion; ``pending`` leaves out what is in force."""
+        events = [rows.unpack_event(value) for value in await self._placed(self._keys.events)]
+        return [event for event in events if not pending or event.effective is None]
+
+    async def enqueue(self, outbox: Sequence[OutboxRow]) -> None:
+        """Queue alerts that belong to no block; a row that is already there stays as it is."""
+
+        def write(pipe: Pipe, answers: list[Any], revision: int) -> None:
+            plan.write_outbox(pipe, self._keys, outbox, plan.there(outbox, answers[0]), revision)
+
+        await self._link.transact(lambda pipe: plan.ask_outbox(pipe, self._keys, outbox), write)
+
+    async def due(self, now: float, limit: int = 100) -> Sequence[OutboxRow]:
+        """Rows to attempt at ``now``, by (queued_at, order of insertion)."""
+        [members] = await self._link.read(lambda pipe: pipe.zrangebyscore(self._keys.due, "-inf", now))
+        order = sorted(rows.due_order(member) for member in members if not member.startswith(MARKER))[:limit]
+        found = await self._rows([name for *_, name in order])
+        return [row for row in found if row.state == "due" and row.next_at <= now]
+
+    async def _rows(self, names: Sequence[bytes]) -> list[OutboxRow]:
+        if not names:
+            return []
+        [found] = await self._link.read(lambda pipe: pipe.hmget(self._keys.outbox, list(names)))
+        if any(value is None for value in found):
+            raise self._link.lost()
+        return [rows.unpack_outbox(rows.split_place(value)[1]) for value in found]
+
+    async def next_due(self) -> float | None:
+        """The earliest ``next_at`` of rows still due; None where nothing waits."""
+        [first] = await self._link.read(lambda pipe: pipe.zrange(self._keys.due, 0, 0, withscores=True))
+        member, at = first[0]
+        return None if member.startswith(MARKER) else float(at)
+
+    async def record(self, delivery: Delivery, *, state: str, next_at: float = 0.0) -> None:
+        """Record an attempt; StoreError where its row is not in the outbox."""
+        check_record_state(state)
+        cleaned = clean_delivery(delivery)
+
+        def ask(pipe: Pipe) -> None:
+            pipe.hget(self._keys.outbox, rows.outbox_field(row_key(cleaned)))
+            pipe.llen(self._keys.deliveries(cleaned.alert_id))
+
+        def write(pipe: Pipe, answers: list[Any], revision: int) -> None:
+            if answers[0] is None:
+                raise StoreError(f"alert {cleaned.alert_id!r} to {cleaned.receiver!r} is not in the outbox")
+            plan.write_delivery(pipe, self._keys, cleaned, answers[0], state, next_at, revision)
+
+        await self._link.transact(ask, write)
+
+    async def outbox(self, *, state: str | None = None, alert_id: str | None = None) -> Sequence[OutboxRow]:
+        """Outbox rows in order of insertion."""
+        if alert_id is None:
+            found = [rows.unpack_outbox(value) for value in await self._placed(self._keys.outbox)]
+        else:
+            found = await self._rows_of(alert_id)
+        return [row for row in found if state is None or row.state == state]
+
+    async def _rows_of(self, alert_id: str) -> list[OutboxRow]:
+        [names] = await self._link.read(lambda pipe: pipe.smembers(self._keys.alert(alert_id)))
+        if not names:
+            return []
+        [found] = await self._link.read(lambda pipe: pipe.hmget(self._keys.outbox, list(names)))
+        return [rows.unpack_outbox(rows.split_place(value)[1]) for value in sorted(filter(None, found))]
+
+    async def deliveries(self, alert_id: str | None = None) -> Sequence[Delivery]:
+        """Recorded attempts, oldest first."""
+        alerts = {row.alert_id for row in await self.outbox()} if alert_id is None else {alert_id}
+
+        def ask(pipe: Pipe) -> None:
+            for name in sorted(alerts):
+                pipe.lrange(self._keys.deliveries(name), 0, -1)
+
+        found = [value for values in await self._link.read(ask) for value in values]
+        return [rows.unpack_delivery(rows.split_place(value)[1]) for value in sorted(found)]
+
+    async def coverage(self, chain: str | None = None) -> Sequence[CoverageRange]:
+        """Scanned ranges by chain, lowest first."""
+        chains = [chain]
+        if chain is None:
+            [found] = await self._link.read(lambda pipe: pipe.smembers(self._keys.chains))
+            chains = sorted(name.decode() for name in found)
+
+        def ask(pipe: Pipe) -> None:
+            for name in chains:
+                pipe.zrange(self._keys.coverage(str(name)), 0, -1)
+
+        result = []
+        for name, members in zip(chains, await self._link.read(ask), strict=True):
+            parts = [rows.unpack_coverage(str(name), member) for member in members]
+            result += sorted(parts, key=lambda part: (part.first, part.last, part.source, part.blind_spots))
+        return result
+
+    async def prune(self, now: float) -> int:
+        """Forget flows older than 400 days at wall clock ``now``; how many went."""
+        [found] = await self._link.read(lambda pipe: pipe.smembers(self._keys.wallets))
+        names = [self._keys.flows(*rows.unpack_wallet(member)) for member in sorted(found)]
+
+        def prune(pipe: Pipe) -> None:
+            for name in names:
+                pipe.zremrangebyscore(name, "-inf", f"({now - FLOW_SECONDS}")
+
+        return sum(await self._link.read(prune))  # needs no revision: no other write depends on old flows
+
+
+
+def _values(found: dict[bytes, bytes]) -> Iterator[bytes]:
+    return (value for name, value in found.items() if name != MARKER)

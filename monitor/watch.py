@@ -1,0 +1,215 @@
+"""Watching: chain events of all followed chains through one consumer into the pipeline, alerts out of the outbox.
+
+Chains, channels and the store are handed in; `monitor.app` builds them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from monitor.errors import ChainError, ReorgTooDeep
+from monitor.incidents import Change
+from monitor.model import Block, BlockRef, Direction
+from monitor.pipeline import Pipeline
+
+__all__ = ["Followed", "Watch"]
+
+log = logging.getLogger("heistwatch.watch")
+
+QUEUE = 256  # events between the followers and the consumer; when it is full, followers wait
+BATCH = 64  # events folded into one commit while catching up
+SETTLE_SECONDS = 4.0  # after a reorg without further blocks, what the new branch lacks did not happen
+
+
+class _Chain(Protocol):
+    """What is asked of a chain beside its events."""
+
+    async def balances(
+        self, wanted: Sequence[tuple[str, str]], at: BlockRef
+    ) -> Mapping[tuple[str, str], int | None]: ...
+
+
+class _Follower(Protocol):
+    tip: BlockRef | None
+    head: BlockRef | None
+    last_error: str | None
+
+    @property
+    def lag(self) -> int: ...
+
+    def events(self) -> AsyncIterator[Any]: ...
+
+
+class _Dispatcher(Protocol):
+    def wake(self) -> None: ...
+
+    async def run(self) -> None: ...
+
+
+@dataclass(slots=True)
+class Followed:
+    """One followed chain. ``native`` is the CAIP-19 of its own coin."""
+
+    name: str
+    chain: str
+    native: str
+    source: _Chain
+    follower: _Follower
+    replay: bool = False
+    block_time: int | None = None  # time of the last connected block, UTC seconds
+    blocks: int = 0
+    undecoded: int = 0
+    ask_again: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
+    """(wallet, asset) whose balance was not told: (block count from which to ask again, pause in blocks)."""
+
+
+class Watch:
+    """The running monitor.
+
+    Parameters
+    ----------
+    followed : chains, already open
+    pipeline : started
+    dispatcher : delivers what the pipeline queues
+    on_change : told of every incident change that was stored
+    """
+
+    def __init__(
+        self,
+        followed: Sequence[Followed],
+        pipeline: Pipeline,
+        dispatcher: _Dispatcher,
+        on_change: Callable[[Change], None] | None = None,
+        settle_seconds: float = SETTLE_SECONDS,
+    ) -> None:
+        self.followed = {item.chain: item for item in followed}
+        self._pipeline = pipeline
+        self._dispatcher = dispatcher
+        self._on_change = on_change
+        self._settle_seconds = settle_seconds
+        self._queue: asyncio.Queue[tuple[str, Any]] = asyncio.Queue(QUEUE)
+        self._last_event: dict[str, float] = {}
+
+    async def run(self) -> None:
+        """Until cancelled; any error of the store or the engine ends it (crash only)."""
+        async with asyncio.TaskGroup() as group:
+            for item in self.followed.values():
+                group.create_task(self._follow(item), name=f"follow {item.name}")
+            group.create_task(self._consume(), name="consume")
+            group.create_task(self._tick(), name="tick")
+            group.create_task(self._dispatcher.run(), name="dispatch")
+
+    async def _follow(self, item: Followed) -> None:
+        async for event in item.follower.events():
+            await self._queue.put((item.chain, event))
+
+    async def _consume(self) -> None:
+        while True:
+            events = [await self._queue.get()]
+            while len(events) < BATCH and not self._queue.empty():
+                events.append(self._queue.get_nowait())
+            touched: dict[str, None] = {}
+            for chain, event in events:
+                touched[chain] = None
+                await self._handle(chain, event)
+            for chain in touched:
+                await self._flush(chain)
+
+    async def _handle(self, chain: str, event: Any) -> None:
+        if event is None:
+            await self._pipeline.settle(chain)
+            self._dispatcher.wake()
+            return
+        self._last_event[chain] = time.monotonic()
+        block: Block | None = getattr(event, "block", None)
+        if block is None:
+            log.warning("%s: block %d was disconnected", chain, event.ref.number)
+            await self._pipeline.disconnect(event.ref)
+            return
+        item = self.followed[chain]
+        told = await self._told(item, block)
+        folded = await self._pipeline.connect(block, told)
+        item.block_time = block.timestamp
+        item.blocks += 1
+        if block.undecoded:
+            item.undecoded += len(block.undecoded)
+            log.warning("%s: block %d: %d transactions not understood", chain, block.ref.number, len(block.undecoded))
+        if folded.hits:
+            await self._flush(chain)
+
+    async def _flush(self, chain: str) -> None:
+        if await self._pipeline.flush(chain):
+            self._dispatcher.wake()
+        changes, self._pipeline.changes = self._pipeline.changes, []
+        if self._on_change is not None:
+            for change in changes:
+                self._on_change(change)
+
+    async def _tick(self) -> None:
+        """After a reorg that no further block follows, give up what did not come back."""
+        while True:
+            await asyncio.sleep(min(1.0, self._settle_seconds / 4))
+            for chain, at in list(self._last_event.items()):
+                waited = time.monotonic() - at >= self._settle_seconds
+                if waited and self._queue.empty() and self._pipeline.is_doubtful(chain):
+                    await self._queue.put((chain, None))
+                    self._last_event[chain] = time.monotonic()
+
+    # -- balances -------------------------------------------------------------------------------------------------
+
+    async def _told(self, item: Followed, block: Block) -> dict[tuple[str, str, str], int]:
+        """Balances before this block that the engine lacks, asked from the chain; where it cannot tell, learn."""
+        engine = self._pipeline.engine
+        wanted = engine.unknown_balances(block)
+        if item.blocks == 0:
+            known = {(wallet, asset) for wallet, _, asset in wanted}
+            for wallet in sorted(engine.watchlist.wallets):
+                has = engine.watchlist.addresses(wallet, item.chain)
+                slot = engine.state.asset(wallet, item.chain, item.native)
+                if has and (wallet, item.native) not in known and (slot < 0 or not engine.state.balance(slot)[1]):
+                    wanted.append((wallet, item.chain, item.native))
+        wanted = [entry for entry in wanted if item.ask_again.get((entry[0], entry[2]), (0, 0))[0] <= item.blocks]
+        if not wanted:
+            return {}
+        questions = [
+            (address, asset) for wallet, chain, asset in wanted for address in engine.watchlist.addresses(wallet, chain)
+        ]
+        answers = await _ask(item.source.balances, questions, block.ref)
+        told: dict[tuple[str, str, str], int] = {}
+        for wallet, chain, asset in wanted:
+            parts = [answers.get((address, asset)) for address in engine.watchlist.addresses(wallet, chain)]
+            if any(part is None for part in parts):
+                pause = min(4096, 2 * item.ask_again.get((wallet, asset), (0, 4))[1])
+                item.ask_again[wallet, asset] = (item.blocks + pause, pause)
+                continue
+            item.ask_again.pop((wallet, asset), None)
+            after = sum(part for part in parts if part is not None)
+            told[wallet, chain, asset] = max(0, after - self._net(block, wallet, asset))
+        return told
+
+    def _net(self, block: Block, wallet: str, asset: str) -> int:
+        """What a block adds to a wallet's balance."""
+        net = 0
+        for flow in self._pipeline.engine.watchlist.flows(block):
+            if flow.wallet == wallet and flow.transfer.asset == asset:
+                net += {Direction.IN: flow.value, Direction.OUT: -flow.value}.get(flow.direction, 0)
+        return net
+
+
+async def _ask(
+    balances: Callable[[Sequence[tuple[str, str]], BlockRef], Awaitable[Mapping[tuple[str, str], int | None]]],
+    questions: Sequence[tuple[str, str]],
+    at: BlockRef,
+) -> Mapping[tuple[str, str], int | None]:
+    try:
+        return await balances(questions, at)
+    except ReorgTooDeep:
+        raise
+    except ChainError as error:
+        log.warning("balances at block %d of %s were not told: %s", at.number, at.chain, error)
+        return {}
