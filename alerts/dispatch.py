@@ -2,9 +2,9 @@
 
 ::
 
-    store.due --> Lane (receiver, channel) --> channel.send --> store.record
-      ^  wake() after a commit                                    |
-      +------------------- due again, later ----------------------+
+    the outbox --> Lane (receiver, channel) --> channel.send --> store.record
+        ^  wake() after a commit                                    |
+        +------------------- due again, later ----------------------+
 
 A row is due, done or dead. Nothing but a recorded answer changes it, so that a kill at any moment loses nothing; a
 message is repeated, with the same id and bytes, only where the kill fell between its acceptance and the record.
@@ -17,10 +17,11 @@ import random
 import time
 from collections.abc import Awaitable, Callable
 
+from alerts.heads import Heads
 from alerts.lane import Lane, Tools
 from alerts.outbox import Receivers, destinations
 from monitor.model import Delivery, Outcome, Reason
-from monitor.store import Store
+from monitor.store import OrderedOutbox, Store
 
 __all__ = ["Dispatcher"]
 
@@ -70,7 +71,8 @@ class Dispatcher:
         if concurrency < 1:
             raise ValueError(f"concurrency was {concurrency}, expected 1 or more")
         uniform = (rng or random.Random()).uniform
-        self._tools = Tools(store, clock, sleep, uniform, on_delivery, self._check_quiet)
+        outbox = store if isinstance(store, OrderedOutbox) else Heads(store)
+        self._tools = Tools(store, outbox, clock, sleep, uniform, on_delivery, self._check_quiet)
         self._channels = destinations(receivers)
         self._lanes = [Lane(key, channel, self._tools, concurrency) for key, channel in self._channels.items()]
         self._grace = grace

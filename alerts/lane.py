@@ -14,7 +14,7 @@ from pathlib import Path
 from alerts.backoff import LONGEST, Uniform, asked, settle
 from alerts.base import Channel, Receipt
 from monitor.model import Delivery, Outcome, Reason
-from monitor.store import OutboxRow, Store
+from monitor.store import OrderedOutbox, OutboxRow, Store
 
 __all__ = ["ATTEMPT_SECONDS", "PAGE", "Lane", "Tools"]
 
@@ -34,6 +34,7 @@ class Tools:
     """What the lanes of one dispatcher share."""
 
     store: Store
+    outbox: OrderedOutbox
     clock: Callable[[], float]
     sleep: Callable[[float], Awaitable[object]]
     uniform: Uniform
@@ -117,7 +118,7 @@ class Lane:
         if self._page or len(self._flying) >= self._concurrency:
             return
         limit = PAGE + len(self._flying)
-        rows = await self._tools.store.due(now, limit, destination=self._destination)
+        rows = await self._tools.outbox.heads(self._destination, now, limit)
         self._page.extend(row for row in rows if row.alert_id not in self._flying)
 
     async def _rest(self, now: float) -> None:
@@ -126,7 +127,7 @@ class Lane:
         if self._page and now < self._paused_until:
             until = self._paused_until
         elif not self._page and len(self._flying) < self._concurrency:
-            until = await self._tools.store.next_due(destination=self._destination, after=now)
+            until = await self._tools.outbox.next_head(self._destination, now)
         if self._wake.is_set():
             return
         self.quiet = not self._flying

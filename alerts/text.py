@@ -1,7 +1,8 @@
 """Text from a chain is hostile: token names and memos are written by thieves, for the people who read alerts.
 
 Nothing here decides what is true; it decides what may reach a screen. Names written right to left, invisible
-letters, cursor movements and markup must not change how the rest of a message looks.
+letters and cursor movements must not change how the rest of a message looks. Markup is the channel's to escape:
+each has its own.
 """
 
 from __future__ import annotations
@@ -11,9 +12,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich.markup import escape
-
-__all__ = ["bounded", "clean", "encodable", "markup"]
+__all__ = ["bounded", "clean", "encodable"]
 
 # Control, format (bidirectional and zero-width among them), half of a surrogate pair, private use.
 _REMOVED = {"Cc", "Cf", "Cs", "Co"}
@@ -59,15 +58,6 @@ def bounded(text: str, most: int) -> str:
     'ABCDE… (3 more characters left out)'
     """
     return text if len(text) <= most else f"{text[:most]}… ({len(text) - most} more characters left out)"
-
-
-def markup(text: str) -> str:
-    """``text`` so that rich shows it as it is; clean it first.
-
-    >>> markup("[link=x]free[/link]")
-    '\\\\[link=x]free\\\\[/link]'
-    """
-    return escape(text)
 
 
 def encodable(value: Any) -> Any:

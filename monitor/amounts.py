@@ -32,11 +32,14 @@ def split_amount(text: str) -> tuple[str, str, str | None]:
     Raises ValueError where the text is no amount.
     """
     match = _AMOUNT.fullmatch(text.strip())
-    if match is None or len(match["whole"]) + len(match["fraction"] or "") > MAX_DIGITS:
+    if match is None:
         raise ValueError(EXPECTED)
-    if match["symbol"] is None and (match["fraction"] is not None or "," in match["whole"]):
+    whole, fraction = match["whole"].replace(",", ""), match["fraction"] or ""
+    if len(whole) + len(fraction) > MAX_DIGITS:
+        raise ValueError(EXPECTED)
+    if match["symbol"] is None and (fraction or whole != match["whole"]):
         raise ValueError(f"{EXPECTED} (this one has no symbol)")
-    return match["whole"].replace(",", ""), match["fraction"] or "", match["symbol"]
+    return whole, fraction, match["symbol"]
 
 
 def parse_amount(text: str | int, asset: AssetInfo) -> int:

@@ -15,7 +15,18 @@ from monitor.errors import ConfigError
 from monitor.ids import from_iso
 from monitor.watchlist import Watchlist
 
-__all__ = ["asset_names", "backtest", "chain_infos", "chain_spec", "make_engine", "run_backtest"]
+__all__ = [
+    "asset_names",
+    "backtest",
+    "chain_infos",
+    "chain_spec",
+    "make_channels",
+    "make_engine",
+    "make_router",
+    "make_store",
+    "run_backtest",
+    "warm_up",
+]
 
 Progress = Callable[[int, int], None]
 
@@ -88,7 +99,6 @@ def run_backtest(
     ConfigError : the data cannot be read at all
     """
     from chains.tables import parse_source, read
-
     from monitor.replay import replay
     from monitor.report import report
 
@@ -96,7 +106,7 @@ def run_backtest(
         raise ConfigError("the configuration watches no wallet: add one under `wallets:`")
     engine = make_engine(config)
     watch = {chain: frozenset(engine.watchlist.watch(chain)) for chain in engine.watchlist.chains}
-    _warm_up()
+    warm_up()
     begin = time.perf_counter()
     reading = read(
         [parse_source(text) for text in data],
@@ -139,7 +149,7 @@ def _named(reading: Any) -> Mapping[str, tuple[str, int | None]]:
     return named
 
 
-def _warm_up() -> None:
+def warm_up() -> None:
     """Compile (or load) the fold before anything is timed."""
     from monitor.rows import RowBuilder
     from monitor.state import EngineState
@@ -147,7 +157,7 @@ def _warm_up() -> None:
     builder = RowBuilder()
     state = EngineState()
     builder.add(state.add_asset("w", "c", "a"), state.wallet("w", "c", 1.0), 0, 0, 1.0)
-    state.fold(builder.build())
+    state.fold(builder.build(), keep_undo=True)
 
 
 def backtest(
@@ -182,3 +192,58 @@ def backtest(
         end=from_iso(str(end)) if end is not None else None,
         strict=strict,
     )
+
+
+# -- watching ---------------------------------------------------------------------------------------------------------
+
+
+def make_channels(config: Config) -> dict[str, tuple[Any, ...]]:
+    """Channels by receiver; without receivers one that prints to the console."""
+    from monitor.errors import Problem
+    from monitor.registry import CHANNELS, load
+
+    if not config.receivers:
+        return {"console": (load(CHANNELS, "console", "channel type")({"type": "console"}),)}
+    problems: list[Problem] = []
+    made: dict[str, tuple[Any, ...]] = {}
+    for receiver in config.receivers:
+        channels = []
+        for channel in receiver.channels:
+            try:
+                channels.append(load(CHANNELS, channel.type, "channel type")(channel.plain()))
+            except ConfigError as error:
+                problems += [Problem(p.message, p.where or channel.where) for p in error.problems]
+        made[receiver.name] = tuple(channels)
+    if problems:
+        raise ConfigError(problems)
+    return made
+
+
+def make_router(config: Config, channels: Mapping[str, tuple[Any, ...]]) -> Callable[[Any, float], Sequence[Any]]:
+    """A function that turns an alert into outbox rows."""
+    from alerts.outbox import rows
+    from alerts.route import parse, receivers
+
+    tree = dict(config.route) if config.route else {"receiver": next(iter(channels))}
+    chains = {chain.name: chain.chain for chain in config.chains}
+    known = {
+        "entity": {wallet.entity for wallet in config.wallets},
+        "wallet": {wallet.id for wallet in config.wallets},
+    }
+    route = parse(tree, list(channels), known=known, chains=chains)
+    return lambda alert, now: rows(alert, channels, receivers(route, alert), now)
+
+
+def make_store(config: Config) -> Any:
+    """The store that a configuration names, not yet open."""
+    from monitor.store_url import open_store
+
+    return open_store(config.store.url.get_secret_value(), base=config.base)
+
+
+def make_chain(config: Config, chain: ChainConfig) -> Any:
+    """A chain family's reader for the watch list, not yet open."""
+    from monitor.registry import CHAINS, load
+
+    watch = Watchlist(config.wallets).watch(chain.chain)
+    return load(CHAINS, chain.kind, "chain kind")(chain_spec(chain), watch)

@@ -114,7 +114,7 @@ class _Wallet:
         self._target = target
         self._address = address
         self._balance = target
-        self._quantum = 10 ** max(0, len(str(target)) - 1 - DIGITS)
+        self._quantum: int = 10 ** max(0, len(str(target)) - 1 - DIGITS)
         self._hour: deque[tuple[int, int]] = deque()
         self._paid: list[int] = []  # customer of every payment so far
         self._customers = 0
@@ -157,10 +157,8 @@ class _Wallet:
     def _withdraw(self, at: int) -> Payment | None:
         t = self._traffic
         assert not isinstance(t, Storage)
-        if isinstance(t, Hot):
-            typical = t.turnover / t.per_day * math.exp(-t.sigma * t.sigma / 2.0)
-        else:
-            typical = t.typical
+        middle = math.exp(-t.sigma * t.sigma / 2.0)  # median of a log-normal variable with mean 1
+        typical = t.turnover / t.per_day * middle if isinstance(t, Hot) else t.typical
         share = min(t.cap, self._random.lognormvariate(math.log(typical), t.sigma))
         value = self._rounded(share * self._target)
         customer = self._customer(t, share)
@@ -199,4 +197,4 @@ class _Wallet:
 
     def _rounded(self, value: float) -> int:
         """Whole multiples of a small unit: nothing depends on the last bits of a logarithm."""
-        return round(value / self._quantum) * self._quantum
+        return int(value / self._quantum + 0.5) * self._quantum

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
+from itertools import pairwise
 
 __all__ = ["BlockClock"]
 
@@ -24,7 +25,7 @@ class BlockClock:
     """
 
     def __init__(self, anchors: Sequence[tuple[int, int]], seconds: float) -> None:
-        if not anchors or any(b[0] <= a[0] or b[1] <= a[1] for a, b in zip(anchors, anchors[1:], strict=False)):
+        if not anchors or any(b[0] <= a[0] or b[1] <= a[1] for a, b in pairwise(anchors)):
             raise ValueError("block numbers and times must increase together")
         self._anchors = list(anchors)
         self._times = [time for _, time in anchors]

@@ -206,7 +206,8 @@ class Case:
 
     def _movements(self) -> list[str]:
         f = self.file
-        timed = sorted([*f.theft, *f.totals], key=lambda m: m.at if isinstance(m, Movement) else m.first)
+        every: list[Movement | Total] = [*f.theft, *f.totals]
+        timed = sorted(every, key=lambda m: m.at if isinstance(m, Movement) else m.first)
         lines = []
         for m in timed[:MAX_SHOWN]:
             value = f.amount(m.chain, m.asset, m.value)
@@ -222,7 +223,8 @@ class Case:
         if not f.replayable:
             return [f"none: {(f.why_not or '').strip()}"]
         notes = [(f.background_note or "").strip()]
-        notes += dict.fromkeys(m.placed for m in [*f.theft, *f.totals] if m.placed)
+        every: list[Movement | Total] = [*f.theft, *f.totals]
+        notes += dict.fromkeys(m.placed for m in every if m.placed)
         notes += [
             f"{b.wallet} is taken to hold {b.value} before the theft: {b.assumed or f'from {_keys(b.source or [])}'}"
             for b in f.balance_before

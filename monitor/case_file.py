@@ -150,7 +150,7 @@ class Movement(Sourced):
     asset: Text  # native, or the symbol of a listed asset
     value: Text
     tx: Text | None = None
-    inputs: list[Text] | None = None  # UTXO: amount of each address in ``from``; None: spread evenly
+    inputs: list[Text] | None = None  # UTXO: amount of each address in ``from``; None: half of the first, rest evenly
 
     @model_validator(mode="after")
     def _times(self) -> Movement:

@@ -94,7 +94,10 @@ class Replay:
         steps = []
         for number, movement in enumerate(movements, 1):
             name = f"case:{self._file.id}:{number}"
-            steps.append(self._movement(movement, name) if isinstance(movement, Movement) else self._part(movement, name))
+            if isinstance(movement, Movement):
+                steps.append(self._movement(movement, name))
+            else:
+                steps.append(self._part(movement, name))
         return steps
 
     def _movement(self, m: Movement, name: str) -> Step:
@@ -103,7 +106,7 @@ class Replay:
         if m.inputs is not None:
             shares = [self._file.amount(m.chain, m.asset, text) for text in m.inputs]
         else:
-            shares = [value // len(senders)] * len(senders)
+            shares = [value // 2 // len(senders)] * len(senders)  # half from the address that the traffic uses
             shares[0] += value - sum(shares)
         if sum(shares) != value:
             raise ValueError(f"{self._file.id}: inputs of {name} do not add up to its value")

@@ -256,7 +256,7 @@ class _Builder:
         for item in written.value if isinstance(written.value, list) else [written]:
             pattern = str(item.source.folder.absolute() / item.value)
             if not glob.has_magic(item.value):
-                if not Path(pattern).is_file():
+                if not _is_file(Path(pattern)):
                     self.problems.append(item.problem(f"{item.label}: file {pattern} does not exist"))
             elif not glob.glob(pattern, recursive=True):  # noqa: PTH207 (the pattern is absolute)
                 self.warnings.append(item.problem(f"{item.label} matches no file"))
@@ -295,6 +295,13 @@ class _Builder:
         if entry.token is None and "token" not in self.root.at("http").lost and not _is_loopback(host):
             self.warnings.append(node.problem("http.listen is open to other machines, and there is no http.token"))
         return HttpConfig(host, int(match["port"]), entry.token)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name that no file can have
+        return False
 
 
 def _is_loopback(host: str) -> bool:

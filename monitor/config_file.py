@@ -260,7 +260,7 @@ class ConfigFile(Entry):
 
     version: Literal[1] = described("Version of this layout.", 1)
     include: Texts = described("More files, relative to this one: their lists are added, mappings joined.", [])
-    budget: BudgetEntry = described("How many false alarms people accept.", default_factory=BudgetEntry)
+    budget: BudgetEntry = described("The false alarms that people accept.", default_factory=BudgetEntry)
     chains: list[ChainEntry] = described("Chains and how to reach them.", [])
     assets: list[AssetEntry] = described("Tokens whose symbols and decimals are known.", [])
     wallets: list[WalletEntry] = described("Wallets to watch.")

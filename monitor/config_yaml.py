@@ -80,7 +80,11 @@ class _Reader:
 
     def file(self, path: Path, asked_at: str, stack: tuple[Path, ...]) -> Node | None:
         """One file with its includes; ``asked_at`` is the place that names it."""
-        resolved = path.resolve()
+        try:
+            resolved = path.resolve()
+        except (OSError, RuntimeError, ValueError):  # a loop of links, a name that is too long
+            self.problems.append(Problem(f"{path} cannot be read: no file can be there", asked_at))
+            return None
         if resolved in stack:
             names = " -> ".join(p.name for p in (*stack[stack.index(resolved) :], resolved))
             self.problems.append(Problem(f"include cycle: {names}", asked_at))
@@ -221,13 +225,13 @@ class _Reader:
     def _included(self, item: Node) -> list[Path]:
         if item.broken:
             return []
-        if not isinstance(item.value, str) or not item.value or "\0" in item.value:
+        if not isinstance(item.value, str) or not item.value:
             self.problems.append(item.problem("include expects a list of paths"))
             return []
-        path = item.source.folder / item.value
-        if not glob.has_magic(path.name):
-            return [path]
-        found = sorted(path.parent.glob(path.name))
+        pattern = str(item.source.folder / item.value)
+        if not glob.has_magic(item.value):
+            return [Path(pattern)]
+        found = sorted(map(Path, glob.glob(pattern, recursive=True)))  # noqa: PTH207 (the pattern may be absolute)
         if not found:
             self.problems.append(item.problem(f"include {item.value!r} matches no file"))
         return found

@@ -141,10 +141,10 @@ def _plain_hit(h, i, w, a, t, first):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def fold(
+def fold(  # type: ignore[no-untyped-def]
     begin, slots, wallets, times, ops, amounts, keys, flags, identities, budgets,
     assets, fusions, tables, first_suspects, pool, used, peers, features, hits, counts, undo, undone,
-):  # type: ignore[no-untyped-def]
+):
     """Fold rows ``begin`` to the end; see the module's docstring.
 
     Parameters

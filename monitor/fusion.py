@@ -114,7 +114,7 @@ def thresholds(w, peer):  # type: ignore[no-untyped-def]
 
 @njit(cache=True)
 def return_days(w, c, s, peer):  # type: ignore[no-untyped-def]
-    """Days between clean days that show ``s`` or more in channel ``c``, as if it had the whole budget: 30/budget at ``tau``."""
+    """Days between clean days with ``s`` or more in channel ``c``, the budget split undone: 30/budget at ``tau``."""
     q = (s - w.delta[c] - w.centre[c]) / w.width[c]
     log_p = min(0.0, _log_chance(peer, c, q)) + math.log(_active_share(w)) - math.log(_share(c) * SPLIT)
     return math.exp(min(50.0, -log_p))

@@ -501,23 +501,23 @@ def _replay_utxo(
         result.ignored += taken.ignored
         moved = [flow for flow in seen if flow.transfer.kind is not TransferKind.FEE]
         result.flows += len(moved)
-        for flow in moved:
-            count = result.wallets.setdefault(flow.wallet, WalletCount())
-            count.see(1, int(flow.direction is Direction.OUT), block.timestamp, block.timestamp)
+        for seen_flow in moved:
+            count = result.wallets.setdefault(seen_flow.wallet, WalletCount())
+            count.see(1, int(seen_flow.direction is Direction.OUT), block.timestamp, block.timestamp)
         parts.append(taken.rows)
         flows.extend(taken.flows)
     rows = FlowRows(*(np.concatenate(columns) for columns in zip(*map(_columns, parts), strict=True)))
     hit_records, _ = engine.state.fold(rows)
     hits = []
     for r in hit_records:
-        flow = flows[int(r["row"])]
-        assert flow is not None
-        hits.append(Hit(flow, r))
+        paid = flows[int(r["row"])]
+        assert paid is not None  # only payments hit
+        hits.append(Hit(paid, r))
     evidence = _evidence_of(hits, names)
     suspects = {(f.wallet, f.destination) for f in evidence.findings}
     known = {_identity(m) for m in evidence.movements}
-    for flow in flows:
-        if flow is None or flow.direction is not Direction.OUT or (flow.wallet, flow.counterparty) not in suspects:
+    for flow in filter(None, flows):
+        if flow.direction is not Direction.OUT or (flow.wallet, flow.counterparty) not in suspects:
             continue
         movement = movement_of(Hit(flow, np.zeros((), np.void)))
         if _identity(movement) not in known and _is_early(movement, evidence.findings):

@@ -33,7 +33,7 @@ def report(
     notes = list(data.get("notes", ()))
     if replayed.ignored:
         notes.append(
-            f"{replayed.ignored} token transfers were left out: forged in a wallet's name, or of tokens that only arrive"
+            f"{replayed.ignored} token transfers were left out: forged in a wallet's name, or of idle tokens"
         )
     return {
         "schema": SCHEMA,

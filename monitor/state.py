@@ -223,7 +223,7 @@ class EngineState:
 
     def _destination(self, tables: NDArray[np.void], owner: int, key: int) -> bytes | None:
         place = table.find(self._pool, tables, owner, np.uint64(key))
-        return self._pool[place].tobytes() if place >= 0 else None
+        return bytes(self._pool[place].tobytes()) if place >= 0 else None
 
     def is_suspect(self, wallet: str, chain: str, key: int) -> bool:
         """Whether payments to this destination are kept from being learned."""
@@ -249,15 +249,15 @@ class EngineState:
             now[key] = self.get(key)
         split = len(self._asset_tables)
         for item in undone:
-            owner, key = int(item["owner"]), int(item["key"])
+            owner, destination = int(item["owner"]), int(item["key"])
             tables, at = self._owner(owner, split)
             if owner < split:
-                name = _key("d", *self._asset_names[at], f"{key:016x}")
+                name = _key("d", *self._asset_names[at], f"{destination:016x}")
             else:
-                name = _key("s", *self._wallet_names[at], f"{key:016x}")
+                name = _key("s", *self._wallet_names[at], f"{destination:016x}")
             if name not in now:
                 undo[name] = item["record"].tobytes() if item["had"] else None
-                now[name] = self._destination(tables, at, key)
+                now[name] = self._destination(tables, at, destination)
         return tuple(sorted(now.items())), tuple(sorted(undo.items()))
 
     def _asset_key(self, slot: int) -> bytes:
@@ -266,13 +266,13 @@ class EngineState:
     def _asset_bytes(self, slot: int) -> bytes | None:
         if not self._assets[slot]["used"]:
             return None
-        return self._assets[slot].tobytes() + bytes([int(self._proven[slot])])
+        return bytes(self._assets[slot].tobytes()) + bytes([int(self._proven[slot])])
 
     def _wallet_key(self, place: int) -> bytes:
         return _key("w", *self._wallet_names[place])
 
     def _wallet_bytes(self, place: int) -> bytes | None:
-        return self._fusions[place].tobytes() if self._fusions[place]["used"] else None
+        return bytes(self._fusions[place].tobytes()) if self._fusions[place]["used"] else None
 
     def get(self, key: bytes) -> bytes | None:
         """The stored form of one record."""
@@ -422,4 +422,5 @@ def _record(value: bytes, kind: np.dtype[np.void], key: bytes) -> NDArray[np.voi
             f"stored state of {key!r} has {len(value)} bytes where this version has {kind.itemsize}: "
             "it was written by another version; keep it, and start this one with a new store"
         )
-    return np.frombuffer(value, kind)[0]
+    record: NDArray[np.void] = np.frombuffer(value, kind)[0]
+    return record

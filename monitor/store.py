@@ -8,11 +8,21 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from monitor.model import BlockRef, Delivery
 
-__all__ = ["BlockRecord", "Commit", "CoverageRange", "Delta", "FlowRecord", "OperatorEvent", "OutboxRow", "Store"]
+__all__ = [
+    "BlockRecord",
+    "Commit",
+    "CoverageRange",
+    "Delta",
+    "FlowRecord",
+    "OperatorEvent",
+    "OrderedOutbox",
+    "OutboxRow",
+    "Store",
+]
 
 Delta = tuple[tuple[bytes, bytes | None], ...]
 """State changes: (key, new value), None for "the key goes"."""
@@ -151,23 +161,11 @@ class Store(Protocol):
     async def enqueue(self, rows: Sequence[OutboxRow]) -> None:
         """Queue alerts that belong to no block (monitor.blind, drills). A row that is already there stays as it is."""
 
-    async def due(
-        self, now: float, limit: int = 100, *, destination: tuple[str, str] | None = None
-    ) -> Sequence[OutboxRow]:
-        """Rows to attempt at wall clock ``now``, oldest first: by (queued_at, order of insertion).
+    async def due(self, now: float, limit: int = 100) -> Sequence[OutboxRow]:
+        """Rows to attempt at wall clock ``now``, oldest first: by (queued_at, order of insertion)."""
 
-        With a destination (receiver, channel) only its rows, and of each incident only the oldest that is still due
-        there, whatever its ``next_at``: a later message never overtakes an earlier one. Rows of no incident
-        (``incident_id`` empty) never wait for each other.
-        """
-
-    async def next_due(
-        self, *, destination: tuple[str, str] | None = None, after: float | None = None
-    ) -> float | None:
-        """The earliest ``next_at`` of rows still due; None where nothing waits.
-
-        With a destination only of rows that `due` may give for it; with ``after`` only times later than that.
-        """
+    async def next_due(self) -> float | None:
+        """The earliest ``next_at`` of rows still due; None where nothing waits."""
 
     async def record(self, delivery: Delivery, *, state: str, next_at: float = 0.0) -> None:
         """Record an attempt: the row takes ``state`` (due, done, dead), ``next_at`` and the attempt's number."""
@@ -182,3 +180,17 @@ class Store(Protocol):
         """Scanned ranges, merged where they touch and agree in source and blind spots, lowest first."""
 
 
+@runtime_checkable
+class OrderedOutbox(Protocol):
+    """What a store may offer beside `Store`: the outbox by destination, in order, at a cost that no backlog raises.
+
+    A head is a row still due that no older row of the same incident, still due on the same destination (receiver,
+    channel), goes before, whatever the ``next_at`` of that one. Rows of no incident (``incident_id`` empty) are all
+    heads. Older is by (queued_at, order of insertion). Without it, `alerts.heads` finds the heads through `Store.due`.
+    """
+
+    async def heads(self, destination: tuple[str, str], now: float, limit: int = 100) -> Sequence[OutboxRow]:
+        """Heads to attempt at wall clock ``now``, oldest first."""
+
+    async def next_head(self, destination: tuple[str, str], after: float) -> float | None:
+        """The earliest ``next_at`` later than ``after`` of any head; None where there is none."""

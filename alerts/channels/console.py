@@ -11,10 +11,11 @@ from collections.abc import Mapping
 from typing import Any, TextIO
 
 from rich.console import Console
+from rich.text import Text
 
 from alerts.base import Receipt
 from alerts.options import Options
-from alerts.text import bounded, clean, encodable, markup
+from alerts.text import bounded, clean, encodable
 from monitor.ids import canonical_json, iso
 from monitor.model import Alert, Outcome, Reason
 from monitor.store import OutboxRow
@@ -46,6 +47,7 @@ class ConsoleChannel:
     def __init__(self, options: Mapping[str, Any], *, stream: TextIO | None = None) -> None:
         Options(self.type, options, ()).check()
         self._stream = stream
+        self._turn = asyncio.Lock()  # messages do not mix
         self._writer: threading.Thread | None = None
 
     def render(self, alert: Alert, queued_at: float) -> bytes:
@@ -69,18 +71,19 @@ class ConsoleChannel:
 
     async def send(self, row: OutboxRow, now: float) -> Receipt:
         """Print; a stream that is closed or blocked is a failure to try again, never an exception."""
-        if self._writer is not None and self._writer.is_alive():
-            return Receipt(Outcome.RETRY, Reason.TIMEOUT, detail="the stream is still blocked")
-        stream = sys.stdout if self._stream is None else self._stream
-        text = _encodable_for(stream, _text(json.loads(row.body), stream))
-        try:
-            async with asyncio.timeout(BLOCKED_SECONDS):
-                await self._write(stream, text)
-        except TimeoutError:
-            return Receipt(Outcome.RETRY, Reason.TIMEOUT, detail="the stream is blocked")
-        except (OSError, ValueError) as error:  # a broken pipe, a closed file
-            return Receipt(Outcome.RETRY, Reason.INTERNAL, detail=f"the stream failed: {type(error).__name__}")
-        return Receipt(Outcome.ACCEPTED, Reason.OK)
+        async with self._turn:
+            if self._writer is not None and self._writer.is_alive():
+                return Receipt(Outcome.RETRY, Reason.TIMEOUT, detail="the stream is still blocked")
+            try:
+                stream = sys.stdout if self._stream is None else self._stream
+                text = _encodable_for(stream, _text(json.loads(row.body), stream.isatty()))
+                async with asyncio.timeout(BLOCKED_SECONDS):
+                    await self._write(stream, text)
+            except TimeoutError:
+                return Receipt(Outcome.RETRY, Reason.TIMEOUT, detail="the stream is blocked")
+            except (OSError, ValueError) as error:  # a broken pipe, a closed file
+                return Receipt(Outcome.RETRY, Reason.INTERNAL, detail=f"the stream failed: {type(error).__name__}")
+            return Receipt(Outcome.ACCEPTED, Reason.OK)
 
     async def aclose(self) -> None:
         """Nothing to close: the stream is its owner's."""
@@ -116,18 +119,18 @@ class ConsoleChannel:
         self._writer.join()  # it has nothing more to do
 
 
-def _text(message: Mapping[str, Any], stream: TextIO) -> str:
-    terminal = stream.isatty()
+def _text(message: Mapping[str, Any], terminal: bool) -> str:
+    """Built from `Text` only: nothing of a message is ever read as rich's markup."""
     buffer = io.StringIO()
     console = Console(file=buffer, force_terminal=terminal, soft_wrap=True, emoji=False, highlight=False)
     style = _STYLES.get(message["severity"], _OTHER_STYLE)
-    badge = f"[{style}] {markup(message['badge'])} [/]" if terminal else markup(f"[{message['badge']}]")
-    console.print(f"{badge} [bold]{markup(message['title'])}[/]")
-    console.print(f"  [dim]{markup(message['type'])} queued {markup(message['at'])}[/]")
+    badge = (f" {message['badge']} ", style) if terminal else f"[{message['badge']}]"
+    console.print(Text.assemble(badge, " ", (message["title"], "bold")))
+    console.print(Text.assemble((f"  {message['type']} queued {message['at']}", "dim")))
     for line in message["body"].split("\n"):
-        console.print(f"  {markup(line)}" if line else "")
+        console.print(Text(f"  {line}" if line else ""))
     if message["runbook"]:
-        console.print(f"  runbook: {markup(message['runbook'])}")
+        console.print(Text(f"  runbook: {message['runbook']}"))
     return buffer.getvalue()
 
 

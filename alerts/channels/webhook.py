@@ -6,6 +6,7 @@ import asyncio
 import base64
 import binascii
 import math
+import os
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -58,6 +59,8 @@ class WebhookChannel:
         self._url = _url(given)
         self._signers = _signers(given)
         self._headers = _headers(given)
+        if self._url.user is not None and any(name.lower() == "authorization" for name in self._headers):
+            given.wrong("the address carries a user name and headers an Authorization: keep one of them")
         self._timeout = given.seconds("timeout", 10.0, 120.0)
         given.check()
         self._session: aiohttp.ClientSession | None = None
@@ -100,7 +103,8 @@ class WebhookChannel:
         except aiohttp.ClientConnectorDNSError:
             return self._failed(Reason.CONNECTION, "has no address: the name look-up failed")
         except aiohttp.ClientConnectorError as error:
-            return self._failed(Reason.CONNECTION, f"could not be reached: {error.os_error.strerror or 'refused'}")
+            why = os.strerror(error.os_error.errno) if error.os_error.errno else "no address answers"
+            return self._failed(Reason.CONNECTION, f"could not be reached: {why}")
         except aiohttp.ClientResponseError:
             return self._failed(Reason.CONNECTION, "answered something that is not HTTP")
         except (aiohttp.ClientError, OSError):
@@ -118,6 +122,7 @@ class WebhookChannel:
     async def _post(self, row: OutboxRow, now: float) -> Receipt:
         if self._session is None or self._session.closed:
             self._session = aiohttp.ClientSession(
+                auto_decompress=False,  # nothing in an answer is worth unpacking
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=aiohttp.ClientTimeout(total=None),  # the whole attempt has one
             )

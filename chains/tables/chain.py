@@ -86,10 +86,6 @@ class ChainColumn:
         """The canonical form: lower case on EVM, upper case without dashes on NEM, elsewhere as it is."""
         return self._pick(lambda info: _canonical(text, info.kind))
 
-    def addresses(self, texts: pl.Expr) -> pl.Expr:
-        """The canonical form of a list of addresses on a UTXO chain, where that is the form given."""
-        return texts
-
     def hash(self, text: pl.Expr) -> pl.Expr:
         """Transaction hashes are hex: lower case."""
         return text.str.to_lowercase()

@@ -51,7 +51,7 @@ def _build(raw: Raw, chain: ChainColumn) -> Build:
         "n_outputs": raw.whole("n_outputs"),
     }
     if chain.may_be_utxo:
-        inputs = chain.addresses(raw.list_text("from_address"))
+        inputs = raw.list_text("from_address")
         values = raw.list_text("input_values")
         raw.checks += [
             Check(

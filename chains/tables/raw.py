@@ -99,7 +99,8 @@ class Raw:
         if needed:
             self.need(name)
         there = pl.col(name) if dtype.is_integer() else self.text(name)
-        self._check((number < 0) | (number.is_null() & there.is_not_null()), self._was(name, "a whole number of 0 or more"))
+        wrong = (number < 0) | (number.is_null() & there.is_not_null())
+        self._check(wrong, self._was(name, "a whole number of 0 or more"))
         return number
 
     def number(self, name: str) -> pl.Expr:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -98,9 +97,3 @@ async def backend(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
 async def store(backend: Backend) -> Any:
     """A new, empty store of every kind."""
     return await backend.fresh()
-
-
-@pytest.fixture
-def run() -> Callable[[Awaitable[Any]], Any]:
-    """Runs a coroutine from a plain test (hypothesis calls its test many times)."""
-    return lambda coroutine: asyncio.run(coroutine)  # type: ignore[arg-type]

@@ -1,0 +1,80 @@
+"""`heistwatch check`: is the configuration right, and can everything that it names be reached."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import click
+
+from monitor.cli.common import find_config, json_option, print_json, run
+from monitor.errors import ConfigError, HeistwatchError
+
+__all__ = ["command"]
+
+
+@click.command()
+@click.argument("config", metavar="CONFIG", required=False)
+@click.option("--online", is_flag=True, help="Reach every endpoint and the store.")
+@json_option
+def command(config: str | None, online: bool, as_json: bool) -> int:
+    """Validate a configuration; every problem is shown with its file and line."""
+    from monitor.app import make_channels, make_router
+
+    found = find_config(config)
+    channels = make_channels(found)
+    make_router(found, channels)
+    reached = run(_online(found, channels)) if online else []
+    failed = [entry for entry in reached if not entry["ok"]]
+    if as_json:
+        print_json({"config": found.public(), "online": reached, "warnings": [str(w) for w in found.warnings]})
+    else:
+        for line in found.summary():
+            click.echo(line)
+        for entry in reached:
+            click.echo(f"{'ok  ' if entry['ok'] else 'FAIL'} {entry['what']}: {entry['detail']}")
+        if not failed:
+            click.echo("the configuration is right" + (", and everything was reached" if online else ""))
+    return 3 if failed else 0
+
+
+async def _online(config: Any, channels: dict[str, tuple[Any, ...]]) -> list[dict[str, Any]]:
+    """Try every chain and the store; channels are only closed again (a drill reaches them)."""
+    from monitor.app import make_chain, make_store
+
+    results = []
+    for chain in config.chains:
+        if not chain.endpoints:
+            continue
+        source = make_chain(config, chain)
+
+        async def look(source: Any = source) -> str:
+            await source.open()
+            head = await source.head()
+            return f"head is block {head.number}"
+
+        results.append(await _try(f"chain {chain.name}", look, source.aclose))
+    store = make_store(config)
+
+    async def opened() -> str:
+        await store.open()
+        return "can be opened"
+
+    results.append(await _try("store", opened, store.aclose))
+    for group in channels.values():
+        for channel in group:
+            await channel.aclose()
+    return results
+
+
+async def _try(
+    what: str, attempt: Callable[[], Awaitable[str]], close: Callable[[], Awaitable[None]]
+) -> dict[str, Any]:
+    try:
+        return {"what": what, "ok": True, "detail": await attempt()}
+    except ConfigError:
+        raise
+    except HeistwatchError as error:
+        return {"what": what, "ok": False, "detail": str(error)}
+    finally:
+        await close()

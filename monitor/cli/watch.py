@@ -1,0 +1,97 @@
+"""`heistwatch watch`: the monitor."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from typing import Any
+
+import click
+
+from monitor.cli.common import find_config, run
+from monitor.ids import iso
+
+__all__ = ["command"]
+
+
+@click.command()
+@click.argument("config", metavar="CONFIG", required=False)
+@click.option("--quiet", is_flag=True, help="No status lines.")
+@click.option("--log-level", default="INFO", show_default=True, help="DEBUG, INFO, WARNING or ERROR.")
+def command(config: str | None, quiet: bool, log_level: str) -> None:
+    """Follow the chains, detect, alert. Without receivers alerts come to this terminal.
+
+    SIGTERM and Ctrl-C end it cleanly; it starts again where it stopped.
+    """
+    logging.basicConfig(
+        level=getattr(logging, log_level.upper(), logging.INFO),
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+    logging.getLogger("numba").setLevel(logging.WARNING)
+    run(_watch(find_config(config), quiet))
+
+
+async def _watch(config: Any, quiet: bool) -> None:
+    from monitor.running import running
+    from monitor.web import serve
+
+    async with running(config) as parts:
+        site = await serve(parts, config.http)
+        try:
+            if not config.receivers:
+                click.echo("no receivers are configured: alerts are printed here", err=True)
+            click.echo(f"watching; http://{site.address}/healthz says how it is", err=True)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(parts.watch.run())
+                if not quiet:
+                    group.create_task(_status(parts))
+        finally:
+            await site.aclose()
+
+
+async def _status(parts: Any) -> None:
+    """On a terminal a live table; elsewhere one line a minute."""
+    if not sys.stderr.isatty():
+        while True:
+            await asyncio.sleep(60)
+            for row in _rows(parts):
+                click.echo("status " + " ".join(f"{key}={value}" for key, value in row.items()), err=True)
+    from rich.console import Console
+    from rich.live import Live
+    from rich.table import Table
+
+    with Live(console=Console(stderr=True), refresh_per_second=2, transient=True) as live:
+        while True:
+            rows = _rows(parts)
+            shown = Table(*(rows[0] if rows else ["chain"]), title="heistwatch", title_justify="left")
+            for row in rows:
+                shown.add_row(*map(str, row.values()))
+            live.update(shown)
+            await asyncio.sleep(0.5)
+
+
+def _rows(parts: Any) -> list[dict[str, str]]:
+    rows = []
+    for item in parts.watch.followed.values():
+        follower = item.follower
+        learning = [
+            days
+            for name in parts.pipeline.engine.watchlist.wallets
+            if (days := parts.pipeline.engine.state.learning_days(name, item.chain)) is not None and days > 0
+        ]
+        rows.append(
+            {
+                "chain": item.name,
+                "block": str(follower.tip.number) if follower.tip else "-",
+                "lag": str(follower.lag),
+                "time": (iso(item.block_time) or "-") if item.block_time else "-",
+                "learning": f"{max(learning):.0f} days left" if learning else "-",
+                "last delivery": parts.last_delivery or "-",
+                "trouble": follower.last_error or "-",
+            }
+        )
+    return rows
+
+

@@ -1,0 +1,137 @@
+"""A monitor that runs: opens what a configuration names, watches, and closes it all again."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+from monitor.assets import AssetNames
+from monitor.config import ChainConfig, Config
+from monitor.errors import ChainUnavailable, ConfigError
+from monitor.ids import iso
+from monitor.incidents import Change, Correlator
+from monitor.model import Delivery, Outcome
+from monitor.pipeline import Pipeline
+from monitor.watch import Followed, Watch
+
+__all__ = ["Parts", "running"]
+
+log = logging.getLogger("heistwatch")
+
+OPEN_SECONDS = 10.0  # how long a chain that does not answer is tried at the start
+
+
+class Parts:
+    """What a running monitor consists of."""
+
+    def __init__(self, watch: Watch, pipeline: Pipeline, store: Any, dispatcher: Any, names: AssetNames) -> None:
+        self.watch = watch
+        self.pipeline = pipeline
+        self.store = store
+        self.dispatcher = dispatcher
+        self.names = names
+        self.started_at = time.time()
+        self.delivered: dict[tuple[str, str], int] = {}  # attempts by (channel type, outcome)
+        self.last_delivery: str | None = None
+
+    def count(self, delivery: Delivery) -> None:
+        """Note an attempt."""
+        key = (delivery.channel.partition(":")[2] or delivery.channel, str(delivery.outcome))
+        self.delivered[key] = self.delivered.get(key, 0) + 1
+        if delivery.outcome is Outcome.ACCEPTED:
+            self.last_delivery = iso(delivery.at)
+
+
+@asynccontextmanager
+async def running(
+    config: Config,
+    *,
+    on_change: Callable[[Change], None] | None = None,
+    on_delivery: Callable[[Delivery], None] | None = None,
+    open_seconds: float = OPEN_SECONDS,
+) -> AsyncIterator[Parts]:
+    """Open store, channels and chains of a configuration; the caller runs `Parts.watch`.
+
+    Raises
+    ------
+    ConfigError : nothing to follow, or a channel or route is wrong
+    ChainError : an endpoint serves another chain, or none answers within ``open_seconds``
+    StoreError : the store cannot be opened, or another monitor runs on it
+    """
+    from alerts.dispatch import Dispatcher
+    from chains.follow import Follower
+    from monitor import app
+
+    await asyncio.to_thread(app.warm_up)
+    chains = [chain for chain in config.chains if chain.endpoints]
+    if not chains:
+        raise ConfigError("no chain has an endpoint: add `chains: [{name: ..., endpoints: [...]}]` to watch it")
+    engine = app.make_engine(config)
+    names = app.asset_names(config)
+    channels = app.make_channels(config)
+    route = app.make_router(config, channels)
+    async with AsyncExitStack() as stack:
+        for group in channels.values():
+            for channel in group:
+                stack.push_async_callback(channel.aclose)
+        store = app.make_store(config)
+        await store.open()
+        stack.push_async_callback(store.aclose)
+        if hasattr(store, "acquire"):
+            await store.acquire()
+        finality = {chain.chain: chain.finality_depth for chain in chains}
+        pipeline = Pipeline(engine, Correlator(), store, names, route, time.time, finality)
+        await pipeline.start()
+        followed = []
+        for chain in chains:
+            if not engine.watchlist.watch(chain.chain):
+                log.warning("%s: no wallet has an address there, it is not followed", chain.name)
+                continue
+            source = app.make_chain(config, chain)
+            stack.push_async_callback(source.aclose)
+            await _open(source, chain, open_seconds)
+            tip = await store.checkpoint(chain.chain)
+            pipeline.tips[chain.chain] = tip
+            follower = Follower(source, tip=tip, ancestor=_ancestor(store, chain.chain), start=chain.start)
+            followed.append(
+                Followed(chain.name, chain.chain, chain.network.asset, source, follower, replay=chain.replay)
+            )
+        if not followed:
+            raise ConfigError("no chain is followed: no wallet has an address on a chain with an endpoint")
+        parts: Parts | None = None
+
+        def delivered(delivery: Delivery) -> None:
+            if parts is not None:
+                parts.count(delivery)
+            if on_delivery is not None:
+                on_delivery(delivery)
+
+        dispatcher = Dispatcher(store, channels, on_delivery=delivered)
+        parts = Parts(Watch(followed, pipeline, dispatcher, on_change), pipeline, store, dispatcher, names)
+        yield parts
+
+
+async def _open(source: Any, chain: ChainConfig, seconds: float) -> None:
+    """Connect; an endpoint that is down is tried again for a while, a wrong one is not."""
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            await source.open()
+            return
+        except ChainUnavailable as error:
+            if time.monotonic() >= until:
+                raise ChainUnavailable(f"{chain.name}: {error}") from None
+            log.warning("%s: %s; trying again", chain.name, error)
+            await asyncio.sleep(0.5)
+
+
+def _ancestor(store: Any, chain: str) -> Callable[[int], Any]:
+    async def ancestor(number: int) -> Any:
+        record = await store.block(chain, number)
+        return record.ref if record is not None else None
+
+    return ancestor

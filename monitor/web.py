@@ -1,0 +1,130 @@
+"""The monitor's HTTP interface: health, metrics, coverage, incidents; verdicts with a token."""
+
+from __future__ import annotations
+
+import hmac
+import time
+from typing import Any
+
+from aiohttp import web
+
+from monitor.config import HttpConfig
+from monitor.errors import ConfigError
+from monitor.published import incident_data
+from monitor.verdicts import KINDS, verdict
+
+__all__ = ["Site", "serve"]
+
+STALE_SECONDS = 300.0  # without a look at a chain's head for so long, the monitor is not ready
+
+
+class Site:
+    """A running interface; ``address`` is ``host:port``."""
+
+    def __init__(self, runner: web.AppRunner, address: str) -> None:
+        self._runner = runner
+        self.address = address
+
+    async def aclose(self) -> None:
+        """Stop listening."""
+        await self._runner.cleanup()
+
+
+async def serve(parts: Any, config: HttpConfig) -> Site:
+    """Listen as the configuration says; ConfigError where the address cannot be had."""
+    application = web.Application(client_max_size=64 * 1024)
+    routes = _Routes(parts, config.token.get_secret_value() if config.token else None)
+    application.add_routes(
+        [
+            web.get("/healthz", routes.health),
+            web.get("/readyz", routes.ready),
+            web.get("/metrics", routes.metrics),
+            web.get("/coverage", routes.coverage),
+            web.get("/incidents", routes.incidents),
+            web.get("/incidents/{id}", routes.incident),
+            *(web.post(f"/incidents/{{id}}/{word}", routes.say(word)) for word in KINDS),
+        ]
+    )
+    runner = web.AppRunner(application, access_log=None)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, config.host, config.port)
+        await site.start()
+    except OSError as error:
+        await runner.cleanup()
+        raise ConfigError(f"http.listen: {config.listen} cannot be had: {error.strerror or error}") from None
+    port = runner.addresses[0][1] if runner.addresses else config.port
+    return Site(runner, f"{config.host}:{port}")
+
+
+class _Routes:
+    def __init__(self, parts: Any, token: str | None) -> None:
+        self._parts = parts
+        self._token = token
+
+    async def health(self, _: web.Request) -> web.Response:
+        return web.json_response({"status": "ok", "uptime_seconds": round(time.time() - self._parts.started_at, 1)})
+
+    async def ready(self, _: web.Request) -> web.Response:
+        chains = {item.name: self._chain(item) for item in self._parts.watch.followed.values()}
+        ready = all(entry["ready"] for entry in chains.values())
+        return web.json_response({"ready": ready, "chains": chains}, status=200 if ready else 503)
+
+    @staticmethod
+    def _chain(item: Any) -> dict[str, Any]:
+        follower = item.follower
+        seen = getattr(follower, "head_seen_at", None)
+        fresh = seen is not None and time.monotonic() - seen < STALE_SECONDS
+        return {
+            "ready": fresh and follower.tip is not None,
+            "block": follower.tip.number if follower.tip else None,
+            "lag": follower.lag,
+            "trouble": follower.last_error,
+        }
+
+    async def metrics(self, _: web.Request) -> web.Response:
+        lines = ["# TYPE heistwatch_block_number gauge", "# TYPE heistwatch_head_lag_blocks gauge"]
+        lines += ["# TYPE heistwatch_blocks_total counter", "# TYPE heistwatch_undecoded_transactions_total counter"]
+        for item in self._parts.watch.followed.values():
+            label = f'{{chain="{item.chain}"}}'
+            tip = item.follower.tip
+            lines.append(f"heistwatch_block_number{label} {tip.number if tip else 0}")
+            lines.append(f"heistwatch_head_lag_blocks{label} {item.follower.lag}")
+            lines.append(f"heistwatch_blocks_total{label} {item.blocks}")
+            lines.append(f"heistwatch_undecoded_transactions_total{label} {item.undecoded}")
+        lines.append("# TYPE heistwatch_deliveries_total counter")
+        for (channel, outcome), count in sorted(self._parts.delivered.items()):
+            lines.append(f'heistwatch_deliveries_total{{channel="{channel}",outcome="{outcome}"}} {count}')
+        return web.Response(text="\n".join(lines) + "\n", content_type="text/plain")
+
+    async def coverage(self, _: web.Request) -> web.Response:
+        from monitor.coverage import coverage_data
+
+        return web.json_response(coverage_data(await self._parts.store.coverage()))
+
+    async def incidents(self, _: web.Request) -> web.Response:
+        found = self._parts.pipeline.correlator.all()
+        return web.json_response([incident_data(incident, self._parts.names) for incident in found])
+
+    async def incident(self, request: web.Request) -> web.Response:
+        records = self._parts.pipeline.correlator.records
+        name = request.match_info["id"]
+        if name not in records:
+            return web.json_response({"error": f"no incident {name!r}"}, status=404)
+        return web.json_response(incident_data(self._parts.pipeline.correlator.incident(name), self._parts.names))
+
+    def say(self, word: str) -> Any:
+        async def handler(request: web.Request) -> web.Response:
+            given = request.headers.get("Authorization", "")
+            if self._token is None:
+                return web.json_response({"error": "set http.token in the configuration to allow this"}, status=403)
+            if not hmac.compare_digest(given.encode(), f"Bearer {self._token}".encode()):
+                return web.json_response({"error": "wrong or missing bearer token"}, status=401)
+            name = request.match_info["id"]
+            if name not in self._parts.pipeline.correlator.records:
+                return web.json_response({"error": f"no incident {name!r}"}, status=404)
+            comment, by = request.query.get("comment", ""), request.query.get("by", "http")
+            await self._parts.store.say(verdict(word, name, by=by, comment=comment, at=time.time()))
+            return web.json_response({"said": word, "incident": name, "effective": "at the next block"}, status=202)
+
+        return handler
