@@ -71,7 +71,7 @@ class Dispatcher:
         if concurrency < 1:
             raise ValueError(f"concurrency was {concurrency}, expected 1 or more")
         uniform = (rng or random.Random()).uniform
-        outbox = store if isinstance(store, OrderedOutbox) else Heads(store)
+        outbox = store if isinstance(store, OrderedOutbox) else Heads(store, enough=concurrency + 1)
         self._tools = Tools(store, outbox, clock, sleep, uniform, on_delivery, self._check_quiet)
         self._channels = destinations(receivers)
         self._lanes = [Lane(key, channel, self._tools, concurrency) for key, channel in self._channels.items()]

@@ -28,10 +28,15 @@ class Heads:
 
     Reads from the oldest undelivered row on until it has enough, so that a backlog anywhere before costs time and
     memory in proportion to it; a store that answers by destination itself does not.
+
+    Parameters
+    ----------
+    enough : a page may be shorter than asked, but not than this where there are so many: more than are in flight
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, enough: int) -> None:
         self._store = store
+        self._enough = enough
 
     async def heads(self, destination: tuple[str, str], now: float, limit: int = 100) -> Sequence[OutboxRow]:
         """Heads to attempt at ``now``, oldest first."""
@@ -39,7 +44,7 @@ class Heads:
         while True:
             rows = await self._store.due(math.inf, size)
             found = [row for row in heads_of(rows, destination) if row.next_at <= now]
-            if len(found) >= limit or len(rows) < size:
+            if len(found) >= min(limit, self._enough) or len(rows) < size:
                 return found[:limit]
             size *= 4
 

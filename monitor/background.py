@@ -36,7 +36,7 @@ class Hot:
     turnover: float = 0.10  # withdrawn a day, as a share of the balance
     cap: float = 0.02  # largest withdrawal, as a share of the balance
     hour_cap: float = 0.05  # largest sum of withdrawals in any hour, likewise
-    sigma: float = 1.0  # of the logarithm of the amounts
+    sigma: float = 1.5  # of the logarithm of the amounts
     new_share: float = 0.25  # withdrawals to an address never paid before
     deposits_per_day: float = 24.0
     amplitude: float = 0.5  # of the daily rhythm: 0 none, 1 silent at the quietest hour

@@ -77,7 +77,7 @@ class Case:
     @property
     def why_not(self) -> str | None:
         """Why it cannot be replayed."""
-        return self.file.why_not
+        return self.file.why_not.strip() if self.file.why_not else None
 
     @property
     def chains(self) -> tuple[str, ...]:
@@ -88,7 +88,7 @@ class Case:
     def replay(self) -> Replay:
         """The case as transactions."""
         if not self.file.replayable:
-            raise ConfigError(f"case {self.id} cannot be replayed: {self.file.why_not}")
+            raise ConfigError(f"case {self.id} cannot be replayed: {self.why_not}")
         try:
             return Replay(self.file)
         except ValueError as error:
@@ -210,25 +210,26 @@ class Case:
         timed = sorted(every, key=lambda m: m.at if isinstance(m, Movement) else m.first)
         lines = []
         for m in timed[:MAX_SHOWN]:
-            value = f.amount(m.chain, m.asset, m.value)
-            info = f.asset(m.chain, m.asset)[1]
-            amount = display(value, info.decimals, info.symbol)
-            lines.append(f"  {_movement(m, amount)}{_mark(m)}")
+            lines.append(f"  {_movement(m, self._amount(m.chain, m.asset, m.value))}{_mark(m)}")
         if len(timed) > MAX_SHOWN:
             lines.append(f"  ... and {len(timed) - MAX_SHOWN} more until {iso(self.theft_ends_at)}")
         return lines
 
+    def _amount(self, chain: str, asset: str, text: str) -> str:
+        info = self.file.asset(chain, asset)[1]
+        return display(self.file.amount(chain, asset, text), info.decimals, info.symbol)
+
     def _replay_notes(self) -> list[str]:
         f = self.file
         if not f.replayable:
-            return [f"none: {(f.why_not or '').strip()}"]
+            return [f"none: {self.why_not}"]
         notes = [(f.background_note or "").strip()]
         every: list[Movement | Total] = [*f.theft, *f.totals]
         notes += dict.fromkeys(m.placed for m in every if m.placed)
-        notes += [
-            f"{b.wallet} is taken to hold {b.value} before the theft: {b.assumed or f'from {_keys(b.source or [])}'}"
-            for b in f.balance_before
-        ]
+        for b in f.balance_before:
+            held = self._amount(b.chain, b.asset, b.value)
+            how = f"assumed, {b.assumed}" if b.assumed else f"from {_keys(b.source or [])}"
+            notes.append(f"{b.wallet} holds {held} before the theft: {how}")
         notes += [
             f"{sum(w.made.values())} address(es) of {w.id} are stand-ins, since the real ones are not known here"
             for w in f.wallets if w.made

@@ -184,10 +184,10 @@ class _Builder:
                     continue
                 yield from self._claim(address, wallet, str(path), number, found)
         except ValueError as error:
-            self.problems.append(item.problem(f"{item.label}: {error}"))
+            self.problems.append(bad(item, error))
         else:
             if not number:
-                self.problems.append(item.problem(f"{item.label}: file {path} has no addresses"))
+                self.problems.append(item.problem(f"{item.label}: file {item.spoken(path)} has no addresses"))
         self.problems += found[:MAX_LISTED]
         if len(found) > MAX_LISTED:
             self.problems.append(item.problem(f"{len(found) - MAX_LISTED:,} more problems in {path}"))
@@ -257,7 +257,8 @@ class _Builder:
             pattern = str(item.source.folder.absolute() / item.value)
             if not glob.has_magic(item.value):
                 if not _is_file(Path(pattern)):
-                    self.problems.append(item.problem(f"{item.label}: file {pattern} does not exist"))
+                    what = item.spoken(pattern)
+                    self.problems.append(item.problem(f"{item.label}: file {what} does not exist"))
             elif not glob.glob(pattern, recursive=True):  # noqa: PTH207 (the pattern is absolute)
                 self.warnings.append(item.problem(f"{item.label} matches no file"))
             yield pattern

@@ -59,6 +59,10 @@ class Node:
         """A problem at this place."""
         return Problem(message, self.where)
 
+    def spoken(self, text: object) -> str:
+        """``text`` (made of this value) for a message: how it was written where the value was substituted."""
+        return str(text) if self.raw is None else self.raw
+
     def child(self, key: str | int) -> Node | None:
         """The value under a key or index, None where there is none."""
         if isinstance(self.value, dict):

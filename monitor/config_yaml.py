@@ -37,7 +37,7 @@ def read_tree(path: Path, environ: Mapping[str, str], problems: list[Problem]) -
     """
     reader = _Reader(environ, problems)
     try:
-        root = reader.file(path, str(path), ())
+        root = reader.file(path, str(path), str(path), ())
     except RecursionError:
         raise ConfigError(Problem("the configuration is nested too deeply", str(path))) from None
     if root is None:
@@ -78,12 +78,12 @@ class _Reader:
         self.substituted: set[str] = set()
         self.nodes = 0
 
-    def file(self, path: Path, asked_at: str, stack: tuple[Path, ...]) -> Node | None:
-        """One file with its includes; ``asked_at`` is the place that names it."""
+    def file(self, path: Path, spoken: str, asked_at: str, stack: tuple[Path, ...]) -> Node | None:
+        """One file with its includes; ``spoken`` is its name in messages, ``asked_at`` the place that names it."""
         try:
             resolved = path.resolve()
         except (OSError, RuntimeError, ValueError):  # a loop of links, a name that is too long
-            self.problems.append(Problem(f"{path} cannot be read: no file can be there", asked_at))
+            self.problems.append(Problem(f"{spoken} cannot be read: no file can be there", asked_at))
             return None
         if resolved in stack:
             names = " -> ".join(p.name for p in (*stack[stack.index(resolved) :], resolved))
@@ -96,10 +96,10 @@ class _Reader:
         try:
             text = path.read_bytes().decode("utf-8-sig")
         except UnicodeDecodeError:
-            self.problems.append(Problem(f"{path} is not UTF-8 text", asked_at))
+            self.problems.append(Problem(f"{spoken} is not UTF-8 text", asked_at))
             return None
         except OSError as error:
-            self.problems.append(Problem(f"{path} cannot be read: {error.strerror or 'unknown reason'}", asked_at))
+            self.problems.append(Problem(f"{spoken} cannot be read: {error.strerror or 'unknown reason'}", asked_at))
             return None
         node = self._parse(text, source)
         return node and self._include(node, (*stack, resolved))
@@ -217,7 +217,7 @@ class _Reader:
             return root
         for item in wanted.value if isinstance(wanted.value, list) else [wanted]:
             for path in self._included(item):
-                other = self.file(path, item.where, stack)
+                other = self.file(path, item.spoken(path), item.where, stack)
                 if other is not None:
                     self._merge(root, other, "")
         return root
@@ -233,7 +233,7 @@ class _Reader:
             return [Path(pattern)]
         found = sorted(map(Path, glob.glob(pattern, recursive=True)))  # noqa: PTH207 (the pattern may be absolute)
         if not found:
-            self.problems.append(item.problem(f"include {item.value!r} matches no file"))
+            self.problems.append(item.problem(f"include {item.spoken(item.value)!r} matches no file"))
         return found
 
     def _merge(self, into: Node, other: Node, label: str) -> None:

@@ -136,7 +136,7 @@ def span(seconds: float) -> str:
     >>> span(150), span(7200), span(0)
     ('2 minutes', '2 hours', 'a moment')
     """
-    for size, word in ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second")):
+    for size, word in ((365 * 86400, "year"), (86400, "day"), (3600, "hour"), (60, "minute"), (1, "second")):
         if seconds >= size:
             n = int(seconds // size)
             return f"{n} {word}{'s' if n > 1 else ''}"

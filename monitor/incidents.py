@@ -45,7 +45,8 @@ class Record(msgspec.Struct):
     limbo: list[Limbo] = msgspec.field(default_factory=list)
     retracted: dict[str, Finding] = msgspec.field(default_factory=dict)
     told: int = 0  # highest severity that people were told of
-    told_lost: dict[str, str] = msgspec.field(default_factory=dict)
+    told_lost: dict[str, str] = msgspec.field(default_factory=dict)  # losses in the last message, by asset
+    raised_lost: dict[str, str] = msgspec.field(default_factory=dict)  # losses when it was opened or last escalated
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +236,8 @@ class Correlator:
         if kind is not None:
             record.told = max(record.told, int(incident.severity))
             record.told_lost = {asset: str(value) for asset, value in incident.lost}
+            if kind in ("opened", "escalated"):
+                record.raised_lost = dict(record.told_lost)
         return Change(incident, kind)
 
     @staticmethod
@@ -246,7 +249,7 @@ class Correlator:
         if record.told == 0:
             return "opened"
         doubled = any(
-            value >= 2 * int(record.told_lost.get(asset, "0")) > 0 for asset, value in incident.lost
+            value >= 2 * int(record.raised_lost.get(asset, "0")) > 0 for asset, value in incident.lost
         )
         if int(incident.severity) > record.told or doubled:
             return "escalated"

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 
 from monitor import redis_commit as plan
-from monitor import redis_rows as rows
+from monitor import redis_rows as wire
 from monitor.errors import StoreError
 from monitor.model import BlockRef, Delivery
 from monitor.redis_link import Pipe, RedisLink
@@ -64,7 +64,7 @@ class RedisStore:
     async def checkpoint(self, chain: str) -> BlockRef | None:
         """The last block that is wholly stored; None is "never seen". StoreError where Redis lost a part."""
         [found] = await self._link.read(lambda pipe: pipe.hget(self._keys.checkpoint, field(chain)))
-        return None if found is None else rows.unpack_ref(chain, found)
+        return None if found is None else wire.unpack_ref(chain, found)
 
     async def block(self, chain: str, number: int) -> BlockRecord | None:
         """A stored block with its undo (empty once the block is final); None where it is not, or no more, known."""
@@ -76,14 +76,14 @@ class RedisStore:
         found, undo = await self._link.read(ask)
         if not found:
             return None
-        row = rows.unpack_block(found[0])
-        delta = rows.unpack_undo(undo[0]) if undo else ()
+        row = wire.unpack_block(found[0])
+        delta = wire.unpack_undo(undo[0]) if undo else ()
         return BlockRecord(BlockRef(chain, row.number, row.hash), row.parent_hash, row.timestamp, delta)
 
     async def state(self, prefix: bytes = b"") -> AsyncIterator[tuple[bytes, bytes]]:
         """The state in key order, all as it was at one moment."""
         [found] = await self._link.read(lambda pipe: pipe.hgetall(self._keys.state))
-        start = rows.field(prefix)
+        start = wire.field(prefix)
         for name in sorted(name for name in found if name.startswith(start)):
             yield name[1:], found[name]
 
@@ -93,13 +93,13 @@ class RedisStore:
         """Kept flows in chain order; ``since`` inclusive, ``until`` exclusive, UTC seconds."""
         key, end = self._keys.flows(chain, wallet), "+inf" if until is None else f"({until}"
         [members] = await self._link.read(lambda pipe: pipe.zrangebyscore(key, since, end))
-        found = sorted((rows.flow_row(chain, wallet, member) for member in members), key=lambda item: item[0])
+        found = sorted((wire.flow_row(chain, wallet, member) for member in members), key=lambda item: item[0])
         return [flow for _, flow in found if counterparty is None or flow.counterparty == counterparty]
 
     async def _placed(self, key: str) -> list[bytes]:
         """The values of a hash in order of insertion."""
         [found] = await self._link.read(lambda pipe: pipe.hgetall(key))
-        return [rows.split_place(value)[1] for value in sorted(_values(found))]
+        return [wire.split_place(value)[1] for value in sorted(_values(found))]
 
     async def incidents(self) -> Sequence[bytes]:
         """Every incident as JSON, oldest first."""
@@ -108,7 +108,7 @@ class RedisStore:
     async def incident(self, incident_id: str) -> bytes | None:
         """One incident as JSON."""
         [found] = await self._link.read(lambda pipe: pipe.hget(self._keys.incidents, field(incident_id)))
-        return None if found is None else rows.split_place(found)[1]
+        return None if found is None else wire.split_place(found)[1]
 
     async def say(self, event: OperatorEvent) -> None:
         """Record what a person said; an id that is already there stays as it is."""
@@ -116,38 +116,39 @@ class RedisStore:
 
         def write(pipe: Pipe, answers: list[Any], revision: int) -> None:
             if answers[0] is None:
-                value = rows.place(revision, 0) + rows.pack_event(cleaned)
+                value = wire.place(revision, 0) + wire.pack_event(cleaned)
                 pipe.hset(self._keys.events, field(event.id), value)
 
         await self._link.transact(lambda pipe: pipe.hget(self._keys.events, field(event.id)), write)
 
     async def said(self, *, pending: bool) -> Sequence[OperatorEvent]:
         """What people said, in order of insertion; ``pending`` leaves out what is in force."""
-        events = [rows.unpack_event(value) for value in await self._placed(self._keys.events)]
+        events = [wire.unpack_event(value) for value in await self._placed(self._keys.events)]
         return [event for event in events if not pending or event.effective is None]
 
-    async def enqueue(self, outbox: Sequence[OutboxRow]) -> None:
+    async def enqueue(self, rows: Sequence[OutboxRow]) -> None:
         """Queue alerts that belong to no block; a row that is already there stays as it is."""
 
         def write(pipe: Pipe, answers: list[Any], revision: int) -> None:
-            plan.write_outbox(pipe, self._keys, outbox, plan.there(outbox, answers[0]), revision)
+            plan.write_outbox(pipe, self._keys, rows, plan.there(rows, answers[0]), revision)
 
-        await self._link.transact(lambda pipe: plan.ask_outbox(pipe, self._keys, outbox), write)
+        await self._link.transact(lambda pipe: plan.ask_outbox(pipe, self._keys, rows), write)
 
     async def due(self, now: float, limit: int = 100) -> Sequence[OutboxRow]:
         """Rows to attempt at ``now``, by (queued_at, order of insertion)."""
         [members] = await self._link.read(lambda pipe: pipe.zrangebyscore(self._keys.due, "-inf", now))
-        order = sorted(rows.due_order(member) for member in members if not member.startswith(MARKER))[:limit]
-        found = await self._rows([name for *_, name in order])
+        order = sorted(wire.due_order(member) for member in members if not member.startswith(MARKER))[:limit]
+        found = [_row(value) for value in await self._stored([name for *_, name in order])]
         return [row for row in found if row.state == "due" and row.next_at <= now]
 
-    async def _rows(self, names: Sequence[bytes]) -> list[OutboxRow]:
+    async def _stored(self, names: Sequence[bytes]) -> list[bytes]:
+        """Outbox rows with their places; StoreError where one that must be there is not."""
         if not names:
             return []
         [found] = await self._link.read(lambda pipe: pipe.hmget(self._keys.outbox, list(names)))
         if any(value is None for value in found):
             raise self._link.lost()
-        return [rows.unpack_outbox(rows.split_place(value)[1]) for value in found]
+        return list(found)
 
     async def next_due(self) -> float | None:
         """The earliest ``next_at`` of rows still due; None where nothing waits."""
@@ -161,7 +162,7 @@ class RedisStore:
         cleaned = clean_delivery(delivery)
 
         def ask(pipe: Pipe) -> None:
-            pipe.hget(self._keys.outbox, rows.outbox_field(row_key(cleaned)))
+            pipe.hget(self._keys.outbox, wire.outbox_field(row_key(cleaned)))
             pipe.llen(self._keys.deliveries(cleaned.alert_id))
 
         def write(pipe: Pipe, answers: list[Any], revision: int) -> None:
@@ -174,17 +175,11 @@ class RedisStore:
     async def outbox(self, *, state: str | None = None, alert_id: str | None = None) -> Sequence[OutboxRow]:
         """Outbox rows in order of insertion."""
         if alert_id is None:
-            found = [rows.unpack_outbox(value) for value in await self._placed(self._keys.outbox)]
+            found = [wire.unpack_outbox(value) for value in await self._placed(self._keys.outbox)]
         else:
-            found = await self._rows_of(alert_id)
+            [names] = await self._link.read(lambda pipe: pipe.smembers(self._keys.alert(alert_id)))
+            found = [_row(value) for value in sorted(await self._stored(list(names)))]
         return [row for row in found if state is None or row.state == state]
-
-    async def _rows_of(self, alert_id: str) -> list[OutboxRow]:
-        [names] = await self._link.read(lambda pipe: pipe.smembers(self._keys.alert(alert_id)))
-        if not names:
-            return []
-        [found] = await self._link.read(lambda pipe: pipe.hmget(self._keys.outbox, list(names)))
-        return [rows.unpack_outbox(rows.split_place(value)[1]) for value in sorted(filter(None, found))]
 
     async def deliveries(self, alert_id: str | None = None) -> Sequence[Delivery]:
         """Recorded attempts, oldest first."""
@@ -195,7 +190,7 @@ class RedisStore:
                 pipe.lrange(self._keys.deliveries(name), 0, -1)
 
         found = [value for values in await self._link.read(ask) for value in values]
-        return [rows.unpack_delivery(rows.split_place(value)[1]) for value in sorted(found)]
+        return [wire.unpack_delivery(wire.split_place(value)[1]) for value in sorted(found)]
 
     async def coverage(self, chain: str | None = None) -> Sequence[CoverageRange]:
         """Scanned ranges by chain, lowest first."""
@@ -210,14 +205,14 @@ class RedisStore:
 
         result = []
         for name, members in zip(chains, await self._link.read(ask), strict=True):
-            parts = [rows.unpack_coverage(str(name), member) for member in members]
+            parts = [wire.unpack_coverage(str(name), member) for member in members]
             result += sorted(parts, key=lambda part: (part.first, part.last, part.source, part.blind_spots))
         return result
 
     async def prune(self, now: float) -> int:
         """Forget flows older than 400 days at wall clock ``now``; how many went."""
         [found] = await self._link.read(lambda pipe: pipe.smembers(self._keys.wallets))
-        names = [self._keys.flows(*rows.unpack_wallet(member)) for member in sorted(found)]
+        names = [self._keys.flows(*wire.unpack_wallet(member)) for member in sorted(found)]
 
         def prune(pipe: Pipe) -> None:
             for name in names:
@@ -225,6 +220,10 @@ class RedisStore:
 
         return sum(await self._link.read(prune))  # needs no revision: no other write depends on old flows
 
+
+
+def _row(value: bytes) -> OutboxRow:
+    return wire.unpack_outbox(wire.split_place(value)[1])
 
 
 def _values(found: dict[bytes, bytes]) -> Iterator[bytes]:

@@ -17,7 +17,7 @@ __all__ = ["APPLICATION_ID", "SCHEMA_VERSION", "connect", "inode", "lock", "mapp
 
 APPLICATION_ID = 0x48545753  # "HTWS", in the file's header
 SCHEMA_VERSION = 1
-CHECKED_BYTES = 256 * 2**20  # files up to this size are checked page by page when opened (about a second)
+CHECKED_BYTES = 2**30  # files up to this size are checked page by page when opened (about a second)
 BUSY_SECONDS = 10.0
 
 _SCHEMA = """
@@ -97,8 +97,10 @@ def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
         raise
 
 
-def connect(path: Path, *, check: bool = True) -> sqlite3.Connection:
-    """A connection to the store's file, which is made where it is missing and (``check``) looked over.
+def connect(path: Path, *, again: bool = False) -> sqlite3.Connection:
+    """A connection to the store's file, which is made where it is missing, and looked over.
+
+    ``again`` is for one more connection to a file that is in use: it is neither made nor looked over.
 
     Raises
     ------
@@ -106,11 +108,11 @@ def connect(path: Path, *, check: bool = True) -> sqlite3.Connection:
         Where the folder is missing, the file is not a store, is damaged or is of a newer version.
     """
     with mapped(path):
-        if not path.exists():
+        if not again and not path.exists():
             _create(path)
         connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
         try:
-            if check:
+            if not again:
                 _check(connection, path)
             for pragma in ("synchronous = FULL", "cell_size_check = ON", "journal_size_limit = 67108864"):
                 connection.execute(f"PRAGMA {pragma}")

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from monitor import sqlite_rows as rows
+from monitor import sqlite_rows as sql
 from monitor.errors import StoreError
 from monitor.model import BlockRef, Delivery
 from monitor.sqlite_file import connect, inode, lock, mapped, transaction
@@ -95,14 +95,14 @@ class SqliteStore:
 
         def run() -> T:
             with mapped(self._path):
+                if inode(self._path) != self._inode:  # SQLite would go on with a file that has no name any more
+                    raise StoreError(f"store {self._path}: the file was moved or replaced meanwhile; put it back")
                 return job(connection)
 
         return await worker.run(run, urgent=urgent)
 
     async def _write(self, job: Callable[[Connection], T], *, urgent: bool = False) -> T:
         def run(connection: Connection) -> T:
-            if inode(self._path) != self._inode:  # SQLite itself would go on writing into a file without a name
-                raise StoreError(f"store {self._path}: the file was moved or replaced under the monitor; restart it")
             with transaction(connection):
                 return job(connection)
 
@@ -113,15 +113,15 @@ class SqliteStore:
 
     async def commit(self, commit: Commit) -> None:
         """Store everything of ``commit``, or nothing; on the disk when it returns."""
-        await self._write(lambda connection: rows.write_commit(connection, commit), urgent=True)
+        await self._write(lambda connection: sql.write_commit(connection, commit), urgent=True)
 
     async def checkpoint(self, chain: str) -> BlockRef | None:
         """The last block that is wholly stored; None is "never seen"."""
-        return await self._job(lambda connection: rows.load_checkpoint(connection, chain))
+        return await self._job(lambda connection: sql.load_checkpoint(connection, chain))
 
     async def block(self, chain: str, number: int) -> BlockRecord | None:
         """A stored block with its undo (empty once the block is final); None where it is not, or no more, known."""
-        return await self._job(lambda connection: rows.load_block(connection, chain, number))
+        return await self._job(lambda connection: sql.load_block(connection, chain, number))
 
     async def state(self, prefix: bytes = b"") -> AsyncIterator[tuple[bytes, bytes]]:
         """The state in key order, all as it was at one moment however long the reading takes."""
@@ -140,7 +140,7 @@ class SqliteStore:
                 await self._job(lambda _: self._close_reader(connection))
 
     def _open_reader(self, prefix: bytes) -> tuple[Connection, sqlite3.Cursor]:
-        connection = connect(self._path, check=False)
+        connection = connect(self._path, again=True)
         self._readers.add(connection)
         connection.execute("BEGIN")
         return connection, connection.execute("SELECT key, value FROM state WHERE key >= ? ORDER BY key", (prefix,))
@@ -158,8 +158,8 @@ class SqliteStore:
             where, values = f"{where} AND timestamp < ?", [*values, until]
         if counterparty is not None:
             where, values = f"{where} AND counterparty = ?", [*values, counterparty]
-        query = f"SELECT {rows.FLOW_COLUMNS} FROM flow WHERE {where} ORDER BY block_number, transfer_index, position"
-        return await self._job(lambda connection: [rows.flow_of(row) for row in connection.execute(query, values)])
+        query = f"SELECT {sql.FLOW_COLUMNS} FROM flow WHERE {where} ORDER BY block_number, transfer_index, position"
+        return await self._job(lambda connection: [sql.flow_of(row) for row in connection.execute(query, values)])
 
     async def incidents(self) -> Sequence[bytes]:
         """Every incident as JSON, oldest first."""
@@ -173,25 +173,25 @@ class SqliteStore:
     async def say(self, event: OperatorEvent) -> None:
         """Record what a person said; an id that is already there stays as it is."""
         cleaned = clean_event(event)
-        await self._write(lambda connection: rows.write_event(connection, cleaned))
+        await self._write(lambda connection: sql.write_event(connection, cleaned))
 
     async def said(self, *, pending: bool) -> Sequence[OperatorEvent]:
         """What people said, in order of insertion; ``pending`` leaves out what is in force."""
         where = "WHERE chain IS NULL" if pending else ""
-        query = f"SELECT {rows.EVENT_COLUMNS} FROM event {where} ORDER BY seq"
-        return [rows.event_of(row) for row in await self._select(query)]
+        query = f"SELECT {sql.EVENT_COLUMNS} FROM event {where} ORDER BY seq"
+        return [sql.event_of(row) for row in await self._select(query)]
 
-    async def enqueue(self, outbox: Sequence[OutboxRow]) -> None:
+    async def enqueue(self, rows: Sequence[OutboxRow]) -> None:
         """Queue alerts that belong to no block; a row that is already there stays as it is."""
-        await self._write(lambda connection: rows.write_outbox(connection, outbox))
+        await self._write(lambda connection: sql.write_outbox(connection, rows))
 
     async def due(self, now: float, limit: int = 100) -> Sequence[OutboxRow]:
         """Rows to attempt at ``now``, by (queued_at, order of insertion)."""
         query = (
-            f"SELECT {rows.OUTBOX_COLUMNS} FROM outbox WHERE state = 'due' AND next_at <= ?"
+            f"SELECT {sql.OUTBOX_COLUMNS} FROM outbox WHERE state = 'due' AND next_at <= ?"
             " ORDER BY queued_at, seq LIMIT ?"
         )
-        return [rows.outbox_of(row) for row in await self._select(query, (now, limit))]
+        return [sql.outbox_of(row) for row in await self._select(query, (now, limit))]
 
     async def next_due(self) -> float | None:
         """The earliest ``next_at`` of rows still due; None where nothing waits."""
@@ -202,24 +202,24 @@ class SqliteStore:
         """Record an attempt; StoreError where its row is not in the outbox."""
         check_record_state(state)
         cleaned = clean_delivery(delivery)
-        await self._write(lambda connection: rows.write_delivery(connection, cleaned, state, next_at))
+        await self._write(lambda connection: sql.write_delivery(connection, cleaned, state, next_at))
 
     async def outbox(self, *, state: str | None = None, alert_id: str | None = None) -> Sequence[OutboxRow]:
         """Outbox rows in order of insertion."""
         wanted = [(column, value) for column, value in (("state", state), ("alert_id", alert_id)) if value is not None]
         where = "WHERE " + " AND ".join(f"{column} = ?" for column, _ in wanted) if wanted else ""
-        query = f"SELECT {rows.OUTBOX_COLUMNS} FROM outbox {where} ORDER BY seq"
-        return [rows.outbox_of(row) for row in await self._select(query, [value for _, value in wanted])]
+        query = f"SELECT {sql.OUTBOX_COLUMNS} FROM outbox {where} ORDER BY seq"
+        return [sql.outbox_of(row) for row in await self._select(query, [value for _, value in wanted])]
 
     async def deliveries(self, alert_id: str | None = None) -> Sequence[Delivery]:
         """Recorded attempts, oldest first."""
         where, values = ("", ()) if alert_id is None else ("WHERE alert_id = ?", (alert_id,))
-        query = f"SELECT {rows.DELIVERY_COLUMNS} FROM delivery {where} ORDER BY seq"
-        return [rows.delivery_of(row) for row in await self._select(query, values)]
+        query = f"SELECT {sql.DELIVERY_COLUMNS} FROM delivery {where} ORDER BY seq"
+        return [sql.delivery_of(row) for row in await self._select(query, values)]
 
     async def coverage(self, chain: str | None = None) -> Sequence[CoverageRange]:
         """Scanned ranges by chain, lowest first."""
-        return await self._job(lambda connection: rows.load_coverage(connection, chain))
+        return await self._job(lambda connection: sql.load_coverage(connection, chain))
 
     async def prune(self, now: float) -> int:
         """Forget flows older than 400 days at wall clock ``now``; how many went."""

@@ -19,6 +19,7 @@ COMMANDS = {
     "check": ("monitor.cli.check", "Validate a configuration; --online reaches everything that it names."),
     "watch": ("monitor.cli.watch", "Follow the chains, detect, alert."),
     "backtest": ("monitor.cli.backtest", "The same engine over history."),
+    "demo": ("monitor.cli.demo", "See real thefts of history caught live, on this machine alone."),
     "case": ("monitor.cli.case", "Built-in historical thefts: list, show, run."),
     "incidents": ("monitor.cli.incidents", "List and show incidents; confirm or dismiss them."),
     "deliveries": ("monitor.cli.deliveries", "What was sent to whom, and what waits."),

@@ -25,6 +25,7 @@ from monitor.sqlite_worker import Worker
 from monitor.store import BlockRecord, Commit, CoverageRange, FlowRecord, OperatorEvent, OutboxRow
 
 CHAIN = "eip155:1"
+ROOT = Path(__file__).parents[2]
 
 
 def make(number: int, fork: str = "a", gone: tuple[BlockRef, ...] = ()) -> Commit:
@@ -156,7 +157,7 @@ async def test_a_kill_at_any_moment_leaves_whole_blocks(tmp_path: Path) -> None:
     (tmp_path / "test_module.py").write_text(Path(__file__).read_text())
     reached = 0
     for _ in range(8):
-        environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{Path.cwd()}"}
+        environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
         child = await asyncio.create_subprocess_exec(
             sys.executable, "-c", CHILD, str(path), stdout=subprocess.PIPE, env=environment
         )
@@ -183,7 +184,8 @@ async def whole(path: Path, reached: int) -> int:
     marks = [b"%d" % number for number in range(1, tip + 1)]
     assert list(await store.incidents()) == marks
     assert [row.body for row in await store.outbox()] == marks
-    assert [flow.block_number for flow in await store.flows("hot", CHAIN)] == [n for n in range(1, tip + 1) for _ in "abc"]
+    heights = [flow.block_number for flow in await store.flows("hot", CHAIN)]
+    assert heights == [number for number in range(1, tip + 1) for _ in range(3)]
     assert list(await store.coverage()) == ([CoverageRange(CHAIN, 1, tip, "node")] if tip else [])
     for number in range(max(1, tip - 20), tip + 2):
         block = await store.block(CHAIN, number)
@@ -230,7 +232,7 @@ async def test_a_read_only_file_is_said(monkeypatch: pytest.MonkeyPatch, store: 
 async def test_a_missing_folder_is_said(tmp_path: Path) -> None:
     """A file is made where it is missing, its folder is not."""
     store = SqliteStore(tmp_path / "none" / "h.db")
-    with pytest.raises(StoreError, match="folder .*none does not exist"):
+    with pytest.raises(StoreError, match=r"folder .*none does not exist"):
         await store.open()
     await store.aclose()
     assert list(tmp_path.iterdir()) == []
@@ -300,7 +302,7 @@ async def test_a_file_that_is_gone_but_for_its_log_is_lost(tmp_path: Path) -> No
     """A log without its file means that the file was lost: it is not made anew."""
     (tmp_path / "h.db-wal").write_bytes(b"x")
     store = SqliteStore(tmp_path / "h.db")
-    with pytest.raises(StoreError, match="the file is gone but h.db-wal is there"):
+    with pytest.raises(StoreError, match=r"the file is gone but h\.db-wal is there"):
         await store.open()
     assert not (tmp_path / "h.db").exists()
 
@@ -311,7 +313,10 @@ async def test_a_file_replaced_under_the_monitor_is_noticed(store: SqliteStore, 
     (tmp_path / "h.db").rename(tmp_path / "old.db")
     with pytest.raises(StoreError, match="moved or replaced"):
         await store.commit(make(2))
-    SqliteStore(tmp_path / "h.db")
+    with pytest.raises(StoreError, match="moved or replaced"):
+        await anext(store.state())
+    assert not (tmp_path / "h.db").exists()
+    (tmp_path / "old.db").rename(tmp_path / "h.db")
     assert await store.checkpoint(CHAIN) == BlockRef(CHAIN, 1, "a1")
 
 
@@ -365,7 +370,7 @@ async def test_another_process_may_read_and_speak(store: SqliteStore, tmp_path: 
     await store.commit(make(1))
     child = await asyncio.create_subprocess_exec(
         sys.executable, "-c", SAY, str(tmp_path / "h.db"), stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": str(Path.cwd())},
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     ending, number = asyncio.ensure_future(child.communicate()), 1
     while not ending.done():

@@ -1,0 +1,520 @@
+"""Durable delivery: at least once, in order, each destination on its own, and nothing recorded that did not happen."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from alerts.base import Receipt
+from alerts.dispatch import Dispatcher
+from alerts.lane import PAGE
+from monitor.errors import StoreError
+from monitor.model import Delivery, Outcome, Reason
+from monitor.store import OutboxRow
+
+Row = Callable[..., OutboxRow]
+START = 1_700_000_000.0
+DAY = 86400.0
+DOWN = Receipt(Outcome.RETRY, Reason.CONNECTION, detail="host refused")
+
+
+class Longest(random.Random):
+    """The longest pause that chance allows, so that times are exact."""
+
+    def uniform(self, a: float, b: float) -> float:
+        return b
+
+
+def dispatcher(store: Any, clock: Any, receivers: dict[str, Any], **options: Any) -> Dispatcher:
+    options.setdefault("rng", Longest())
+    return Dispatcher(store, receivers, clock=clock, sleep=clock.sleep, **options)
+
+
+@asynccontextmanager
+async def running(made: Dispatcher) -> AsyncIterator[Dispatcher]:
+    task = asyncio.create_task(made.run())
+    try:
+        yield made
+    finally:
+        made.stop()
+        await task
+
+
+async def states(store: Any) -> dict[str, str]:
+    return {row.alert_id: row.state for row in await store.outbox()}
+
+
+async def test_delivers_what_waits_and_what_comes(store: Any, clock: Any, fake: Any, row: Row) -> None:
+    """Rows from before the start go out at the start, a later one at `wake`, without time passing."""
+    channel = fake()
+    await store.enqueue([row("a")])
+    async with running(dispatcher(store, clock, {"soc": [channel]})) as made:
+        await made.idle()
+        await store.enqueue([row("b")])
+        made.wake()
+        await made.idle()
+    assert [(sent_id, body) for _, sent_id, body in channel.sent] == [("a", b"body of a"), ("b", b"body of b")]
+    assert clock.now == START
+    assert await states(store) == {"a": "done", "b": "done"}
+    recorded = await store.deliveries()
+    assert [(d.alert_id, d.attempt, d.outcome, d.reason, d.at) for d in recorded] == [
+        ("a", 1, Outcome.ACCEPTED, Reason.OK, START),
+        ("b", 1, Outcome.ACCEPTED, Reason.OK, START),
+    ]
+
+
+async def test_retry_times(store: Any, clock: Any, fake: Any, row: Row) -> None:
+    """Attempt n is followed after up to min(2^(n-1), 600) s; the bytes never change; the last one is recorded."""
+    channel = fake([DOWN] * 12)
+    await store.enqueue([row("a")])
+    async with running(dispatcher(store, clock, {"soc": [channel]})):
+        await clock.until(3000)
+    pauses = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 600, 600]
+    assert channel.times("a") == [sum(pauses[:n]) for n in range(13)]
+    assert {body for _, _, body in channel.sent} == {b"body of a"}
+    assert [d.attempt for d in await store.deliveries("a")] == list(range(1, 14))
+    assert await states(store) == {"a": "done"}
+
+
+async def test_retry_times_are_spread(store: Any, clock: Any, fake: Any, row: Row) -> None:
+    """With real chance fifty rows that fail together do not come back together, and none later than allowed."""
+    rows = [row(f"a{n}") for n in range(50)]
+    channel = fake([DOWN] * 50)
+    await store.enqueue(rows)
+    async with running(dispatcher(store, clock, {"soc": [channel]}, rng=random.Random(7))):
+        await clock.until(2)
+    second = [channel.times(each.alert_id)[1] for each in rows]
+    assert all(0 <= at <= 1 for at in second)
+    assert len(set(second)) == 50
+    assert min(second) < 0.1 < 0.9 < max(second)
+
+
+async def test_retry_after_is_honoured(store: Any, clock: Any, fake: Any, row: Row) -> None:
+    """A pause that was asked for is kept exactly, for the whole destination, and not by another one."""
+    limited = fake([Receipt(Outcome.RETRY, Reason.RATE_LIMITED, retry_after=17.0)])
+    other = fake()
+    await store.enqueue([row("a"), row("a", receiver="desk")])
+    async with running(dispatcher(store, clock, {"soc": [limited], "desk": [other]})) as made:
+        await made.idle()
+        await store.enqueue([row("b"), row("b", receiver="desk")])
+        made.wake()
+        await clock.until(60)
+    assert limited.times("a") == [0, 17]
+    assert limited.times("b") == [17]
+    assert other.ids == ["a", "b"]
+    assert other.times("b") == [0]
+
+
+async def test_absurd_retry_after_holds_only_its_own_row(store: Any, clock: Any, fake: Any, row: Row) -> None:
+    """A pause past the day makes that row a dead letter at once, and delays others by at most ten minutes."""
+    channel = fake([Receipt(Outcome.RETRY, Reason.SERVER_ERROR, retry_after=1e9)])
+    await store.enqueue([row("a"), row("b")])
+    async with running(dispatcher(store, clock, {"soc": [channel]}, concurrency=1)):
+        await clock.until(1000)
+    assert await states(store) == {"a": "dead", "b": "done"}
+    assert channel.times("b") == [600]
+
+
+async def test_order_within_an_incident(store: Any, clock: Any, fake: Any, row: Row) -> None:
+    """A later alert of an incident waits for the earlier one; other incidents and rows of none do not."""
+    channel = fake(fails={"a1": 3})
+    await store.enqueue([row("a1", "A")])
+    async with running(dispatcher(store, clock, {"soc": [channel]})) as made:
+        await made.idle()
+        await store.enqueue([row("a2", "A"), row("b1", "B"), row("n1"), row("n2"), row("a3", "A")])
+        made.wake()
+        await clock.until(30)
+    assert channel.times("a1") == [0, 1, 3, 7]
+    assert channel.times("a2") == channel.times("a3") == [7]
+    assert channel.times("b1") == channel.times("n1") == channel.times("n2") == [0]
+    assert [sent for sent in channel.ids if sent.startswith("a")] == ["a1"] * 4 + ["a2", "a3"]
+    assert set((await states(store)).values()) == {"done"}
+
+
+async def test_order_is_by_destination(store: Any, clock: Any, fake: Any, row: Row) -> None:
+    """That one destination is behind with an incident keeps no other from its next message."""
+    down, up = fake(otherwise=DOWN), fake()
+    for name in ("a1", "a2"):
+        await store.enqueue([row(name, "A"), row(name, "A", receiver="desk")])
+    async with running(dispatcher(store, clock, {"soc": [down], "desk": [up]})):
+        await clock.until(10)
+    assert set(down.ids) == {"a1"}
+    assert up.ids == ["a1", "a2"]
+
+
+async def test_dead_letter_lets_the_next_pass(store: Any, clock: Any, fake: Any, row: Row) -> None:
+    """A rejected alert is dead at once; the next of its incident goes out."""
+    channel = fake([Receipt(Outcome.REJECTED, Reason.GONE, detail="410")])
+    await store.enqueue([row("a1", "A"), row("a2", "A")])
+    async with running(dispatcher(store, clock, {"soc": [channel]})) as made:
+        await made.idle()
+    assert channel.ids == ["a1", "a2"]
+    assert await states(store) == {"a1": "dead", "a2": "done"}
+    assert [d.reason for d in await store.deliveries()] == [Reason.GONE, Reason.OK]
+
+
+async def test_order_survives_a_restart(store: Any, clock: Any, fake: Any, row: Row) -> None:
+    """The earlier alert waits for its next attempt when the process ends: after it the later one still waits for it."""
+    await store.enqueue([row("a1", "A", attempts=9, next_at=START + 300), row("a2", "A")])
+    channel = fake()
+    async with running(dispatcher(store, clock, {"soc": [channel]})):
+        await clock.until(299)
+        assert channel.sent == []
+        await clock.until(301)
+    assert (channel.ids, channel.times("a1")) == (["a1", "a2"], [300])
+    assert (await store.deliveries("a1"))[0].attempt == 10
+
+
+@pytest.mark.parametrize("how", ["slow", "hanging", "failing", "raising"])
+async def test_no_channel_delays_another(store: Any, clock: Any, fake: Any, row: Row, how: str) -> None:
+    """Three hundred alerts to a sick channel before those to a healthy one: these go out in no time at all."""
+
+    async def slow() -> Receipt:
+        await clock.sleep(10)
+        return Receipt(Outcome.ACCEPTED, Reason.OK)
+
+    async def hanging() -> Receipt:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    answers = {"slow": slow, "hanging": hanging, "failing": DOWN, "raising": RuntimeError("no")}
+    sick, healthy = fake(otherwise=answers[how]), fake()
+    await store.enqueue([row(f"s{n}") for n in range(300)])
+    await store.enqueue([row(f"h{n}", receiver="desk") for n in range(20)])
+    async with running(dispatcher(store, clock, {"soc": [sick], "desk": [healthy]}, grace=0.0)):
+        await clock.until(5)
+        assert len(sick.sent) >= 4
+    assert healthy.ids == [f"h{n}" for n in range(20)]
+    assert {at for at, _, _ in healthy.sent} == {START}
+
+
+async def test_concurrency_is_bounded(store: Any, clock: Any, fake: Any, row: Row) -> None:
+    """Never more attempts at a time on one destination than told, and with one they keep the order of queueing."""
+
+    async def slow() -> Receipt:
+        await clock.sleep(1)
+        return Receipt(Outcome.ACCEPTED, Reason.OK)
+
+    for concurrency, seconds in ((1, 12), (4, 3)):
+        channel = fake(otherwise=slow)
+        first = int(clock.now - START)
+        await store.enqueue([row(f"{concurrency}-{n}") for n in range(12)])
+        async with running(dispatcher(store, clock, {"soc": [channel]}, concurrency=concurrency)) as made:
+            await clock.until(first + seconds - 0.5)
+            assert len(channel.sent) == 12
+            assert "due" in (await states(store)).values()
+            await clock.until(first + seconds)
+            await made.idle()
+        assert channel.most_flying == concurrency
+        assert channel.ids == [f"{concurrency}-{n}" for n in range(12)]
+
+
+async def test_expires_after_a_day(store: Any, clock: Any, fake: Any, row: Row) -> None:
+    """A channel that is down gets attempts for 24 h after queueing, then the alert is a dead letter; nothing after."""
+    channel = fake(otherwise=DOWN)
+    seen: list[Delivery] = []
+    await store.enqueue([row("a")])
+    async with running(dispatcher(store, clock, {"soc": [channel]}, on_delivery=seen.append)):
+        await clock.until(2 * DAY)
+    times = channel.times("a")
+    assert DAY - 600 <= times[-1] < DAY
+    assert len(times) == 10 + 1 + int((DAY - 1023) / 600)
+    assert await states(store) == {"a": "dead"}
+    assert seen == list(await store.deliveries())
+    assert {d.reason for d in seen[:-1]} == {Reason.CONNECTION}
+    assert (seen[-1].outcome, seen[-1].reason) == (Outcome.REJECTED, Reason.EXPIRED)
+    assert seen[-1].detail == "not delivered within a day, last connection: host refused"
+
+
+@pytest.mark.parametrize(("answer", "state"), [(None, "done"), (DOWN, "dead")])
+async def test_after_a_long_absence_one_more_attempt(
+    store: Any, clock: Any, fake: Any, row: Row, answer: Receipt | None, state: str
+) -> None:
+    """A monitor that was off for three days tries once what it still holds: late is better than never."""
+    channel = fake([answer] if answer else [])
+    await store.enqueue([row("a", queued_at=START - 3 * DAY, attempts=4)])
+    async with running(dispatcher(store, clock, {"soc": [channel]})):
+        await clock.until(DAY)
+    assert channel.ids == ["a"]
+    assert await states(store) == {"a": state}
+
+
+async def test_unexpected_exception_is_retried(store: Any, clock: Any, fake: Any, row: Row) -> None:
+    """A channel that raises, or is cancelled from inside, is recorded without its text and tried again."""
+    secret = "https://hooks.example/T0KEN"
+    channel = fake([ValueError(secret), KeyError(secret), asyncio.CancelledError()])
+    await store.enqueue([row("a")])
+    async with running(dispatcher(store, clock, {"soc": [channel]})):
+        await clock.until(20)
+    assert channel.times("a") == [0, 1, 3, 7]
+    recorded = await store.deliveries("a")
+    assert [d.reason for d in recorded] == [Reason.INTERNAL] * 3 + [Reason.OK]
+    assert recorded[0].detail.startswith("ValueError at conftest.py:")
+    assert all(secret not in d.detail for d in recorded)
+
+
+async def test_hanging_channel_times_out(
+    store: Any, clock: Any, fake: Any, row: Row, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A channel that never returns is cut off, and the next rows get their turn."""
+    monkeypatch.setattr("alerts.lane.ATTEMPT_SECONDS", 0.01)
+
+    async def hanging() -> Receipt:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    channel = fake([hanging])
+    await store.enqueue([row("a"), row("b")])
+    async with running(dispatcher(store, clock, {"soc": [channel]}, concurrency=1)) as made:
+        await made.idle()
+    assert [(d.alert_id, d.reason) for d in await store.deliveries()] == [("a", Reason.TIMEOUT), ("b", Reason.OK)]
+
+
+async def test_observer_that_fails_stops_nothing(
+    store: Any, clock: Any, fake: Any, row: Row, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Who only watches deliveries cannot end them; the failure is logged."""
+
+    def broken(delivery: Delivery) -> None:
+        raise RuntimeError("metrics")
+
+    await store.enqueue([row("a"), row("b")])
+    async with running(dispatcher(store, clock, {"soc": [fake()]}, on_delivery=broken)) as made:
+        await made.idle()
+    assert set((await states(store)).values()) == {"done"}
+    assert "the observer of deliveries failed" in caplog.text
+
+
+async def test_store_error_passes_up(store: Any, clock: Any, fake: Any, row: Row) -> None:
+    """A store that fails ends the dispatcher with its own error, be it on reading or on recording; idle returns."""
+
+    async def broken(*args: Any, **options: Any) -> Any:
+        raise StoreError("disk full")
+
+    await store.enqueue([row("a")])
+    store.record = broken
+    made = dispatcher(store, clock, {"soc": [fake()], "desk": [fake()]})
+    with pytest.raises(StoreError, match="disk full"):
+        await made.run()
+    await made.idle()
+    store.heads = store.due = broken
+    with pytest.raises(StoreError, match="disk full"):
+        await dispatcher(store, clock, {"soc": [fake()]}).run()
+
+
+async def test_killed_between_acceptance_and_record(store: Any, clock: Any, fake: Any, row: Row) -> None:
+    """The one case of a repeat: accepted, killed before the record; it comes again with the same id and bytes."""
+    accepted = asyncio.Event()
+    original = store.record
+
+    async def killed(*args: Any, **options: Any) -> None:
+        accepted.set()
+        raise StoreError("killed here")
+
+    first = fake()
+    await store.enqueue([row("a", "A"), row("b", "A")])
+    store.record = killed
+    with pytest.raises(StoreError):
+        await dispatcher(store, clock, {"soc": [first]}).run()
+    assert accepted.is_set()
+    assert await store.deliveries() == []
+    store.record = original
+    second = fake()
+    async with running(dispatcher(store, clock, {"soc": [second]})) as made:
+        await made.idle()
+    assert [sent[1:] for sent in first.sent] == [("a", b"body of a")]
+    assert [sent[1:] for sent in second.sent] == [("a", b"body of a"), ("b", b"body of b")]
+
+
+async def test_restart_resumes(store: Any, clock: Any, fake: Any, row: Row) -> None:
+    """Stopped in the middle of thirty rows and started again: every row exactly once, attempts counted on."""
+    channel = fake([DOWN])
+    await store.enqueue([row(f"a{n}") for n in range(30)])
+    made = dispatcher(store, clock, {"soc": [channel]}, concurrency=1, on_delivery=lambda d: stop_after(10))
+
+    def stop_after(count: int) -> None:
+        if len(channel.sent) == count:
+            made.stop()
+
+    await made.run()
+    assert 10 <= len(channel.sent) < 30
+    async with running(dispatcher(store, clock, {"soc": [channel]})):
+        await clock.until(5)
+    assert sorted(channel.ids) == sorted(["a0", *(f"a{n}" for n in range(30))])
+    assert [d.attempt for d in await store.deliveries("a0")] == [1, 2]
+
+
+async def test_stop_lets_an_attempt_end(store: Any, clock: Any, fake: Any, row: Row) -> None:
+    """Stopping waits for the attempt in flight and records it; nothing new starts."""
+    asked, answer = asyncio.Event(), asyncio.Event()
+
+    async def waits() -> Receipt:
+        asked.set()
+        await answer.wait()
+        return Receipt(Outcome.ACCEPTED, Reason.OK)
+
+    channel = fake([waits])
+    await store.enqueue([row("a"), row("b")])
+    made = dispatcher(store, clock, {"soc": [channel]}, concurrency=1)
+    task = asyncio.create_task(made.run())
+    await asked.wait()
+    made.stop()
+    await clock.settle()
+    assert not task.done()
+    answer.set()
+    await task
+    assert await states(store) == {"a": "done", "b": "due"}
+    assert channel.ids == ["a"]
+
+
+@pytest.mark.parametrize("how", ["stop", "cancel"])
+async def test_stop_cancels_after_grace(store: Any, clock: Any, fake: Any, row: Row, how: str) -> None:
+    """An attempt without an answer at the end of the grace is given up, unrecorded: it is due again."""
+    asked = asyncio.Event()
+
+    async def never() -> Receipt:
+        asked.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    await store.enqueue([row("a")])
+    made = dispatcher(store, clock, {"soc": [fake([never])]}, grace=0.01)
+    task = asyncio.create_task(made.run())
+    await asked.wait()
+    if how == "stop":
+        made.stop()
+        await task
+    else:
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert await states(store) == {"a": "due"}
+    assert await store.deliveries() == []
+    assert len(asyncio.all_tasks()) == 1
+
+
+async def test_what_was_accepted_is_recorded_even_when_stopping(store: Any, clock: Any, fake: Any, row: Row) -> None:
+    """A record under way is never cut off: it would repeat the message without need."""
+    recording, go_on = asyncio.Event(), asyncio.Event()
+    original = store.record
+
+    async def slow_record(*args: Any, **options: Any) -> None:
+        recording.set()
+        await go_on.wait()
+        await original(*args, **options)
+
+    store.record = slow_record
+    await store.enqueue([row("a")])
+    task = asyncio.create_task(dispatcher(store, clock, {"soc": [fake()]}, grace=0.0).run())
+    await recording.wait()
+    task.cancel()
+    await asyncio.sleep(0.02)
+    assert not task.done()
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await states(store) == {"a": "done"}
+
+
+async def test_rows_of_channels_that_are_no_more(store: Any, clock: Any, fake: Any, row: Row) -> None:
+    """Rows to a channel that left the configuration become dead letters that somebody hears of, not silent ones."""
+    seen: list[Delivery] = []
+    await store.enqueue([row("a", channel="3:fake"), row("b", receiver="gone"), row("c")])
+    async with running(dispatcher(store, clock, {"soc": [fake()]}, on_delivery=seen.append)) as made:
+        await made.idle()
+    assert await states(store) == {"a": "dead", "b": "dead", "c": "done"}
+    assert [(d.alert_id, d.attempt, d.reason) for d in seen] == [
+        ("a", 0, Reason.GONE),
+        ("b", 0, Reason.GONE),
+        ("c", 1, Reason.OK),
+    ]
+
+
+async def test_idle_waits_for_attempts_but_not_for_the_future(store: Any, clock: Any, fake: Any, row: Row) -> None:
+    """`idle` is false while something is sent, true while the rest waits for later."""
+    gate = asyncio.Event()
+
+    async def gated() -> Receipt:
+        await gate.wait()
+        return DOWN
+
+    await store.enqueue([row("a")])
+    async with running(dispatcher(store, clock, {"soc": [fake([gated])]})) as made:
+        idle = asyncio.create_task(made.idle())
+        await clock.settle()
+        assert not idle.done()
+        gate.set()
+        await idle
+        assert await states(store) == {"a": "due"}
+
+
+async def test_idle_dispatcher_does_nothing(store: Any, clock: Any, fake: Any) -> None:
+    """Without rows there is no polling: nothing sleeps, nothing is read, until `wake`."""
+    reads = 0
+    for name in ("due", "outbox", "next_due", "heads", "next_head"):
+        original = getattr(store, name, None)
+        if original is None:
+            continue
+
+        async def counted(*args: Any, original: Any = original, **options: Any) -> Any:
+            nonlocal reads
+            reads += 1
+            return await original(*args, **options)
+
+        setattr(store, name, counted)
+    async with running(dispatcher(store, clock, {"soc": [fake()]})) as made:
+        await made.idle()
+        before = reads
+        await clock.until(10 * DAY)
+        assert reads == before
+        made.wake()
+        await made.idle()
+        assert reads > before
+
+
+async def test_clock_set_forward_is_noticed(store: Any, clock: Any, fake: Any, row: Row) -> None:
+    """A row waits by the wall clock: when that is set forward, the row goes out within a minute, not an hour later."""
+    real = type(clock)()  # sleeps go by this one, as by a monotonic clock
+    channel = fake()
+    await store.enqueue([row("a", next_at=START + 3600)])
+    made = Dispatcher(store, {"soc": [channel]}, clock=clock, sleep=real.sleep, rng=Longest())
+    async with running(made):
+        await made.idle()
+        clock.now += 7200
+        await real.until(61)
+        assert channel.ids == ["a"]
+
+
+async def test_without_channels(store: Any, clock: Any) -> None:
+    """A dispatcher without destinations is idle and stops."""
+    async with running(dispatcher(store, clock, {"soc": []})) as made:
+        made.wake()
+        await made.idle()
+
+
+async def test_runs_once(store: Any, clock: Any) -> None:
+    """Two runs would send everything twice."""
+    made = dispatcher(store, clock, {})
+    async with running(made):
+        await made.idle()
+    with pytest.raises(RuntimeError, match="runs once"):
+        await made.run()
+
+
+async def test_storm_is_read_in_pages(store: Any, clock: Any, fake: Any, row: Row) -> None:
+    """Two thousand rows at once: all delivered once and in order by incident, while few are held at a time."""
+    rows = [row(f"a{n:04}", incident=f"i{n % 50}") for n in range(2000)]
+    await store.enqueue(rows)
+    channel = fake()
+    async with running(dispatcher(store, clock, {"soc": [channel]})) as made:
+        await made.idle()
+    assert sorted(channel.ids) == [each.alert_id for each in rows]
+    for place in range(50):
+        mine = [sent for sent in channel.ids if int(sent[1:]) % 50 == place]
+        assert mine == sorted(mine)
+    assert store.most <= 10 * PAGE
