@@ -142,13 +142,15 @@ class Case:
 
     def config(self) -> dict[str, Any]:
         """A heistwatch configuration that watches the victim's wallets: `version`, `budget`, `chains`, `wallets`."""
+        addresses = self.replay.addresses
         wallets = []
         for wallet in self.file.wallets:
             entry: dict[str, Any] = {
                 "id": wallet.id,
                 "entity": wallet.entity or self.entity,
                 "role": str(wallet.role),
-                "addresses": [f"{chain}:{address}" for chain, address in self._watched(wallet.id)],
+                # CashAddr without its own prefix: the name of the chain stands there
+                "addresses": [f"{chain}:{address.rpartition(':')[2]}" for chain, address in addresses[wallet.id]],
             }
             if wallet.role is Role.PERSONAL:
                 entry["budget"] = PERSONAL_BUDGET
@@ -162,10 +164,6 @@ class Case:
         if self.file.assets:
             config["assets"] = [entry.model_dump() for entry in self.file.assets]
         return config
-
-    def _watched(self, wallet: str) -> list[tuple[str, str]]:
-        """Addresses in a form that the configuration takes: CashAddr without its own prefix."""
-        return [(chain, address.rpartition(":")[2]) for chain, address in self.replay.addresses[wallet]]
 
     def rows(self) -> list[dict[str, Any]]:
         """Rows of the native table, generated traffic and theft, in chain order.

@@ -49,6 +49,7 @@ class Replay:
         }
         self.theft = self._theft()
         self.clocks = {chain: self._clock(chain) for chain in file.chains}
+        self.held_before = self._held_before()
         self.start = self.theft_starts_at - self._background_days() * DAY
         self.background = self._background()
         self.steps = sorted([*self.background, *self.theft], key=lambda step: step.at)  # stable: theft comes last
@@ -145,7 +146,7 @@ class Replay:
 
     # -- balances -------------------------------------------------------------------------------------------------
 
-    def held_before(self) -> dict[Key, int]:
+    def _held_before(self) -> dict[Key, int]:
         """Balances right before the theft: each address holds what is taken from it, the first one all the rest."""
         held: dict[Key, int] = defaultdict(int)
         owners = {key: wallet for wallet, keys in self.addresses.items() for key in keys}
@@ -168,7 +169,7 @@ class Replay:
 
     def starting_balances(self) -> dict[Key, int]:
         """Balances before the first generated payment, so that `held_before` is what is left when the theft starts."""
-        held = self.held_before()
+        held = dict(self.held_before)
         for step in self.steps:
             if step.phase in STOLEN:
                 continue

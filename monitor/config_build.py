@@ -29,7 +29,7 @@ from monitor.config_types import (
     StoreConfig,
     seal,
 )
-from monitor.errors import Problem
+from monitor.errors import ConfigError, Problem
 from monitor.model import Role, Trusted, Wallet
 from monitor.registry import CHANNELS, STORES, did_you_mean
 
@@ -272,18 +272,25 @@ class _Builder:
         return PricesConfig(entry.source, path, entry.url, seal(entry.options))
 
     def store(self) -> StoreConfig:
+        from monitor.store_url import redis_url
+
         node = self.root.at("store", "url")
         url = self.file.store.url.get_secret_value()
         scheme, colon, rest = url.partition("://")
-        kind = "redis" if scheme == "rediss" else scheme
+        scheme = scheme.lower()
+        kind = "redis" if scheme in ("rediss", "unix") else scheme
         if not colon or kind not in STORES:
             self.problems.append(node.problem(f"store.url has an unknown scheme: {did_you_mean(kind, STORES)}"))
         elif kind == "sqlite":
-            path = rest[1:]  # sqlite:///relative, sqlite:////absolute
-            if not rest.startswith("/") or not path:
+            if not re.fullmatch(r"/[^\0]*[^\0/]", rest) or rest == "/:memory:":
                 self.problems.append(node.problem("store.url names no file: sqlite:///heistwatch.db for example"))
-            elif path != ":memory:":
-                url = f"sqlite:///{node.source.folder.absolute() / path}"
+            else:  # sqlite:///relative, sqlite:////absolute
+                url = f"sqlite:///{node.source.folder.absolute() / rest[1:]}"
+        elif kind == "redis":
+            try:
+                redis_url(url)
+            except ConfigError as error:
+                self.problems += [node.problem(f"store.url: {problem.message}") for problem in error.problems]
         return StoreConfig(kind, SecretStr(url))
 
     def http(self) -> HttpConfig:

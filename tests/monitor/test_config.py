@@ -366,6 +366,8 @@ def test_what_people_should_notice_is_a_warning():
     [
         ({"prices": {"source": "file"}}, "prices.path is missing: source file needs it"),
         ({"store": {"url": "sqlite://"}}, "store.url names no file"),
+        ({"store": {"url": "sqlite:///:memory:"}}, "store.url names no file"),
+        ({"store": {"url": f"redis://:{CANARY}@host:port/0"}}, "store.url: "),
         ({"labels": ["none.yaml"]}, "file /srv/none.yaml does not exist"),
         ({"http": {"listen": "127.0.0.1:99999"}}, "http.listen is not host:port"),
         ({"receivers": [{"name": "a", "channels": [{}]}]}, "receivers[0].channels[0].type is missing"),
@@ -377,6 +379,18 @@ def test_sections_are_checked(sections, message):
     """Each section refuses what could not work later."""
     found = problems_of(made, **sections)
     assert any(message in line for line in found), found
+    assert CANARY not in "".join(found)
+
+
+@pytest.mark.parametrize(
+    ("url", "kind"), [("redis://h:1/0", "redis"), ("rediss://h/0", "redis"), ("unix:///run/r.sock?db=0", "redis"),
+                      ("memory://", "memory"), ("sqlite:////abs/a.db", "sqlite"), ("sqlite:///a.db", "sqlite")]
+)  # fmt: skip
+def test_every_kind_of_store_is_known(url, kind):
+    """A store's URL tells its kind, and only a relative file changes: it becomes absolute."""
+    store = made(store={"url": url}).store
+    assert store.kind == kind
+    assert store.url.get_secret_value() == url.replace("///a.db", "////srv/a.db")
 
 
 # --- secrets ----------------------------------------------------------------------------------------------------------
