@@ -45,7 +45,7 @@ def asset_names(config: Config) -> AssetNames:
 def chain_spec(chain: ChainConfig) -> Any:
     """How to reach a chain, secrets revealed: hand it to a chain family, never print it."""
     from chains.base import ChainSpec
-    from monitor.config_types import reveal
+    from monitor.config.types import reveal
 
     return ChainSpec(
         name=chain.name,

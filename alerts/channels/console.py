@@ -115,8 +115,11 @@ class ConsoleChannel:
 
         self._writer = threading.Thread(target=work, name="console alerts", daemon=True)
         self._writer.start()
-        await written
-        self._writer.join()  # it has nothing more to do
+        try:
+            await written
+        finally:
+            if written.done() and not written.cancelled():
+                self._writer.join()  # it has nothing more to do
 
 
 def _text(message: Mapping[str, Any], terminal: bool) -> str:

@@ -20,7 +20,7 @@ ROLES = ("hot", "cold", "deposit", "treasury", "personal")
 @click.option("--yes", is_flag=True, help="Ask nothing.")
 def command(out: str | None, force: bool, yes: bool) -> None:
     """Write a commented starting configuration; asks for your address when on a terminal."""
-    from monitor.config_template import template
+    from monitor.config.template import template
 
     answers: dict[str, str] = {"file": out or "heistwatch.yaml"}
     if sys.stdin.isatty() and sys.stdout.isatty() and not yes:

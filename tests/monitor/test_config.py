@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from monitor.addresses import canonical
 from monitor.config import RuleKind, config_from_mapping, json_schema, load_config
-from monitor.config_file import ConfigFile, WalletEntry
-from monitor.config_template import PLACEHOLDERS, template
+from monitor.config.file import ConfigFile, WalletEntry
+from monitor.config.template import PLACEHOLDERS, template
 from monitor.errors import ConfigError
 from monitor.model import ControlKind, Role, Severity, Trusted
 from monitor.networks import NETWORKS
@@ -99,7 +99,7 @@ def test_a_file_that_is_no_configuration_is_one_clear_line(tmp_path, content, me
 
 def test_a_bomb_of_aliases_is_stopped(tmp_path, monkeypatch):
     """Aliases of aliases cannot fill the memory."""
-    monkeypatch.setattr("monitor.config_yaml.MAX_NODES", 5000)
+    monkeypatch.setattr("monitor.config.yaml.MAX_NODES", 5000)
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 8)}]" for n in range(1, 9)]
     assert "too large" in problems_of(written, tmp_path, "\n".join(lines))[0]

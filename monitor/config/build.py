@@ -10,14 +10,14 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from monitor.config_chains import Chains, bad
-from monitor.config_file import ConfigFile, PlannedEntry, TrustedEntry, WalletEntry
-from monitor.config_lists import read_addresses
-from monitor.config_routes import build_route
-from monitor.config_rules import build_rules, build_trusted, check_period
-from monitor.config_template import PLACEHOLDERS
-from monitor.config_tree import Node, key_shown
-from monitor.config_types import (
+from monitor.config.chains import Chains, bad
+from monitor.config.file import ConfigFile, PlannedEntry, TrustedEntry, WalletEntry
+from monitor.config.lists import read_addresses
+from monitor.config.routes import build_route
+from monitor.config.rules import build_rules, build_trusted, check_period
+from monitor.config.template import PLACEHOLDERS
+from monitor.config.tree import Node, key_shown
+from monitor.config.types import (
     ChainConfig,
     ChannelConfig,
     Config,

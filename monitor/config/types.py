@@ -10,8 +10,9 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from monitor import amounts, config_show
+from monitor import amounts
 from monitor.amounts import AssetInfo
+from monitor.config import show as config_show
 from monitor.errors import ConfigError, Problem
 from monitor.ids import chain_of_asset
 from monitor.model import ControlKind, Severity, Wallet

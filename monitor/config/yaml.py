@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from monitor.config_tree import MAX_NODES, Node, Source, key_shown
+from monitor.config.tree import MAX_NODES, Node, Source, key_shown
 from monitor.errors import ConfigError, Problem
 
 __all__ = ["read_tree", "redacted", "sorted_problems"]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from monitor.config_chains import Chains, bad
-from monitor.config_file import RuleEntry, TrustedEntry
-from monitor.config_tree import Node
-from monitor.config_types import ChainConfig, Rule, RuleKind
+from monitor.config.chains import Chains, bad
+from monitor.config.file import RuleEntry, TrustedEntry
+from monitor.config.tree import Node
+from monitor.config.types import ChainConfig, Rule, RuleKind
 from monitor.errors import Problem
 from monitor.model import Severity, Trusted
 

@@ -11,11 +11,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from monitor.config_build import build
-from monitor.config_file import ConfigFile
-from monitor.config_problems import validate
-from monitor.config_tree import Node, Source, from_mapping
-from monitor.config_types import (
+from monitor.config.build import build
+from monitor.config.file import ConfigFile
+from monitor.config.problems import validate
+from monitor.config.tree import Node, Source, from_mapping
+from monitor.config.types import (
     ChainConfig,
     ChannelConfig,
     Config,
@@ -27,7 +27,7 @@ from monitor.config_types import (
     RuleKind,
     StoreConfig,
 )
-from monitor.config_yaml import read_tree, redacted, sorted_problems
+from monitor.config.yaml import read_tree, redacted, sorted_problems
 from monitor.errors import ConfigError, Problem
 
 __all__ = [

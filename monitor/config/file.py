@@ -1,6 +1,6 @@
 """The shape of the configuration file: pydantic models, from which the JSON Schema is made.
 
-They check one value at a time; what needs several values (references, addresses, amounts) is `monitor.config_build`.
+They check one value at a time; what needs several values (references, addresses, amounts) is `monitor.config.build`.
 """
 
 from __future__ import annotations

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from monitor.config_file import RouteEntry, SeverityWord
-from monitor.config_problems import shown
-from monitor.config_tree import Node
-from monitor.config_types import Receiver
+from monitor.config.file import RouteEntry, SeverityWord
+from monitor.config.problems import shown
+from monitor.config.tree import Node
+from monitor.config.types import Receiver
 from monitor.errors import Problem
 from monitor.registry import did_you_mean
 

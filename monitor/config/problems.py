@@ -11,9 +11,9 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from monitor import config_file
-from monitor.config_file import ConfigFile
-from monitor.config_tree import Node, key_shown
+from monitor.config import file as config_file
+from monitor.config.file import ConfigFile
+from monitor.config.tree import Node, key_shown
 from monitor.errors import Problem
 from monitor.model import Role
 from monitor.registry import did_you_mean

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from monitor.ids import iso
 
 if TYPE_CHECKING:
-    from monitor.config_types import ChainConfig, Config, Rule
+    from monitor.config.types import ChainConfig, Config, Rule
     from monitor.model import Trusted, Wallet
 
 __all__ = ["MASK", "mask", "public", "summary"]

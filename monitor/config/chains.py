@@ -8,10 +8,10 @@ from dataclasses import replace
 from typing import Any
 
 from monitor.amounts import AssetInfo, parse_amount, split_amount
-from monitor.config_file import AssetEntry, ChainEntry
-from monitor.config_problems import shown
-from monitor.config_tree import Node, key_shown
-from monitor.config_types import ChainConfig, seal
+from monitor.config.file import AssetEntry, ChainEntry
+from monitor.config.problems import shown
+from monitor.config.tree import Node, key_shown
+from monitor.config.types import ChainConfig, seal
 from monitor.errors import Problem
 from monitor.networks import NETWORKS, Network, by_chain, by_name, token_asset
 from monitor.registry import ADDRESSES, CHAINS, did_you_mean
