@@ -206,9 +206,9 @@ class Case:
         f = self.file
         every: list[Movement | Total] = [*f.theft, *f.totals]
         timed = sorted(every, key=lambda m: m.at if isinstance(m, Movement) else m.first)
-        lines = []
-        for m in timed[:MAX_SHOWN]:
-            lines.append(f"  {_movement(m, self._amount(m.chain, m.asset, m.value))}{_mark(m)}")
+        lines = [
+            f"  {_movement(m, self._amount(m.chain, m.asset, m.value))}{_mark(m)}" for m in timed[:MAX_SHOWN]
+        ]
         if len(timed) > MAX_SHOWN:
             lines.append(f"  ... and {len(timed) - MAX_SHOWN} more until {iso(self.theft_ends_at)}")
         return lines

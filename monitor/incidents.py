@@ -57,13 +57,20 @@ class Change:
     kind: str | None  # opened | escalated | updated | resolved | retracted
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Reach:
-    """What an incident takes in: event times, and destinations by wallet and chain."""
+    """What an incident takes in: event times, and destinations by wallet and chain; and what it has by transaction."""
 
     first: int
     last: int
-    suspects: frozenset[tuple[str, str, str]]
+    suspects: set[tuple[str, str, str]]
+    moved: set[tuple[str, str]]
+
+    def widen(self, finding: Finding) -> None:
+        """Reach as far as one more finding."""
+        self.first = min(self.first, finding.at)
+        self.last = max(self.last, finding.at)
+        self.suspects.add((finding.wallet, finding.chain, finding.destination))
 
 
 class Correlator:
@@ -92,10 +99,14 @@ class Correlator:
         changed: dict[str, None] = {}
         for finding in findings:
             record = self._home(entity, finding)
+            again = finding.id in record.findings
             record.findings[finding.id] = finding
             record.retracted.pop(finding.id, None)
             record.limbo = [item for item in record.limbo if (item.chain, item.tx) != (finding.chain, finding.tx)]
-            self._touch(record)
+            if record.id in self._reach and not again:
+                self._reach[record.id].widen(finding)
+            else:
+                self._touch(record)
             changed[record.id] = None
         for movement in movements:
             for record in self._collecting(entity, movement.at):
@@ -107,9 +118,10 @@ class Correlator:
 
     def _touch(self, record: Record) -> None:
         times = [finding.at for finding in record.findings.values()]
-        suspects = frozenset((f.wallet, f.chain, f.destination) for f in record.findings.values())
+        suspects = {(f.wallet, f.chain, f.destination) for f in record.findings.values()}
+        moved = {(m.chain, m.tx) for m in record.movements.values()}
         if times and record.status in COLLECTING:
-            self._reach[record.id] = _Reach(min(times), max(times), suspects)
+            self._reach[record.id] = _Reach(min(times), max(times), suspects, moved)
         else:
             self._reach.pop(record.id, None)
 
@@ -147,18 +159,21 @@ class Correlator:
             home.told = max(home.told, other.told)
             del self.records[other.id]
             self._reach.pop(other.id, None)
+        self._touch(home)
         return home
 
     def _move(self, record: Record, movement: Movement, balances: Mapping[str, float]) -> None:
         doubtful = [item for item in record.limbo if (item.chain, item.tx) == (movement.chain, movement.tx)]
         if doubtful:
             record.limbo = [item for item in record.limbo if item not in doubtful]
-        if doubtful or any(m.tx == movement.tx for m in record.movements.values()):
+        moved = self._reach[record.id].moved
+        if doubtful or (movement.chain, movement.tx) in moved:
             record.movements = {
                 key: m
                 for key, m in record.movements.items()
                 if (m.chain, m.tx) != (movement.chain, movement.tx) or m.block_number == movement.block_number
             }
+        moved.add((movement.chain, movement.tx))
         record.movements[_key(movement)] = movement
         place = f"{movement.wallet}|{movement.chain}|{movement.asset}"
         if place in balances:

@@ -283,7 +283,7 @@ def _account_rows(
     unique = destinations.unique()
     keys[pays] = _numbers(destinations, {text: destination_key(text) for text in unique.to_list()}, pl.UInt64)
     flags = np.zeros(len(row), np.uint8)
-    for at in _listed_payments(engine, chain, unique.to_list(), wallet_ids, wallet, pays, destinations):
+    for at in _listed_payments(engine, chain, pays, destinations):
         flow = _flow_of(frame, int(row[at]), chain, wallet_ids[int(wallet[at])])
         if engine.trust.expects(flow, int(times[at])):
             flags[at] = TRUSTED
@@ -291,21 +291,10 @@ def _account_rows(
     return FlowRows(slots[kept], places[wallet], times, ops, amounts, keys, flags)
 
 
-def _listed_payments(
-    engine: Engine,
-    chain: str,
-    unique: Sequence[str],
-    wallet_ids: Sequence[str],
-    wallet: NDArray[np.int32],
-    pays: NDArray[np.int64],
-    destinations: pl.Series,
-) -> list[int]:
-    """Payments whose destination has a trusted entry, or is the entity's own."""
-    active = [wallet_ids[int(place)] for place in np.unique(wallet)]
-    known = {a for a in unique if any(engine.trust.is_listed(name, chain, a) for name in active)}
-    if not known:
-        return []
-    return [int(at) for at in pays[destinations.is_in(sorted(known)).to_numpy()]]
+def _listed_payments(engine: Engine, chain: str, pays: NDArray[np.int64], destinations: pl.Series) -> list[int]:
+    """Payments whose destination has a trusted entry, or is watched itself."""
+    listed = pl.Series(sorted(engine.trust.listed(chain)), dtype=pl.String)
+    return [int(at) for at in pays[destinations.is_in(listed.implode()).to_numpy()]]
 
 
 def _with_told(

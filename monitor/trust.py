@@ -25,6 +25,11 @@ class TrustBook:
                 self._entries.setdefault((wallet.id, entry.chain, entry.address), []).append((place, entry))
         self._spent: dict[bytes, deque[tuple[int, int]]] = {}
 
+    def listed(self, chain: str) -> frozenset[str]:
+        """Every address of a chain that needs a look: with an entry of any wallet, or watched itself."""
+        entries = {address for _, on, address in self._entries if on == chain}
+        return frozenset(entries | set(self._watchlist.watch(chain)))
+
     def is_listed(self, wallet: str, chain: str, address: str) -> bool:
         """Whether an address needs a look at all (it has an entry, or is the entity's own)."""
         return (wallet, chain, address) in self._entries or self._is_sister(wallet, chain, address)

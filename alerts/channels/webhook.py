@@ -28,7 +28,7 @@ from monitor.store import OutboxRow
 __all__ = ["WebhookChannel"]
 
 ANSWER_BYTES = 64 * 1024  # of an answer that are read; there is nothing in it for us
-MAKE_SECRET = "python -c \"import base64,os; print('whsec_'+base64.b64encode(os.urandom(32)).decode())\""
+MAKE_SECRET = "python3 -c \"import base64,os; print('whsec_'+base64.b64encode(os.urandom(32)).decode())\""
 
 _OPTIONS = ("url", "secret", "secrets", "timeout", "headers")
 _OURS = {"content-type", "content-length", "content-encoding", "transfer-encoding", "connection", "host", "user-agent"}

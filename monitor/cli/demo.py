@@ -254,8 +254,9 @@ async def _stage(case: Any) -> AsyncIterator[Stage]:
 
 @asynccontextmanager
 async def _nem_stage(case: Any, opening: Mapping[str, int]) -> AsyncIterator[Stage]:
+    from chains.nem_decode import EPOCH
     from chains.recorded.nem import RecordedNemServer
-    from chains.recorded.nem_blocks import EPOCH, Move, construct
+    from chains.recorded.nem_blocks import Move, construct
     from chains.recorded.pace import Pace
 
     moves = [
@@ -291,7 +292,9 @@ async def _evm_stage(case: Any, opening: Mapping[str, int]) -> AsyncIterator[Sta
     start = min(by_time) - 60
     drafts = [Draft(start), *(Draft(at, tuple(found)) for at, found in sorted(by_time.items()))]
     pace = Pace(manual=True)
-    balances = {(address, None): value for address, value in opening.items()}
+    balances: dict[tuple[str, str | None], int | Mapping[int, int]] = {
+        (address, None): value for address, value in opening.items()
+    }
     async with RecordedEvmServer(1, construct(1, drafts), pace=pace, shown=1, balances=balances) as server:
         chain = {"name": "ethereum", "replay": True, "endpoints": [server.url], "poll_seconds": 0.05, "start": 0}
         yield Stage(chain, pace.release, lambda: pace.visible, [draft.timestamp for draft in drafts], server)

@@ -12,6 +12,7 @@ import socket
 import ssl
 import struct
 import subprocess
+import sys
 import time
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -103,7 +104,7 @@ Send = Callable[[WebhookChannel], Awaitable[Receipt]]
 
 
 async def attempt_raw(send: Send, answer: bytes, *, then: str = "close", timeout: float = 5) -> Receipt:
-    """An attempt at a server that answers with these bytes whatever it is asked, then closes, resets or falls silent."""
+    """An attempt at a server that answers with these bytes, then closes, resets or falls silent."""
     served = asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -457,7 +458,7 @@ def test_every_problem_at_once() -> None:
     )
     assert found[0] == "unknown option 'timout': did you mean 'timeout'?"
     assert found[1].startswith("url is no address such as https://example.com/path")
-    assert found[2].startswith("the secret is not base64 (with or without whsec_ before it); make one with: python -c")
+    assert found[2].startswith("the secret is not base64 (with or without whsec_ before it); make one with: python3 -c")
     assert found[3] == "headers cannot set webhook-id: the channel does"
     assert found[4] == "headers holds a name or value with characters that HTTP does not allow"
     assert found[5] == "headers cannot set user-agent: the channel does"
@@ -476,7 +477,7 @@ def test_url_is_checked(url: Any) -> None:
 def test_secret_is_needed() -> None:
     """An unsigned webhook could be forged: without a secret there is none, and the message shows how to make one."""
     (problem,) = problems(url="https://x.example")
-    command = problem.split("make one with: ")[1]
+    command = problem.split("make one with: ")[1].replace("python3", sys.executable, 1)
     made = subprocess.run(command, shell=True, check=True, capture_output=True, text=True).stdout.strip()
     assert made.startswith("whsec_")
     WebhookChannel({"url": "https://x.example", "secret": made})
