@@ -20,8 +20,8 @@ _JOINED = {"wallet", "role", "chain", "detector"}  # labels that hold several va
 _KEYS = ("receiver", "match", "continue", "routes")
 _WORDS: dict[str, tuple[str, ...]] = {
     "severity": tuple(str(severity) for severity in Severity),
-    "role": tuple(Role),
-    "kind": tuple(AlertKind),
+    "role": tuple(role.value for role in Role),
+    "kind": tuple(kind.value for kind in AlertKind),
 }
 
 

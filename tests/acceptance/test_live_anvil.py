@@ -152,7 +152,7 @@ def test_false_alarm_by_command(live: Any, heistwatch: Any) -> None:
 
 def test_confirm_by_http(live: Any, token: str) -> None:
     """A confirmation over HTTP takes effect at the next block and needs no message; a wrong token is refused."""
-    entity, thief, _, opened = live.steal(6000)
+    entity, _, _, opened = live.steal(6000)
     name, monitor = opened.incident["id"], live.monitor
     path = f"/incidents/{name}/confirm"
     assert monitor.http("POST", path)[0] == 401
@@ -164,9 +164,7 @@ def test_confirm_by_http(live: Any, token: str) -> None:
     live.monitor.scanned(live.node.height)
     found = monitor.http("GET", f"/incidents/{name}")[1]
     assert found["status"] == "confirmed" and found["history"][0]["by"] == "bob"
-    address = next(w["addresses"][0] for w in [{"addresses": [opened.incident["findings"][0]["destination"]]}])
-    assert address == thief
-    status, _ = monitor.http("POST", f"/incidents/{name}/resolve", token)
+    assert monitor.http("POST", f"/incidents/{name}/resolve", token)[0] == 202
     live.node.mine()
     assert live.soc.wait(entity, "incident.resolved").incident["status"] == "resolved"
     assert [post.type for post in live.soc.of(entity)] == ["incident.opened", "incident.resolved"]

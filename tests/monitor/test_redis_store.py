@@ -400,6 +400,24 @@ async def test_passwords_stay_inside(server: str, raw: Any, url: str) -> None:
     await store.aclose()
 
 
+async def test_a_password_that_the_server_repeats_stays_inside() -> None:
+    """Some relays repeat the arguments of what they refuse; the password among them is blotted out."""
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.read(65536):
+            writer.write(b"-ERR unknown command, with args beginning with: 'hunter3'\r\n")
+        writer.close()
+
+    relay = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    store = RedisStore(f"redis://:hunter3@127.0.0.1:{relay.sockets[0].getsockname()[1]}/0")
+    with pytest.raises(StoreError, match=r"beginning with: '\*\*\*'") as caught:
+        await store.open()
+    assert "hunter3" not in f"{caught.value!r} {caught.value.__cause__!r}"
+    await store.aclose()
+    relay.close()
+    await relay.wait_closed()
+
+
 @pytest.mark.parametrize(
     ("url", "says"),
     [

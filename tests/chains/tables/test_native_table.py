@@ -266,3 +266,16 @@ def test_every_form_gives_the_same_frame(tmp_path: Path, read_alice: Any, write:
     assert readings[0].frame["value"].to_list() == [row["value"] for row in ordered]
     assert readings[0].frame["amount"].to_list() == [float(int(row["value"])) for row in ordered]
     assert readings[0].frame["nonce"].to_list() == [row["nonce"] for row in ordered]
+
+
+def test_nem_mosaics_are_named_as_the_watcher_names_them(tmp_path: Path, native_row: Any, write: Any) -> None:
+    """``namespace:name`` in a table is the same CAIP-19 asset that a live NEM block gives."""
+    from chains.nem_decode import mosaic_asset
+    from chains.tables import ChainInfo, Source, read
+
+    hot, other = "NC3BI3DNMR2PGEOOMP2NKXQGSAKMS7GYRKVA5CSZ", "NC4C6PSUW5CLTDT5SXAGJDQJGZNESKFK5MCN77OG"
+    row = native_row(chain="nem", from_address=hot, to_address=other, asset="salaryman-toushi:test_1", tx_from=hot)
+    info = ChainInfo("nem:mainnet", "nem", "nem:mainnet/slip44:43")
+    path = write(tmp_path / "n.ndjson", [row])
+    reading = read([Source(str(path))], chains={"nem": info}, watch={"nem:mainnet": frozenset({hot})})
+    assert reading.frame["asset"].to_list() == [mosaic_asset("nem:mainnet", "salaryman-toushi", "test_1")]

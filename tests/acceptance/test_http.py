@@ -1,0 +1,104 @@
+"""The HTTP interface of a running monitor."""
+
+from __future__ import annotations
+
+import re
+from http.client import HTTPConnection
+from typing import Any
+
+SAMPLE = re.compile(r'([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{((?:[a-z_]+="(?:[^"\\]|\\.)*",?)*)\})? (-?[0-9.e+]+|NaN|[+-]Inf)')
+CHAIN = "eip155:31337"
+
+
+def parsed(text: str) -> dict[str, dict[str, float]]:
+    """Prometheus text format, strictly: name to labels to value; a type first, all samples of a name together."""
+    assert text.endswith("\n")
+    found: dict[str, dict[str, float]] = {}
+    types: dict[str, str] = {}
+    current = ""
+    for line in text.splitlines():
+        if line.startswith("# HELP "):
+            continue
+        if line.startswith("# TYPE "):
+            _, _, current, kind = line.split(" ")
+            assert current not in types, f"{current} has two groups"
+            assert kind in ("gauge", "counter") and (kind == "counter") == current.endswith("_total")
+            types[current] = kind
+            continue
+        match = SAMPLE.fullmatch(line)
+        assert match, line
+        name, labels, value = match.groups()
+        assert name == current, f"{name} is outside its group"
+        assert labels not in found.setdefault(name, {}), line
+        found[name][labels or ""] = float(value)
+    return found
+
+
+def test_health_and_readiness(live: Any) -> None:
+    """Both say yes, and readiness says per chain where it stands."""
+    status, health = live.monitor.http("GET", "/healthz")
+    assert status == 200 and health["status"] == "ok" and health["uptime_seconds"] > 0
+    live.node.mine()
+    live.monitor.scanned(live.node.height)
+    status, ready = live.monitor.http("GET", "/readyz")
+    assert status == 200 and ready["ready"] is True
+    assert ready["chains"]["dev"] == {"ready": True, "block": live.node.height, "lag": 0, "trouble": None}
+
+
+def test_metrics(live: Any) -> None:
+    """Metrics are Prometheus text with the counts of what really happened."""
+    before = parsed(live.monitor.http("GET", "/metrics")[1])
+    live.steal()
+    live.monitor.scanned(live.node.height)
+    status, text = live.monitor.http("GET", "/metrics")
+    after = parsed(text)
+    chain = f'chain="{CHAIN}"'
+    assert status == 200
+    assert after["heistwatch_block_number"][chain] == live.node.height
+    assert after["heistwatch_head_lag_blocks"][chain] == 0
+    assert after["heistwatch_blocks_total"][chain] > before["heistwatch_blocks_total"][chain]
+    assert after["heistwatch_undecoded_transactions_total"][chain] == 0
+    accepted = 'channel="webhook",outcome="accepted"'
+    assert after["heistwatch_deliveries_total"][accepted] >= 1
+
+
+def test_coverage_and_incidents(live: Any) -> None:
+    """Coverage and incidents are what the messages said; an unknown incident is 404."""
+    _, _, _, opened = live.steal()
+    live.monitor.scanned(live.node.height)
+    coverage = live.monitor.coverage()
+    assert coverage["gaps"] == [] and coverage["ranges"][-1]["last"] == live.node.height
+    assert coverage["ranges"][0]["blind_spots"] == ["internal transfers"]
+    assert coverage["ranges"][0]["source"] == f"127.0.0.1:{live.node.port}"
+    status, listed = live.monitor.http("GET", "/incidents")
+    name = opened.incident["id"]
+    assert status == 200 and opened.incident in listed
+    assert live.monitor.http("GET", f"/incidents/{name}") == (200, opened.incident)
+    status, answer = live.monitor.http("GET", "/incidents/nothing")
+    assert status == 404 and "nothing" in answer["error"]
+
+
+def test_strange_requests(live: Any, token: str) -> None:
+    """Whatever is sent, the answer is a refusal and the monitor goes on."""
+    _, _, _, opened = live.steal()
+    name = opened.incident["id"]
+    assert live.monitor.http("GET", f"/incidents/{name}/confirm", token)[0] == 405
+    assert live.monitor.http("POST", f"/incidents/{name}/approve", token)[0] == 404
+    assert live.monitor.http("GET", "/")[0] == 404
+    connection = HTTPConnection("127.0.0.1", live.monitor.port, timeout=10)
+    connection.putrequest("POST", f"/incidents/{name}/confirm")
+    connection.putheader("Authorization", b"Bearer \xff\xfe")
+    connection.putheader("Content-Length", "0")
+    connection.endheaders()
+    assert connection.getresponse().status == 401
+    connection.close()
+    for body in (b"{", b"[1]", b'{"comment": 5}', b"\xff"):
+        assert live.monitor.http("POST", f"/incidents/{name}/ack", token, body)[0] == 400
+    assert live.monitor.http("POST", f"/incidents/{name}/ack", token, {"by": "carol", "comment": "looking"})[0] == 202
+    live.node.mine()
+    live.monitor.scanned(live.node.height)
+    found = live.monitor.http("GET", f"/incidents/{name}")[1]
+    assert [(entry["what"], entry["by"], entry["comment"]) for entry in found["history"]] == [
+        ("acknowledge", "carol", "looking")
+    ]
+    assert found["status"] == "acknowledged"
