@@ -24,6 +24,7 @@ ATTEMPT_SECONDS = 300.0
 """A channel that has not answered by then hangs, whatever its own time limit; in seconds."""
 
 LONGEST_SLEEP = 60.0  # a wall clock that was set is noticed after so many seconds
+SHORTEST_SLEEP = 0.001  # seconds; a sleep that rounds to nothing must not become a busy loop
 
 _log = logging.getLogger(__name__)
 
@@ -135,7 +136,7 @@ class Lane:
         if until is None:
             await self._wake.wait()
         else:
-            await self._wake_or_time(min(max(until - now, 0.0), LONGEST_SLEEP))
+            await self._wake_or_time(min(max(until - now, SHORTEST_SLEEP), LONGEST_SLEEP))
         self.quiet = False
 
     async def _wake_or_time(self, seconds: float) -> None:

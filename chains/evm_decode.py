@@ -22,12 +22,13 @@ from chains.evm_wire import (
     parse_block,
 )
 from monitor.errors import DecodeError
-from monitor.model import Block, BlockRef, Transfer, TransferKind, Tx
+from monitor.model import Block, BlockRef, ControlEvent, ControlKind, Transfer, TransferKind, Tx
 from monitor.networks import by_chain, token_asset
 
 __all__ = ["created_address", "decode_block", "decode_recorded", "native_asset", "touching"]
 
 TRANSFER = "0xddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef"  # Transfer(address,address,uint256)
+APPROVAL = "0x8c5be1e5ebec7d5bd14f71427d1e84f3dd0314c0f7b2291e5b200ac8c7c3b925"  # Approval(address,address,uint256)
 NO_TRACES = "internal transfers"
 NO_STATUS = "transaction status"
 NO_TOKENS = "token transfers"
@@ -91,6 +92,7 @@ def decode_block(
         block.parent_hash.lower(),
         timestamp,
         transfers=tuple(reading.transfers),
+        controls=tuple(reading.controls),
         transfers_seen=reading.seen,
         undecoded=tuple(reading.undecoded),
         source=source,
@@ -140,6 +142,7 @@ class _Reading:
 
     def __init__(self, ref: BlockRef, watch: Container[str], asset: str) -> None:
         self.transfers: list[Transfer] = []
+        self.controls: list[ControlEvent] = []
         self.undecoded: dict[str, None] = {}
         self.seen = 0
         self._ref, self._watch, self._asset = ref, watch, asset
@@ -164,6 +167,8 @@ class _Reading:
             for offset, log in enumerate(logs, 1):
                 if log.topics and log.topics[0] == TRANSFER:
                     self._token(tx, place + offset, log)
+                elif log.topics and log.topics[0] == APPROVAL:
+                    self._approval(tx, log)
         if tx.fee and tx.sender in self._watch:
             self._keep(tx, place + 1 + len(logs), TransferKind.FEE, self._asset, tx.sender, "", tx.fee)
 
@@ -185,6 +190,19 @@ class _Reading:
             return
         if value:
             self._move(tx, place, TransferKind.TOKEN, asset, sender, receiver, value)
+
+    def _approval(self, tx: _Reader, log: RpcLog) -> None:
+        """An ERC-20 approval by a watched account; other contracts' use of the same name is not ours to judge."""
+        value = _number(log.data)
+        if len(log.topics) != 3 or len(log.data) != 66 or value is None:
+            return
+        try:
+            owner, spender = _address(log.topics[1]), _address(log.topics[2])
+        except ValueError:
+            return
+        if owner in self._watch:
+            detail = {"asset": token_asset(self._ref.chain, log.address), "value": str(value)}
+            self.controls.append(ControlEvent(self._ref, tx.noun(), ControlKind.APPROVAL, owner, spender, detail))
 
     def _move(
         self, tx: _Reader, place: int, kind: TransferKind, asset: str, sender: str, receiver: str, value: int
@@ -276,6 +294,8 @@ def _address(topic: str) -> str:
 
 
 def _touches(log: RpcLog, watch: Container[str]) -> bool:
+    if log.topics and log.topics[0] == APPROVAL:
+        return any("0x" + topic[26:].lower() in watch for topic in log.topics[1:2])
     if not log.topics or log.topics[0] != TRANSFER:
         return False
     try:

@@ -110,18 +110,26 @@ class Engine:
 
     def unknown_balances(self, block: Block) -> list[tuple[str, str, str]]:
         """(wallet, chain, asset) that this block touches and whose balance nobody has told yet, sorted."""
-        wanted = set()
+        wanted = {
+            (owner.id, event.block.chain, asset)
+            for event in block.controls
+            if (found := self.intake.approved(event)) is not None
+            for owner, asset in [found]
+            if not self._knows(owner.id, event.block.chain, asset)
+        }
         for flow in self.watchlist.flows(block):
             if flow.direction is Direction.INTERNAL or not flow.value:
                 continue
             chain, asset = flow.transfer.block.chain, flow.transfer.asset
-            slot = self.state.asset(flow.wallet, chain, asset)
-            if slot >= 0:
-                if not self.state.balance(slot)[1]:
-                    wanted.add((flow.wallet, chain, asset))
-            elif self._deserves_record(flow):
+            known = self.state.asset(flow.wallet, chain, asset) >= 0
+            if (known or self._deserves_record(flow)) and not self._knows(flow.wallet, chain, asset):
                 wanted.add((flow.wallet, chain, asset))
         return sorted(wanted)
+
+    def _knows(self, wallet: str, chain: str, asset: str) -> bool:
+        """Whether a balance was told already."""
+        slot = self.state.asset(wallet, chain, asset)
+        return slot >= 0 and self.state.balance(slot)[1]
 
     def _deserves_record(self, flow: Flow) -> bool:
         if self.intake.is_genuine(flow):

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from monitor.fold import IN, OUT, SPEND, TELL, TRUSTED
 from monitor.ids import hash64
-from monitor.model import ControlEvent, ControlKind, Direction, Flow, TransferKind
+from monitor.model import ControlEvent, ControlKind, Direction, Flow, TransferKind, Wallet
 from monitor.rows import FlowRows, RowBuilder
 from monitor.state import EngineState
 from monitor.trust import TrustBook
@@ -111,7 +111,10 @@ class Intake:
                 builder.add(slot, place, at, TELL, float(balance))
                 kept.append(None)
         for event in controls:
-            proven.extend(self._approved(event))
+            found = self.approved(event)
+            slot = self._state.asset(found[0].id, event.block.chain, found[1]) if found is not None else -1
+            if slot >= 0:  # what a wallet lets others spend is real to it
+                proven.append(slot)
         for flow in flows:
             if flow.direction is Direction.INTERNAL:
                 continue
@@ -146,13 +149,10 @@ class Intake:
             genuine=self.is_genuine(flow),
         )
 
-    def _approved(self, event: ControlEvent) -> list[int]:
-        """An approval that the wallet itself gave makes the token real to it."""
+    def approved(self, event: ControlEvent) -> tuple[Wallet, str] | None:
+        """The wallet and token of an approval that the wallet itself gave, else None (others can forge the event)."""
         owner = self._watchlist.wallet_at(event.block.chain, event.account)
         asset = event.detail.get("asset")
         if event.kind is not ControlKind.APPROVAL or owner is None or not isinstance(asset, str):
-            return []
-        if event.tx.initiator != event.account:
-            return []
-        slot = self._state.asset(owner.id, event.block.chain, asset)
-        return [slot] if slot >= 0 else []
+            return None
+        return (owner, asset) if event.tx.initiator == event.account else None

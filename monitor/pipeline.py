@@ -90,6 +90,7 @@ class Pipeline:
         self._finality = finality
         self._roles = {wallet.id: wallet.role for wallet in engine.watchlist.wallets.values()}
         self._old_tip: dict[str, int] = {}
+        self._final: dict[str, int] = {}  # blocks at or below are stored without their undo
         self._open: dict[str, _Open] = {}
         self._in_force: list[tuple[OperatorEvent, BlockRef | None]] = []
         self._again: list[OperatorEvent] = []
@@ -140,7 +141,7 @@ class Pipeline:
         if chain in self._open and self._open[chain].connected:
             await self.flush(chain)
         stored = await self._store.block(chain, ref.number)
-        if stored is None or stored.ref != ref:
+        if stored is None or stored.ref != ref or ref.number <= self._final_of(chain):
             raise ReorgTooDeep(f"block {ref.number} of {chain} was rewritten, and is no longer kept to be undone")
         work = self._work(chain)
         self.engine.disconnect(stored.undo)
@@ -171,6 +172,9 @@ class Pipeline:
         if work is None or not (len(work) or force):
             return False
         tip = work.tip if len(work) else self.tips.get(chain)
+        final = tip.number - self._finality.get(chain, 64) if tip else None
+        if final is not None:
+            self._final[chain] = max(final, self._final.get(chain, final))
         await self._store.commit(
             Commit(
                 chain=chain,
@@ -182,10 +186,15 @@ class Pipeline:
                 outbox=tuple(work.outbox),
                 coverage=tuple(work.coverage),
                 effective=tuple(work.effective),
-                final=tip.number - self._finality.get(chain, 64) if tip else None,
+                final=final,
             )
         )
         return bool(work.outbox)
+
+    def _final_of(self, chain: str) -> int:
+        """Height at or below which nothing can be undone."""
+        tip = self.tips.get(chain)
+        return self._final.setdefault(chain, tip.number - self._finality.get(chain, 64) if tip else -1)
 
     def is_doubtful(self, chain: str) -> bool:
         """Whether a disconnected transaction that people were told of may still come back."""

@@ -167,8 +167,8 @@ def _write_blocks(pipe: Pipe, keys: Keys, commit: Commit, before: Before) -> Non
         pipe.zadd(blocks, {rows.pack_block(rows.block_row(record)): number})
         pipe.zadd(undo, {rows.pack_undo(number, record.undo): number})
         for position, flow in enumerate(record.flows):
-            members = added.setdefault(keys.flows(flow.chain, flow.wallet), {})
-            members[rows.pack_flow(position, flow)] = flow.timestamp
+            times = added.setdefault(keys.flows(flow.chain, flow.wallet), {})
+            times[rows.pack_flow(position, flow)] = flow.timestamp
             wallets.add(rows.pack_wallet(flow.chain, flow.wallet))
     if wallets:
         pipe.sadd(keys.wallets, *sorted(wallets))

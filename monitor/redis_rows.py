@@ -290,5 +290,5 @@ def pack_event(event: OperatorEvent) -> bytes:
 
 def unpack_event(value: bytes) -> OperatorEvent:
     """Inverse of `pack_event`."""
-    *said, block = _unpack(value)
-    return OperatorEvent(*said, effective=None if block is None else BlockRef(*block))
+    name, kind, incident_id, by, comment, at, block = _unpack(value)
+    return OperatorEvent(name, kind, incident_id, by, comment, at, None if block is None else BlockRef(*block))

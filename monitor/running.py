@@ -35,6 +35,7 @@ class Parts:
         self.dispatcher = dispatcher
         self.names = names
         self.started_at = time.time()
+        self.started_monotonic = time.monotonic()
         self.delivered: dict[tuple[str, str], int] = {}  # attempts by (channel type, outcome)
         self.last_delivery: str | None = None
 
@@ -98,8 +99,11 @@ async def running(
             pipeline.tips[chain.chain] = tip
             follower = Follower(source, tip=tip, ancestor=_ancestor(store, chain.chain), start=chain.start)
             followed.append(
-                Followed(chain.name, chain.chain, chain.network.asset, source, follower, replay=chain.replay)
-            )
+                Followed(
+                    chain.name, chain.chain, chain.network.asset, source, follower,
+                    replay=chain.replay, block_seconds=chain.network.block_seconds,
+                )
+            )  # fmt: skip
         if not followed:
             raise ConfigError("no chain is followed: no wallet has an address on a chain with an endpoint")
         parts: Parts | None = None
@@ -118,6 +122,7 @@ async def running(
 async def _open(source: Any, chain: ChainConfig, seconds: float) -> None:
     """Connect; an endpoint that is down is tried again for a while, a wrong one is not."""
     until = time.monotonic() + seconds
+    said = ""
     while True:
         try:
             await source.open()
@@ -125,7 +130,9 @@ async def _open(source: Any, chain: ChainConfig, seconds: float) -> None:
         except ChainUnavailable as error:
             if time.monotonic() >= until:
                 raise ChainUnavailable(f"{chain.name}: {error}") from None
-            log.warning("%s: %s; trying again", chain.name, error)
+            if str(error) != said:
+                log.warning("%s: %s; trying again for %.0f s", chain.name, error, until - time.monotonic())
+            said = str(error)
             await asyncio.sleep(0.5)
 
 

@@ -150,7 +150,10 @@ def _write_flows(connection: Connection, flows: Iterable[FlowRecord]) -> None:
 
 def flow_of(row: Row) -> FlowRecord:
     """A row of `FLOW_COLUMNS` as a value."""
-    return FlowRecord(*row[:8], value=int(row[8]), timestamp=row[9], initiator=row[10])
+    chain, number, tx, index, wallet, direction, asset, counterparty, value, timestamp, initiator = row
+    return FlowRecord(
+        chain, number, tx, index, wallet, direction, asset, counterparty, int(value), timestamp, initiator
+    )
 
 
 def _write_state(connection: Connection, delta: Delta) -> None:
@@ -204,8 +207,9 @@ def write_event(connection: Connection, event: OperatorEvent) -> None:
 
 def event_of(row: Row) -> OperatorEvent:
     """A row of `EVENT_COLUMNS` as a value."""
-    effective = None if row[6] is None else BlockRef(*row[6:9])
-    return OperatorEvent(*row[:6], effective=effective)
+    name, kind, incident_id, by, comment, at, chain, number, block_hash = row
+    effective = None if chain is None else BlockRef(chain, number, block_hash)
+    return OperatorEvent(name, kind, incident_id, by, comment, at, effective)
 
 
 def write_outbox(connection: Connection, rows: Iterable[OutboxRow]) -> None:
@@ -250,4 +254,7 @@ def write_delivery(connection: Connection, delivery: Delivery, state: str, next_
 
 def delivery_of(row: Row) -> Delivery:
     """A row of `DELIVERY_COLUMNS` as a value."""
-    return Delivery(*row[:4], Outcome(row[4]), Reason(row[5]), *row[6:])
+    alert_id, receiver, channel, attempt, outcome, reason, at, external_id, detail = row
+    return Delivery(
+        alert_id, receiver, channel, attempt, Outcome(outcome), Reason(reason), at, external_id, detail
+    )

@@ -37,6 +37,7 @@ class _Chain(Protocol):
 class _Follower(Protocol):
     tip: BlockRef | None
     head: BlockRef | None
+    head_seen_at: float | None
     last_error: str | None
 
     @property
@@ -61,6 +62,7 @@ class Followed:
     source: _Chain
     follower: _Follower
     replay: bool = False
+    block_seconds: float = 12.0  # usual time between blocks
     block_time: int | None = None  # time of the last connected block, UTC seconds
     blocks: int = 0
     undecoded: int = 0
@@ -93,7 +95,7 @@ class Watch:
         self._on_change = on_change
         self._settle_seconds = settle_seconds
         self._queue: asyncio.Queue[tuple[str, Any]] = asyncio.Queue(QUEUE)
-        self._last_event: dict[str, float] = {}
+        self._last_event = dict.fromkeys(self.followed, time.monotonic())
 
     async def run(self) -> None:
         """Until cancelled; any error of the store or the engine ends it (crash only)."""
@@ -123,12 +125,13 @@ class Watch:
     async def _handle(self, chain: str, event: Any) -> None:
         if event is None:
             await self._pipeline.settle(chain)
+            self._show()
             self._dispatcher.wake()
             return
         self._last_event[chain] = time.monotonic()
         block: Block | None = getattr(event, "block", None)
         if block is None:
-            log.warning("%s: block %d was disconnected", chain, event.ref.number)
+            log.warning("%s: block %d was disconnected", self.followed[chain].name, event.ref.number)
             await self._pipeline.disconnect(event.ref)
             return
         item = self.followed[chain]
@@ -138,13 +141,17 @@ class Watch:
         item.blocks += 1
         if block.undecoded:
             item.undecoded += len(block.undecoded)
-            log.warning("%s: block %d: %d transactions not understood", chain, block.ref.number, len(block.undecoded))
+            count = len(block.undecoded)
+            log.warning("%s: block %d: %d transactions not understood", item.name, block.ref.number, count)
         if folded.hits:
             await self._flush(chain)
 
     async def _flush(self, chain: str) -> None:
         if await self._pipeline.flush(chain):
             self._dispatcher.wake()
+        self._show()
+
+    def _show(self) -> None:
         changes, self._pipeline.changes = self._pipeline.changes, []
         if self._on_change is not None:
             for change in changes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import json
 import time
 from typing import Any
 
@@ -10,12 +11,14 @@ from aiohttp import web
 
 from monitor.config import HttpConfig
 from monitor.errors import ConfigError
+from monitor.metrics import metrics
 from monitor.published import incident_data
 from monitor.verdicts import KINDS, verdict
 
 __all__ = ["Site", "serve"]
 
-STALE_SECONDS = 300.0  # without a look at a chain's head for so long, the monitor is not ready
+STALE_SECONDS = 300.0  # without a new head for so long, or STALE_BLOCKS usual block times, a chain is not ready
+STALE_BLOCKS = 12  # on a chain with random block times (Bitcoin's) one pause in 160,000 is longer
 
 
 class Site:
@@ -54,7 +57,7 @@ async def serve(parts: Any, config: HttpConfig) -> Site:
         await runner.cleanup()
         raise ConfigError(f"http.listen: {config.listen} cannot be had: {error.strerror or error}") from None
     port = runner.addresses[0][1] if runner.addresses else config.port
-    return Site(runner, f"{config.host}:{port}")
+    return Site(runner, f"[{config.host}]:{port}" if ":" in config.host else f"{config.host}:{port}")
 
 
 class _Routes:
@@ -70,32 +73,20 @@ class _Routes:
         ready = all(entry["ready"] for entry in chains.values())
         return web.json_response({"ready": ready, "chains": chains}, status=200 if ready else 503)
 
-    @staticmethod
-    def _chain(item: Any) -> dict[str, Any]:
+    def _chain(self, item: Any) -> dict[str, Any]:
         follower = item.follower
-        seen = getattr(follower, "head_seen_at", None)
-        fresh = seen is not None and time.monotonic() - seen < STALE_SECONDS
+        # After a restart the head may be the very block that is stored: nothing new, and nothing wrong either.
+        seen = follower.head_seen_at or self._parts.started_monotonic
+        fresh = time.monotonic() - seen < max(STALE_SECONDS, STALE_BLOCKS * item.block_seconds)
         return {
-            "ready": fresh and follower.tip is not None,
+            "ready": fresh and follower.head is not None and follower.tip is not None,
             "block": follower.tip.number if follower.tip else None,
             "lag": follower.lag,
             "trouble": follower.last_error,
         }
 
     async def metrics(self, _: web.Request) -> web.Response:
-        lines = ["# TYPE heistwatch_block_number gauge", "# TYPE heistwatch_head_lag_blocks gauge"]
-        lines += ["# TYPE heistwatch_blocks_total counter", "# TYPE heistwatch_undecoded_transactions_total counter"]
-        for item in self._parts.watch.followed.values():
-            label = f'{{chain="{item.chain}"}}'
-            tip = item.follower.tip
-            lines.append(f"heistwatch_block_number{label} {tip.number if tip else 0}")
-            lines.append(f"heistwatch_head_lag_blocks{label} {item.follower.lag}")
-            lines.append(f"heistwatch_blocks_total{label} {item.blocks}")
-            lines.append(f"heistwatch_undecoded_transactions_total{label} {item.undecoded}")
-        lines.append("# TYPE heistwatch_deliveries_total counter")
-        for (channel, outcome), count in sorted(self._parts.delivered.items()):
-            lines.append(f'heistwatch_deliveries_total{{channel="{channel}",outcome="{outcome}"}} {count}')
-        return web.Response(text="\n".join(lines) + "\n", content_type="text/plain")
+        return web.Response(text=metrics(self._parts), headers={"Content-Type": "text/plain; version=0.0.4"})
 
     async def coverage(self, _: web.Request) -> web.Response:
         from monitor.coverage import coverage_data
@@ -118,13 +109,29 @@ class _Routes:
             given = request.headers.get("Authorization", "")
             if self._token is None:
                 return web.json_response({"error": "set http.token in the configuration to allow this"}, status=403)
-            if not hmac.compare_digest(given.encode(), f"Bearer {self._token}".encode()):
+            if not hmac.compare_digest(given.encode(errors="surrogateescape"), f"Bearer {self._token}".encode()):
                 return web.json_response({"error": "wrong or missing bearer token"}, status=401)
             name = request.match_info["id"]
             if name not in self._parts.pipeline.correlator.records:
                 return web.json_response({"error": f"no incident {name!r}"}, status=404)
-            comment, by = request.query.get("comment", ""), request.query.get("by", "http")
+            try:
+                by, comment = await _who_and_why(request)
+            except ValueError as error:
+                return web.json_response({"error": str(error)}, status=400)
             await self._parts.store.say(verdict(word, name, by=by, comment=comment, at=time.time()))
             return web.json_response({"said": word, "incident": name, "effective": "at the next block"}, status=202)
 
         return handler
+
+
+async def _who_and_why(request: web.Request) -> tuple[str, str]:
+    """``by`` and ``comment`` from the query, or from a JSON object as body; ValueError says what was expected."""
+    try:
+        text = await request.text()
+        given = json.loads(text) if text.strip() else {}
+    except ValueError:
+        given = None
+    if not isinstance(given, dict) or not all(isinstance(given.get(key, ""), str) for key in ("by", "comment")):
+        raise ValueError('the body was no JSON object such as {"by": "alice", "comment": "our own payment"}')
+    named = {**request.query, **given}
+    return named.get("by") or "http", named.get("comment", "")

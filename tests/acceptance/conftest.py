@@ -241,8 +241,16 @@ class Receiver:
             def log_message(self, *_: Any) -> None:
                 """Be quiet."""
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
+        class Server(ThreadingHTTPServer):
+            daemon_threads = True
+
+            def handle_error(self, request: Any, client_address: Any) -> None:
+                """A monitor that is killed breaks its connections off."""
+                error = sys.exc_info()[1]
+                if not isinstance(error, OSError):
+                    receiver.wrong.append(repr(error))
+
+        self._server = Server(("127.0.0.1", 0), Handler)
         self.port = self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
         self._thread.start()

@@ -1,0 +1,62 @@
+"""The monitor's numbers as Prometheus text (format 0.0.4)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import Any
+
+__all__ = ["metrics"]
+
+Sample = tuple[dict[str, str], float]
+
+
+def metrics(parts: Any) -> str:
+    """Every number of a running monitor; the samples of one name stay together, as the format demands."""
+    followed = list(parts.watch.followed.values())
+    now = time.monotonic()
+
+    def of_chains(value: Any) -> list[Sample]:
+        return [({"chain": item.chain}, found) for item in followed if (found := value(item)) is not None]
+
+    groups: list[tuple[str, str, Iterable[Sample]]] = [
+        ("heistwatch_block_number", "The last block that was scanned.",
+         of_chains(lambda item: item.follower.tip.number if item.follower.tip else 0)),
+        ("heistwatch_head_lag_blocks", "Blocks from there to the head.", of_chains(lambda item: item.follower.lag)),
+        ("heistwatch_head_age_seconds", "Since a head arrived that was new.",
+         of_chains(lambda item: now - (item.follower.head_seen_at or parts.started_monotonic))),
+        ("heistwatch_block_timestamp_seconds", "Time of the last block that was scanned since the start.",
+         of_chains(lambda item: item.block_time)),
+        ("heistwatch_blocks_total", "Blocks scanned since the start.", of_chains(lambda item: item.blocks)),
+        ("heistwatch_undecoded_transactions_total", "Transactions that could not be understood.",
+         of_chains(lambda item: item.undecoded)),
+        ("heistwatch_incidents", "Stored incidents by status.", _incidents(parts)),
+        ("heistwatch_deliveries_total", "Attempts to deliver a message since the start.",
+         [({"channel": channel, "outcome": outcome}, count)
+          for (channel, outcome), count in sorted(parts.delivered.items())]),
+    ]  # fmt: skip
+    lines: list[str] = []
+    for name, help_, samples in groups:
+        lines.append(f"# HELP {name} {help_}")
+        lines.append(f"# TYPE {name} {'counter' if name.endswith('_total') else 'gauge'}")
+        lines += [f"{name}{{{_labels(labels)}}} {_number(value)}" for labels, value in samples]
+    return "\n".join(lines) + "\n"
+
+
+def _incidents(parts: Any) -> list[Sample]:
+    counts: dict[str, int] = {}
+    for record in parts.pipeline.correlator.records.values():
+        counts[str(record.status)] = counts.get(str(record.status), 0) + 1
+    return [({"status": status}, count) for status, count in sorted(counts.items())]
+
+
+def _labels(labels: dict[str, str]) -> str:
+    return ",".join(f'{name}="{_escaped(value)}"' for name, value in labels.items())
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+
+def _number(value: float) -> str:
+    return repr(round(value, 3)) if isinstance(value, float) else str(value)
