@@ -85,14 +85,22 @@ def _undo_room(undo, undone, tables, owner):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
+def _is_ready(a, t):  # type: ignore[no-untyped-def]
+    """Whether shares of this asset's balance mean something: it was told, or a week of flows shows it."""
+    return a.known != 0 or t >= a.born + fusion.WARM_UP
+
+
+@njit(cache=True)
 def _judge(w, a, f, e, s, t):  # type: ignore[no-untyped-def]
-    """Bits of what this outflow exceeds: channels once warm, the guard rail once the balance is known."""
+    """Bits of what this outflow exceeds: channels once warm, and the guard rail; nothing on a guessed balance."""
     fired = 0
+    if not _is_ready(a, t):
+        return fired
     if t >= w.warm_from and f.share >= FLOOR_SHARE:
         for c in range(C):
             if s[c] >= w.tau[c]:
                 fired |= 1 << c
-    if e[Evidence.GUARD] >= w.guard and (a.known != 0 or t >= a.born + fusion.WARM_UP):
+    if e[Evidence.GUARD] >= w.guard:
         fired |= GUARD_BIT
     return fired
 
@@ -223,7 +231,9 @@ def fold(  # type: ignore[no-untyped-def]
         identity = identities[slot]
         f.others = fusion.others(w, identity, t)
         _evidence(f, e)
-        fusion.score(w, e, z, s, identity, t)
+        fusion.score(w, e, z, s)
+        if _is_ready(a, t):
+            fusion.remember(w, z, identity, t)
         fired = _judge(w, a, f, e, s, t)
         if fired == 0:
             if marked:
@@ -231,7 +241,8 @@ def fold(  # type: ignore[no-untyped-def]
                 counts[0] += 1
             else:
                 _learn_familiar(d, value / a.scale)
-                fusion.learn(w, e, s, False)
+                if _is_ready(a, t):
+                    fusion.learn(w, e, s, False)
             continue
         _record_hit(hits[counts[0]], i, 1, fired, w, a, f, e, z, s, t, peer)
         counts[0] += 1

@@ -20,7 +20,7 @@ from monitor.detectors.base import Evidence
 from monitor.features.dtypes import CHANNELS, MAXIMA_DAYS, RECENT_ASSETS, STATISTICS
 from monitor.priors import CHANNEL_SHARE, SPLIT
 
-__all__ = ["advance_day", "learn", "return_days", "score", "start", "thresholds"]
+__all__ = ["advance_day", "learn", "remember", "return_days", "score", "start", "thresholds"]
 
 K = len(STATISTICS)
 C = len(CHANNELS)
@@ -198,8 +198,10 @@ def others(w, identity, t):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _remember(w, identity, t):  # type: ignore[no-untyped-def]
-    """Note that this asset showed evidence: in its own place, else in the one unused longest."""
+def remember(w, z, identity, t):  # type: ignore[no-untyped-def]
+    """Note where this asset showed evidence: in its own place, else in the one unused longest."""
+    if max(z[Evidence.SINGLE], z[Evidence.DEST_1H]) <= 1.0:
+        return
     place = 0
     for i in range(RECENT_ASSETS):
         if w.recent_id[i] == identity:
@@ -212,7 +214,7 @@ def _remember(w, identity, t):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def score(w, e, z, s, identity, t):  # type: ignore[no-untyped-def]
+def score(w, e, z, s):  # type: ignore[no-untyped-def]
     """Fuse the evidence ``e`` of one outflow: ``z`` (8) as -log10 of daily exceedance rates, ``s`` (3) channel scores.
 
     Inside a channel the rates are averaged as e-values (valid under any dependence up to a constant, which the
@@ -239,8 +241,6 @@ def score(w, e, z, s, identity, t):  # type: ignore[no-untyped-def]
     s[0] = math.log10(fast / 4.0) + e[Evidence.SHARE] + context
     s[1] = math.log10(day / 3.0) + e[Evidence.DRAIN] + 0.5 * e[Evidence.OTHERS] + e[Evidence.DAY_LEVEL]
     s[2] = z[Evidence.DEST_10D] + e[Evidence.SLOW_LEVEL]
-    if max(z[Evidence.SINGLE], z[Evidence.DEST_1H]) > 1.0:
-        _remember(w, identity, t)
 
 
 @njit(cache=True)

@@ -24,6 +24,14 @@ Connection = sqlite3.Connection
 _CHUNK = 1000  # state rows read at a time
 
 
+_HEADS = (
+    "SELECT seq FROM (SELECT seq, next_at, incident_id,"
+    " row_number() OVER (PARTITION BY incident_id ORDER BY queued_at, seq) AS place"
+    " FROM outbox WHERE state = 'due' AND receiver = ? AND channel = ?)"
+    " WHERE (place = 1 OR incident_id = '')"
+)
+
+
 class SqliteStore:
     """`monitor.store.Store` in one SQLite file: write-ahead log, every commit on the disk before it returns.
 
@@ -196,6 +204,20 @@ class SqliteStore:
     async def next_due(self) -> float | None:
         """The earliest ``next_at`` of rows still due; None where nothing waits."""
         earliest: float | None = (await self._select("SELECT min(next_at) FROM outbox WHERE state = 'due'"))[0][0]
+        return earliest
+
+    async def heads(self, destination: tuple[str, str], now: float, limit: int = 100) -> Sequence[OutboxRow]:
+        """Of each incident the oldest row still due at ``destination``, where its time has come; oldest first."""
+        query = (
+            f"SELECT {sql.OUTBOX_COLUMNS} FROM outbox WHERE seq IN ({_HEADS} AND next_at <= ?)"
+            " ORDER BY queued_at, seq LIMIT ?"
+        )
+        return [sql.outbox_of(row) for row in await self._select(query, (*destination, now, limit))]
+
+    async def next_head(self, destination: tuple[str, str], after: float) -> float | None:
+        """The earliest ``next_at`` later than ``after`` of such rows; None where there is none."""
+        query = f"SELECT min(next_at) FROM outbox WHERE seq IN ({_HEADS} AND next_at > ?)"
+        earliest: float | None = (await self._select(query, (*destination, after)))[0][0]
         return earliest
 
     async def record(self, delivery: Delivery, *, state: str, next_at: float = 0.0) -> None:

@@ -5,6 +5,7 @@ Everything is driven from outside: processes, HTTP, files. Each process is ended
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -16,6 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -24,6 +26,8 @@ from typing import Any
 
 import pytest
 from standardwebhooks.webhooks import Webhook
+
+from monitor.cli import main
 
 ROOT = Path(__file__).parents[2]
 NATIVE_ANVIL = ROOT / ".tools/node_modules/@foundry-rs/anvil-linux-amd64/bin/anvil"
@@ -430,6 +434,19 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+@pytest.fixture(scope="session")
+def heistwatch() -> Callable[..., tuple[int, str, str]]:
+    """Run a command in this process, which spares its start: (exit code, standard output, standard error)."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        with redirect_stdout(io.StringIO()) as out, redirect_stderr(io.StringIO()) as err:
+            with pytest.raises(SystemExit) as stop:
+                main([str(argument) for argument in arguments])
+        return int(stop.value.code or 0), out.getvalue(), err.getvalue()
+
+    return run
 
 
 class Live:

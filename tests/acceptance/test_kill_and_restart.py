@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,9 +16,13 @@ import pytest
 class Bench:
     """A node that keeps its chain over restarts, a receiver, and a monitor that is started when a test needs it."""
 
-    def __init__(self, node: Any, soc: Any, config: Path, watch: Callable[..., Any], wallets: dict[str, str]) -> None:
+    def __init__(
+        self, node: Any, soc: Any, config: Path, wallets: dict[str, str], watch: Callable[..., Any], heistwatch: Any
+    ) -> None:
         self.node, self.soc, self.config = node, soc, config
-        self._watch, self._free, self._monitor, self._thieves = watch, list(wallets.items()), None, 0
+        self._heistwatch, self._watch = heistwatch, watch
+        self._monitor: Any = None
+        self._free, self._thieves = list(wallets.items()), 0
 
     @property
     def monitor(self) -> Any:
@@ -44,24 +46,34 @@ class Bench:
         assert coverage["gaps"] == []
         assert coverage["ranges"][0]["first"] == 1 and coverage["ranges"][-1]["last"] == self.node.height
 
-    def state_of(self, alert: str) -> str:
-        """The state in the outbox of a message, as the command line says it."""
-        command = [sys.executable, "-m", "monitor", "deliveries", "list", "-c", str(self.config), "--json"]
-        found = json.loads(subprocess.run(command, check=True, capture_output=True, cwd=Path(__file__).parents[2]).stdout)
-        [state] = [row["state"] for row in found if row["alert"] == alert]
+    def until_done(self, alert: str) -> None:
+        """Wait until the outbox, as the command line shows it, says that a message was delivered."""
+        end = time.monotonic() + 20
+        while (state := self._state(alert)) != "done":
+            assert state == "due" and time.monotonic() < end
+
+    def _state(self, alert: str) -> str:
+        code, out, err = self._heistwatch("deliveries", "list", "-c", self.config, "--json")
+        assert (code, err) == (0, "")
+        [state] = [row["state"] for row in json.loads(out) if row["alert"] == alert]
         return str(state)
 
 
 @pytest.fixture(scope="module")
 def bench(
-    make_node: Any, make_receiver: Any, watch: Any, write_config: Any, tmp_path_factory: pytest.TempPathFactory
+    make_node: Any,
+    make_receiver: Any,
+    watch: Any,
+    write_config: Any,
+    heistwatch: Any,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Bench]:
     """The bench, its monitor running since block 1."""
     folder = tmp_path_factory.mktemp("bench")
     node, soc = make_node(state=folder / "chain.json"), make_receiver()
     node.mine()
     wallets = {f"kept-{n}": address for n, address in enumerate(node.accounts[:16])}
-    bench = Bench(node, soc, write_config(folder, node, wallets, soc), watch, wallets)
+    bench = Bench(node, soc, write_config(folder, node, wallets, soc), wallets, watch, heistwatch)
     assert bench.monitor.process.poll() is None
     yield bench
     if bench._monitor.process.poll() is None:
@@ -111,7 +123,7 @@ def test_killed_while_the_receiver_is_down(bench: Bench) -> None:
     taken = bench.soc.wait(entity, count=tried + 1)
     assert taken.id == first.id and taken.body == first.body
     assert taken.headers["webhook-timestamp"] >= first.headers["webhook-timestamp"]
-    _until_done(bench, taken.id)
+    bench.until_done(taken.id)
     assert len(bench.soc.of(entity)) == tried + 1
 
 
@@ -134,7 +146,7 @@ def test_killed_between_acceptance_and_record(bench: Bench) -> None:
     assert bench.monitor.port
     second = bench.soc.wait(entity, count=2)
     assert second.id == first.id and second.body == first.body
-    _until_done(bench, second.id)
+    bench.until_done(second.id)
     assert len(bench.soc.of(entity)) == 2
 
 
@@ -166,7 +178,7 @@ def test_killed_at_any_moment(bench: Bench, milliseconds: int) -> None:
     assert bench.monitor.port
     post = bench.soc.wait(entity)
     assert post.incident["opened_block"] == receipt["block"]
-    _until_done(bench, post.id)
+    bench.until_done(post.id)
     assert {(other.id, other.body) for other in bench.soc.of(entity)} == {(post.id, post.body)}
     bench.whole()
 
@@ -186,8 +198,3 @@ def test_stopped_by_sigterm(bench: Bench) -> None:
     assert "Traceback" not in monitor.err.text
     assert bench.soc.wrong == []
 
-
-def _until_done(bench: Bench, alert: str) -> None:
-    end = time.monotonic() + 20
-    while (state := bench.state_of(alert)) != "done":
-        assert state == "due" and time.monotonic() < end

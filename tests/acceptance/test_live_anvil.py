@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-from monitor.cli import main
 
 CHAIN = "eip155:31337"
 TOKEN_FILE = Path(__file__).parents[1] / "chains/data/token.json"
@@ -20,20 +17,6 @@ INCIDENT_KEYS = {
     "id", "entity", "wallets", "status", "severity", "revision", "opened_at", "suspects", "lost", "share_lost",
     "findings", "explanation",
 }  # fmt: skip
-
-
-@pytest.fixture
-def heistwatch(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
-    """Run a command in this process: (exit code, standard output, standard error)."""
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as stop:
-            main([*map(str, arguments)])
-        captured = capsys.readouterr()
-        return int(stop.value.code or 0), captured.out, captured.err
-
-    return run
 
 
 def test_native_drain(live: Any, heistwatch: Any, record_property: Any) -> None:
