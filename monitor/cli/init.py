@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import secrets
 import sys
 from pathlib import Path
 
@@ -25,6 +27,8 @@ def command(out: str | None, force: bool, yes: bool) -> None:
     answers: dict[str, str] = {"file": out or "heistwatch.yaml"}
     if sys.stdin.isatty() and sys.stdout.isatty() and not yes:
         answers.update(_ask())
+    if answers.get("webhook"):
+        answers["secret"] = f"whsec_{base64.b64encode(secrets.token_bytes(24)).decode()}"
     text = template(answers)
     if out is None:
         click.echo(text)

@@ -151,12 +151,12 @@ class Chains:
     def split(self, text: str) -> tuple[ChainConfig, str]:
         """The chain of ``chain:address`` and the rest; ValueError where there is no known chain."""
         head, colon, rest = text.partition(":")
+        parts = text.split(":", 2)
+        if len(parts) == 3 and (chain := self.get(f"{parts[0]}:{parts[1]}")):  # CAIP-10, as outputs write it
+            return chain, parts[2]
         chain = self.get(head) if colon else None
         if chain is not None:
             return chain, rest
-        parts = text.split(":", 2)
-        if len(parts) == 3 and (chain := self.get(f"{parts[0]}:{parts[1]}")):
-            return chain, parts[2]
         if self._sole is not None and (not colon or head == self._sole.network.params.get("cashaddr")):
             return self._sole, text
         if not colon:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from monitor.config.types import ChainConfig, Config, Rule
     from monitor.model import Trusted, Wallet
 
-__all__ = ["MASK", "mask", "public", "summary"]
+__all__ = ["MASK", "mask", "not_applied", "public", "summary"]
 
 MASK = "<secret>"
 MAX_LINES = 50  # of wallets in a summary
@@ -131,7 +131,24 @@ def summary(config: Config) -> list[str]:
         lines.append("no receivers: alerts go to the console")
     lines.append(f"store {_store_url(config) if config.store.kind == 'sqlite' else config.store.kind}")
     lines.append(f"http {config.http.listen}, {'with a' if config.http.token else 'without a'} token")
+    lines += [f"not applied by this version: {line}" for line in not_applied(config)]
     return lines + [f"warning: {warning}" for warning in config.warnings]
+
+
+def not_applied(config: Config) -> list[str]:
+    """What a configuration says, is checked, and changes nothing yet: nobody may believe it protects them."""
+    found = []
+    if any(config.rules.values()):
+        found.append("rules of wallets")
+    if config.planned:
+        found.append("planned changes of control")
+    if any(config.detectors.values()):
+        found.append("detector settings of wallets")
+    if config.labels:
+        found.append("labels")
+    if config.prices.source != "none":
+        found.append("prices")
+    return found
 
 
 def _chain_line(chain: ChainConfig) -> str:

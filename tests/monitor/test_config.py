@@ -618,3 +618,21 @@ def test_ten_thousand_wallets_load_in_seconds(tmp_path):
     assert len(config.wallets) == 10_000
     assert len(config.summary()) < 100
     assert time.perf_counter() - started < 30
+
+
+def test_what_outputs_print_is_accepted_as_an_address():
+    """``chain:address`` with the CAIP-2 chain, as alerts and reports print it, can be pasted back."""
+    address = "NC3BI3DNMR2PGEOOMP2NKXQGSAKMS7GYRKVA5CSZ"
+    config = config_from_mapping(
+        {"version": 1, "wallets": [{"id": "w", "role": "hot", "addresses": [f"nem:mainnet:{address}"]}]},
+        Path(),
+        "case",
+    )
+    assert config.wallets[0].addresses == (("nem:mainnet", address),)
+
+
+def test_settings_that_change_nothing_yet_are_said():
+    """A rule that is checked and not applied must not look like protection."""
+    wallet = {"id": "w", "role": "hot", "addresses": ["ethereum:0x" + "1" * 40], "rules": [{"outflow": "any"}]}
+    config = config_from_mapping({"version": 1, "wallets": [wallet]}, Path(), "case")
+    assert "not applied by this version: rules of wallets" in config.summary()
