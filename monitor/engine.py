@@ -38,7 +38,7 @@ class Hit:
 class Folded:
     """What a block did to the state."""
 
-    flows: tuple[Flow, ...]
+    flows: tuple[Flow, ...]  # that are real to their owner
     hits: tuple[Hit, ...]
     state: Delta
     undo: Delta
@@ -83,7 +83,7 @@ class Engine:
             assert flow is not None  # only payments hit
             hits.append(Hit(flow, record))
         return Folded(
-            flows,
+            tuple(taken.real),
             tuple(hits),
             state + spent,
             undo + tuple((key, windows[key]) for key, _ in spent),
@@ -136,11 +136,29 @@ class Engine:
             return True
         return flow.direction is Direction.OUT and self.intake.is_own(flow)
 
-    def clear_suspect(self, wallet: str, chain: str, address: str, learned: Mapping[str, int]) -> Delta:
-        """A false alarm: payments to this address are ordinary again, up to ``learned`` (base units by asset)."""
+    def clear_suspect(
+        self, wallet: str, chain: str, address: str, learned: Mapping[str, int]
+    ) -> tuple[Delta, Delta]:
+        """A false alarm: payments to this address are ordinary again, up to ``learned`` (base units by asset).
+
+        Returns
+        -------
+        (what changed, how to undo it)
+        """
         amounts = {asset: float(value) for asset, value in learned.items()}
         return self.state.clear_suspect(wallet, chain, destination_key(address), amounts)
 
-    def confirm_theft(self, wallets: Sequence[tuple[str, str]]) -> Delta:
-        """A confirmed theft: the false-alarm controller of these (wallet, chain) does not count it."""
-        return tuple(change for wallet, chain in wallets for change in self.state.confirm_theft(wallet, chain))
+    def confirm_theft(self, suspects: Sequence[tuple[str, str, str]]) -> tuple[Delta, Delta]:
+        """A confirmed theft, by (wallet, chain, address): no threshold adapts to it, the addresses stay suspects.
+
+        Returns
+        -------
+        (what changed, how to undo it)
+        """
+        changed: dict[bytes, bytes | None] = {}
+        undo: dict[bytes, bytes | None] = {}
+        for wallet, chain, address in suspects:
+            now, before = self.state.confirm_theft(wallet, chain, destination_key(address))
+            changed.update(now)
+            undo = {**dict(before), **undo}
+        return tuple(sorted(changed.items())), tuple(sorted(undo.items()))

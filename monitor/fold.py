@@ -27,7 +27,7 @@ K = len(STATISTICS)
 C = len(CHANNELS)
 FLOOR_SHARE = 0.005
 GUARD_BIT = 8
-INCIDENT_GAP = 86400
+FORGET = 7 * 86400  # an alarm that nobody answered for so long is learned from like anything else
 
 _evidence = evidence
 _outflow, _advance, _inflow, _deduct, _tell, _learn_familiar = (
@@ -39,7 +39,7 @@ _outflow, _advance, _inflow, _deduct, _tell, _learn_familiar = (
     kernel.learn_familiar,
 )
 _start_asset, _start_wallet = kernel.start, fusion.start
-_SUSPECT = kernel.SUSPECT
+_SUSPECT, _CONFIRMED = kernel.SUSPECT, kernel.CONFIRMED
 
 
 @njit(cache=True)
@@ -74,14 +74,27 @@ def _open(pool, used, tables, owner, key, undo, undone):  # type: ignore[no-unty
 
 
 @njit(cache=True)
-def _undo_room(undo, undone, tables, owner):  # type: ignore[no-untyped-def]
-    """Whether one row's worth of undo fits: two records, and an eviction's where the table is full."""
+def _undo_room(undo, undone, tables, slot, suspects):  # type: ignore[no-untyped-def]
+    """Whether one row's worth of undo fits: a destination, a suspect that goes and comes, and evictions."""
     if undo.shape[0] == 0:
         return True
-    need = 2
-    if table.is_full(tables, owner):
-        need += tables[owner].count
+    need = 4
+    if table.is_full(tables, slot):
+        need += tables[slot].count
+    if table.is_full(tables, suspects):
+        need += tables[suspects].count
     return undone[0] + need <= undo.shape[0]
+
+
+@njit(cache=True)
+def _mark_of(pool, tables, suspects, key, t, undo, undone):  # type: ignore[no-untyped-def]
+    """Place of a destination's mark as a suspect, -1 none. A mark that nobody confirmed is forgotten in time."""
+    mark = table.find(pool, tables, suspects, key)
+    if mark < 0 or (pool[mark].flags & _CONFIRMED) != 0 or t - np.int64(pool[mark].first) <= FORGET:
+        return mark
+    _note(undo, undone, suspects, pool, mark, key)
+    table.remove(pool, tables, suspects, key)
+    return np.int64(-1)
 
 
 @njit(cache=True)
@@ -191,7 +204,7 @@ def fold(  # type: ignore[no-untyped-def]
         if pays:
             if counts[0] >= hits.shape[0]:
                 return i, NEED_HITS
-            if not (_undo_room(undo, undone, tables, slot) and _undo_room(undo, undone, tables, first_suspects + j)):
+            if not _undo_room(undo, undone, tables, slot, first_suspects + j):
                 return i, NEED_UNDO
             if used[0] + table.growth(tables, slot) + table.growth(tables, first_suspects + j) > pool.shape[0]:
                 return i, NEED_POOL
@@ -217,9 +230,8 @@ def fold(  # type: ignore[no-untyped-def]
         place, is_new = _open(pool, used, tables, slot, key, undo, undone)
         d = pool[place]
         suspects = first_suspects + j
-        marked = tables[suspects].count > 0 and table.find(pool, tables, suspects, key) >= 0
-        if marked:
-            d.flags |= _SUSPECT
+        marked = _mark_of(pool, tables, suspects, key, t, undo, undone) >= 0
+        d.flags = _SUSPECT if marked else 0
         counts_for = _outflow(a, d, is_new, value, t, f)
         if not counts_for:
             if marked:
@@ -251,13 +263,13 @@ def fold(  # type: ignore[no-untyped-def]
             mark, _ = _open(pool, used, tables, suspects, key, undo, undone)
             pool[mark].flags = _SUSPECT
             pool[mark].first = t
+            pool[mark].last = t
             d.flags |= _SUSPECT
         for c in range(C):
             if fired & (1 << c):
                 w.exceeded[c] = 1
         if fired & GUARD_BIT:
             w.exceeded[C] = 1
-            if t - w.alarm >= INCIDENT_GAP:
-                fusion.raise_guard(w, e[Evidence.GUARD])
+            w.guard_peak = max(w.guard_peak, e[Evidence.GUARD])
         w.alarm = t
     return slots.shape[0], DONE

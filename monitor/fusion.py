@@ -167,7 +167,10 @@ def _control(w, day_end):  # type: ignore[no-untyped-def]
             moved = w.delta[c] + ETA * (hit - _chance(w, c))
             w.delta[c] = min(DELTA_MAX, max(DELTA_MIN, moved))
         w.exceeded[c] = 0
+    if w.exceeded[C] != 0:
+        w.guard = min(GUARD_MAX, max(w.guard, w.guard_peak) * GUARD_STEP)
     w.exceeded[C] = 0
+    w.guard_peak = 0.0
     w.guard = 1.0 + (w.guard - 1.0) * GUARD_KEEP
 
 
@@ -257,9 +260,3 @@ def learn(w, e, s, limit):  # type: ignore[no-untyped-def]
         x = min(s[c], w.tau[c]) if limit else s[c]
         if x > w.today[K + c]:
             w.today[K + c] = x
-
-
-@njit(cache=True)
-def raise_guard(w, level):  # type: ignore[no-untyped-def]
-    """The guard rail fired without a confirmation: it rises above the level that was reached."""
-    w.guard = min(GUARD_MAX, max(w.guard, level) * GUARD_STEP)

@@ -1,52 +1,36 @@
 """Incidents: findings of one entity joined over wallets, assets and chains, whatever order they arrive in.
 
-An incident is a function of its set of findings and movements; everything else in it is computed anew at each change.
-Two findings of an entity belong together where no more than 24 hours of event time lie between them (and those between
-them). Verdicts close an incident; later evidence then opens a new one.
+What belongs together is a function of the set of evidence alone (`monitor.grouping`), computed anew at each change;
+an incident keeps its id as long as it keeps the earliest of its evidence. Verdicts close an incident; later evidence
+then opens a new one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import msgspec
 
 from monitor.errors import StoreError
+from monitor.grouping import GAP, Group, group, suspect
 from monitor.ids import stable_id
-from monitor.model import Finding, Incident, Movement, Severity, Status
+from monitor.incident_record import Limbo, Record, build, movement_key
+from monitor.model import Finding, Incident, Movement, Status
 
-__all__ = ["Change", "Correlator", "Record"]
+__all__ = ["GAP", "Change", "Correlator", "Limbo", "Record", "movement_key"]
 
-GAP = 86400  # seconds of event time without evidence after which an incident stops collecting
+E = TypeVar("E", Finding, Movement)
 COLLECTING = (Status.OPEN, Status.ACKNOWLEDGED, Status.CONFIRMED)
-
-
-class Limbo(msgspec.Struct, frozen=True):
-    """A transaction whose block was disconnected at tip ``tip``: it may be mined again."""
-
-    chain: str
-    tx: str
-    tip: int
-
-
-class Record(msgspec.Struct):
-    """An incident as it is kept: its evidence, what people said, and what is in doubt after a reorg."""
-
-    id: str
-    entity: str
-    status: Status
-    revision: int
-    findings: dict[str, Finding]
-    movements: dict[str, Movement]
-    balances: dict[str, float]  # "wallet|chain|asset" -> balance before the incident, base units
-    history: list[dict[str, Any]] = msgspec.field(default_factory=list)
-    limbo: list[Limbo] = msgspec.field(default_factory=list)
-    retracted: dict[str, Finding] = msgspec.field(default_factory=dict)
-    told: int = 0  # highest severity that people were told of
-    told_lost: dict[str, str] = msgspec.field(default_factory=dict)  # losses in the last message, by asset
-    raised_lost: dict[str, str] = msgspec.field(default_factory=dict)  # losses when it was opened or last escalated
+CLOSED = (Status.RESOLVED, Status.FALSE_ALARM)
+_SAID = {
+    "acknowledge": Status.ACKNOWLEDGED,
+    "confirm": Status.CONFIRMED,
+    "false-alarm": Status.FALSE_ALARM,
+    "resolve": Status.RESOLVED,
+    "reopen": Status.OPEN,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,19 +42,13 @@ class Change:
 
 
 @dataclass(slots=True)
-class _Reach:
-    """What an incident takes in: event times, and destinations by wallet and chain; and what it has by transaction."""
+class _News:
+    """Evidence on its way into incidents. ``owner``: incidents that findings belonged to before a reorg."""
 
-    first: int
-    last: int
-    suspects: set[tuple[str, str, str]]
-    moved: set[tuple[str, str]]
-
-    def widen(self, finding: Finding) -> None:
-        """Reach as far as one more finding."""
-        self.first = min(self.first, finding.at)
-        self.last = max(self.last, finding.at)
-        self.suspects.add((finding.wallet, finding.chain, finding.destination))
+    findings: dict[str, Finding]
+    movements: dict[str, Movement]
+    balances: dict[str, float]
+    owner: dict[str, str]
 
 
 class Correlator:
@@ -78,7 +56,7 @@ class Correlator:
 
     def __init__(self) -> None:
         self.records: dict[str, Record] = {}
-        self._reach: dict[str, _Reach] = {}
+        self.merged: dict[str, str] = {}  # ids that are no more, and the incident that took them over
 
     # -- evidence -------------------------------------------------------------------------------------------------
 
@@ -89,95 +67,114 @@ class Correlator:
         movements: Iterable[Movement],
         balances: Mapping[str, float] | None = None,
     ) -> list[str]:
-        """Take in evidence of one entity; returns the ids of incidents that changed, in order.
+        """Take in evidence of one entity; returns the ids of incidents that changed, those merged away first.
 
         Parameters
         ----------
         movements : exact amounts; those that fit no incident are left out
-        balances : "wallet|chain|asset" to the balance before the first of these movements, base units
+        balances : `movement_key` to what the payment left, base units, of all that the engine raised; a movement
+            without one counts where it came within the day before a finding about its destination
         """
-        changed: dict[str, None] = {}
+        news = _News({}, {movement_key(m): m for m in movements}, dict(balances or {}), {})
         for finding in findings:
-            record = self._home(entity, finding)
-            again = finding.id in record.findings
-            record.findings[finding.id] = finding
-            record.retracted.pop(finding.id, None)
-            record.limbo = [item for item in record.limbo if (item.chain, item.tx) != (finding.chain, finding.tx)]
-            if record.id in self._reach and not again:
-                self._reach[record.id].widen(finding)
-            else:
-                self._touch(record)
-            changed[record.id] = None
-        for movement in movements:
-            for record in self._collecting(entity, movement.at):
-                if (movement.wallet, movement.chain, movement.counterparty) in self._reach[record.id].suspects:
-                    self._move(record, movement, balances or {})
-                    changed[record.id] = None
-                    break
-        return [name for name in changed if name in self.records]
+            earlier = news.findings.get(finding.id)
+            news.findings[finding.id] = finding if earlier is None else _joined(earlier, finding)
+        changed = dict.fromkeys(self._renew(entity, news))
+        if news.findings or news.movements:
+            self._claim(entity, news)
+            changed = dict.fromkeys([*self._arrange(entity, news), *changed])
+        return list(changed)
 
-    def _touch(self, record: Record) -> None:
-        times = [finding.at for finding in record.findings.values()]
-        suspects = {(f.wallet, f.chain, f.destination) for f in record.findings.values()}
-        moved = {(m.chain, m.tx) for m in record.movements.values()}
-        if times and record.status in COLLECTING:
-            self._reach[record.id] = _Reach(min(times), max(times), suspects, moved)
-        else:
-            self._reach.pop(record.id, None)
+    def _of(self, entity: str) -> Iterator[Record]:
+        return (record for record in self.records.values() if record.entity == entity)
 
-    def _collecting(self, entity: str, at: int) -> list[Record]:
-        found = [
-            self.records[name]
-            for name, reach in self._reach.items()
-            if reach.first - GAP <= at <= reach.last + GAP and self.records[name].entity == entity
-        ]
-        return sorted(found, key=lambda record: (self._reach[record.id].first, record.id))
+    def _renew(self, entity: str, news: _News) -> list[str]:
+        """Transactions that are mined again: what they showed before is void, what they show now counts.
 
-    def _home(self, entity: str, finding: Finding) -> Record:
-        """The incident that a finding belongs to: a new one, or all that it bridges, merged into the earliest."""
-        for record in self.records.values():
-            if finding.id in record.retracted or (finding.id in record.findings and record.id in self._reach):
-                if record.status is Status.RETRACTED:
-                    record.status = Status.OPEN
-                return record
-        near = self._collecting(entity, finding.at)
-        if not near:
-            name = stable_id("incident", entity, finding.id)
-            while name in self.records:  # the same transaction raised an incident that a person closed
-                name = stable_id("incident", name)
-            record = Record(name, entity, Status.OPEN, 0, {}, {}, {})
-            self.records[name] = record
-            return record
-        home = near[0]
-        for other in near[1:]:
-            home.findings.update(other.findings)
-            home.movements.update(other.movements)
-            home.balances.update(other.balances)
-            home.limbo.extend(other.limbo)
-            home.retracted.update(other.retracted)
-            home.history.extend([*other.history, {"what": "merged", "by": "heistwatch", "comment": other.id}])
-            home.told = max(home.told, other.told)
-            del self.records[other.id]
-            self._reach.pop(other.id, None)
-        self._touch(home)
-        return home
+        A closed incident takes back what is its own, and stays closed.
+        """
+        evidence: list[Finding | Movement] = [*news.findings.values(), *news.movements.values()]
+        shown = {(e.chain, e.tx) for e in evidence}
+        changed = []
+        for record in self._of(entity):
+            again = shown.intersection((item.chain, item.tx) for item in record.limbo)
+            if not again:
+                continue
+            suspects = {suspect(f) for f in record.findings.values()}
+            record.limbo = [item for item in record.limbo if (item.chain, item.tx) not in again]
+            _void(record, again)
+            changed.append(record.id)
+            if record.status in CLOSED:
+                for name, f in _taken(news.findings, again, suspects):
+                    record.findings[name] = f
+                    record.retracted.pop(name, None)
+                for key, m in _taken(news.movements, again, suspects):
+                    record.movements[key] = m
+                    if key in news.balances:
+                        record.balances[key] = news.balances[key]
+        return changed
 
-    def _move(self, record: Record, movement: Movement, balances: Mapping[str, float]) -> None:
-        doubtful = [item for item in record.limbo if (item.chain, item.tx) == (movement.chain, movement.tx)]
-        if doubtful:
-            record.limbo = [item for item in record.limbo if item not in doubtful]
-        moved = self._reach[record.id].moved
-        if doubtful or (movement.chain, movement.tx) in moved:
-            record.movements = {
-                key: m
-                for key, m in record.movements.items()
-                if (m.chain, m.tx) != (movement.chain, movement.tx) or m.block_number == movement.block_number
-            }
-        moved.add((movement.chain, movement.tx))
-        record.movements[_key(movement)] = movement
-        place = f"{movement.wallet}|{movement.chain}|{movement.asset}"
-        if place in balances:
-            record.balances.setdefault(place, balances[place])
+    def _claim(self, entity: str, news: _News) -> None:
+        """Findings that come back go to the incident that they were retracted from, which opens again."""
+        for record in self._of(entity):
+            if not record.retracted or record.status in CLOSED:
+                continue
+            gone = {(f.chain, f.tx, f.wallet) for f in record.retracted.values()}
+            for name, f in news.findings.items():
+                if name in record.retracted or (f.chain, f.tx, f.wallet) in gone:
+                    record.retracted.pop(name, None)
+                    news.owner.setdefault(name, record.id)
+                    if record.status is Status.RETRACTED:
+                        record.status = Status.OPEN
+
+    def _arrange(self, entity: str, news: _News) -> list[str]:
+        """All evidence that is not closed into incidents; ids of those that changed."""
+        old = [record for record in self._of(entity) if record.status in COLLECTING]
+        before = {record.id: _kept(record) for record in old}
+        owner = {name: record.id for record in old for name in record.findings} | news.owner
+        limbo = {(item.chain, item.tx): item for record in old for item in record.limbo}
+        findings: dict[str, Finding] = {}
+        movements: dict[str, Movement] = {}
+        balances: dict[str, float] = {}
+        for record in old:
+            findings.update(record.findings)
+            movements.update(record.movements)
+            movements.update(record.loose)
+            balances.update(record.balances)
+        findings.update(news.findings)
+        movements.update(news.movements)
+        balances.update(news.balances)
+        homes: dict[str, Group] = {}
+        for found in group(findings.values(), movements, balances):
+            known = (owner[f.id] for f in found.findings if f.id in owner)
+            homes[next((name for name in known if name not in homes), None) or self._open(entity, found)] = found
+        new_owner = {f.id: name for name, found in homes.items() for f in found.findings}
+        gone = [record for record in old if record.id not in homes]
+        for record in gone:
+            into = next((new_owner[f] for f, name in owner.items() if name == record.id and f in new_owner), None)
+            self._merge(record, into) if into is not None else _retract(record)
+        for name, found in homes.items():
+            _fill(self.records[name], found, balances, limbo)
+        changed = [name for name in homes if before.get(name) != _kept(self.records[name])]
+        return [record.id for record in gone] + changed
+
+    def _open(self, entity: str, found: Group) -> str:
+        name = stable_id("incident", entity, found.findings[0].id)
+        while name in self.records or name in self.merged:  # the same transaction raised one before
+            name = stable_id("incident", name)
+        self.records[name] = Record(name, entity, Status.OPEN, 0, {}, {}, {})
+        return name
+
+    def _merge(self, record: Record, into: str) -> None:
+        """The earlier incident takes over what was said and told of another."""
+        home = self.records[into]
+        home.history.extend([*record.history, {"what": "merged", "by": "heistwatch", "comment": record.id}])
+        home.retracted.update(record.retracted)
+        home.told = max(home.told, record.told)
+        if record.status is Status.CONFIRMED:
+            home.status = Status.CONFIRMED
+        del self.records[record.id]
+        self.merged[record.id] = into
 
     # -- reorgs ---------------------------------------------------------------------------------------------------
 
@@ -185,11 +182,11 @@ class Correlator:
         """A block is no longer part of the chain: what it showed is in doubt until ``old_tip`` is passed."""
         changed = []
         for record in self.records.values():
-            gone = {f.tx for f in record.findings.values() if f.chain == chain and f.block_number == number}
-            gone |= {m.tx for m in record.movements.values() if m.chain == chain and m.block_number == number}
+            evidence: list[Finding | Movement] = [*record.findings.values(), *record.movements.values()]
+            evidence += record.loose.values()
+            gone = {e.tx for e in evidence if e.chain == chain and e.block_number == number}
             known = {item.tx for item in record.limbo if item.chain == chain}
-            for tx in sorted(gone - known):
-                record.limbo.append(Limbo(chain, tx, old_tip))
+            record.limbo += [Limbo(chain, tx, old_tip) for tx in sorted(gone - known)]
             if gone:
                 changed.append(record.id)
         return changed
@@ -200,45 +197,39 @@ class Correlator:
 
     def settle(self, chain: str, passed: int) -> list[str]:
         """The new branch has blocks up to ``passed``: what was below that and did not come back did not happen."""
-        changed = []
+        changed: dict[str, str] = {}
         for record in self.records.values():
-            dead = {item.tx for item in record.limbo if item.chain == chain and item.tip <= passed}
-            if not dead:
-                continue
-            record.limbo = [item for item in record.limbo if not (item.chain == chain and item.tx in dead)]
-            for name, f in list(record.findings.items()):
-                if f.chain == chain and f.tx in dead:
-                    record.retracted[name] = record.findings.pop(name)
-            left = {(f.wallet, f.chain, f.destination) for f in record.findings.values()}
-            record.movements = {
-                key: m
-                for key, m in record.movements.items()
-                if not (m.chain == chain and m.tx in dead) and (m.wallet, m.chain, m.counterparty) in left
-            }
-            if not record.findings and record.status in COLLECTING:
-                record.status = Status.RETRACTED
-                record.told_lost = {}
-            self._touch(record)
-            changed.append(record.id)
-        return changed
+            dead = {(item.chain, item.tx) for item in record.limbo if item.chain == chain and item.tip <= passed}
+            if dead:
+                record.limbo = [item for item in record.limbo if (item.chain, item.tx) not in dead]
+                _void(record, dead)
+                changed[record.id] = record.entity
+        found: list[str] = []
+        for entity in dict.fromkeys(changed.values()):
+            found += self._arrange(entity, _News({}, {}, {}, {}))
+        return list(dict.fromkeys([*found, *changed]))
 
     # -- people ---------------------------------------------------------------------------------------------------
 
-    def verdict(self, incident_id: str, what: str, by: str, comment: str, at: str) -> Record | None:
-        """Take in what a person said of an incident; None where there is no such incident."""
-        record = self.records.get(incident_id)
+    def get(self, incident_id: str) -> Record | None:
+        """The record of an incident, of the one that took it over where it was merged; None where there is none."""
+        while incident_id in self.merged:
+            incident_id = self.merged[incident_id]
+        return self.records.get(incident_id)
+
+    def verdict(self, incident_id: str, what: str, by: str, comment: str, at: str) -> list[str]:
+        """Take in what a person said of an incident; the ids that changed, none where there is no such incident."""
+        record = self.get(incident_id)
         if record is None:
-            return None
-        record.status = {
-            "acknowledge": Status.ACKNOWLEDGED,
-            "confirm": Status.CONFIRMED,
-            "false-alarm": Status.FALSE_ALARM,
-            "resolve": Status.RESOLVED,
-            "reopen": Status.OPEN,
-        }[what]
+            return []
+        closed = record.status in CLOSED
+        if record.status is not Status.RETRACTED or _SAID[what] in CLOSED:
+            record.status = _SAID[what]
         record.history.append({"what": what, "by": by, "comment": comment, "at": at})
-        self._touch(record)
-        return record
+        changed = [record.id]
+        if closed and record.status in COLLECTING:
+            changed += self._arrange(record.entity, _News({}, {}, {}, {}))
+        return list(dict.fromkeys(changed))
 
     # -- views ----------------------------------------------------------------------------------------------------
 
@@ -249,7 +240,7 @@ class Correlator:
         incident = self.incident(incident_id)
         kind = self._kind(record, incident)
         if kind is not None:
-            record.told = max(record.told, int(incident.severity))
+            record.told = 0 if kind == "resolved" else max(record.told, int(incident.severity))
             record.told_lost = {asset: str(value) for asset, value in incident.lost}
             if kind in ("opened", "escalated"):
                 record.raised_lost = dict(record.told_lost)
@@ -259,7 +250,7 @@ class Correlator:
     def _kind(record: Record, incident: Incident) -> str | None:
         if incident.status is Status.RETRACTED:
             return "retracted" if record.told else None
-        if incident.status in (Status.RESOLVED, Status.FALSE_ALARM):
+        if incident.status in CLOSED:
             return "resolved" if record.told else None
         if record.told == 0:
             return "opened"
@@ -272,18 +263,25 @@ class Correlator:
         return "updated" if lost != record.told_lost else None
 
     def incident(self, incident_id: str) -> Incident:
-        """An incident with all its fields computed from its evidence."""
-        return _build(self.records[incident_id])
+        """An incident with all its fields computed from its evidence; KeyError where there is none."""
+        record = self.get(incident_id)
+        if record is None:
+            raise KeyError(incident_id)
+        return build(record)
 
     def all(self) -> list[Incident]:
         """Every incident, by (opened_at, id)."""
-        found = [_build(record) for record in self.records.values()]
+        found = [build(record) for record in self.records.values()]
         return sorted(found, key=lambda incident: (incident.opened_at, incident.id))
 
     # -- storage --------------------------------------------------------------------------------------------------
 
     def dump(self, incident_id: str) -> bytes:
         """The stored form."""
+        if incident_id in self.merged:
+            into = self.merged[incident_id]
+            gone = Record(incident_id, "", Status.RETRACTED, 0, {}, {}, {}, merged_into=into)
+            return msgspec.json.encode(gone)
         return msgspec.json.encode(self.records[incident_id])
 
     def load(self, stored: Iterable[bytes]) -> None:
@@ -293,82 +291,54 @@ class Correlator:
                 record = msgspec.json.decode(raw, type=Record)
             except msgspec.DecodeError as error:
                 raise StoreError(f"a stored incident cannot be read ({error}): written by another version?") from None
-            self.records[record.id] = record
-            self._touch(record)
+            if record.merged_into:
+                self.merged[record.id] = record.merged_into
+            else:
+                self.records[record.id] = record
 
 
-def _key(m: Movement) -> str:
-    return "|".join((m.chain, m.tx, m.wallet, m.asset, m.counterparty, str(m.index)))
+def _joined(first: Finding, second: Finding) -> Finding:
+    """One finding of two flows of a transaction: as grave as the worse, raised by the first."""
+    worse = max(first, second, key=lambda f: (f.severity, f.score))
+    return replace(worse, index=min(first.index, second.index))
 
 
-def _order(item: Finding | Movement) -> tuple[int, str, int, int]:
-    return (item.at, item.chain, item.block_number, item.index)
+def _kept(record: Record) -> tuple[dict[str, Finding], dict[str, Movement], dict[str, Movement]]:
+    return record.findings, record.movements, record.loose
 
 
-def _first(record: Record) -> Finding:
-    return min(record.findings.values(), key=lambda f: (*_order(f), f.id))
+def _void(record: Record, txs: set[tuple[str, str]]) -> None:
+    """What these transactions showed did not happen."""
+    for name, f in list(record.findings.items()):
+        if (f.chain, f.tx) in txs:
+            record.retracted[name] = record.findings.pop(name)
+    for kept in (record.movements, record.loose):
+        for key, m in list(kept.items()):
+            if (m.chain, m.tx) in txs:
+                del kept[key]
+                record.balances.pop(key, None)
 
 
-def _build(record: Record) -> Incident:
-    shown = record.findings or record.retracted
-    findings = sorted(shown.values(), key=lambda f: (*_order(f), f.id))
-    movements = sorted(record.movements.values(), key=_order)
-    opening = findings[0] if findings else None
-    severity = max((f.severity for f in findings), default=Severity.INFO)
-    paged = next((f for f in findings if f.severity >= Severity.HIGH), None)
-    lost: dict[str, int] = {}
-    for m in movements:
-        lost[m.asset] = lost.get(m.asset, 0) + m.value
-    periods = [f.return_period_days for f in findings if f.return_period_days is not None]
-    return Incident(
-        id=record.id,
-        entity=record.entity,
-        wallets=tuple(sorted({f.wallet for f in findings})),
-        status=record.status,
-        severity=severity,
-        opened_at=opening.at if opening else 0,
-        opened_block=opening.block_number if opening else 0,
-        opened_chain=opening.chain if opening else "",
-        opened_tx=opening.tx if opening else "",
-        revision=record.revision,
-        findings=tuple(findings),
-        movements=tuple(movements),
-        suspects=tuple(sorted({(f.chain, f.destination) for f in findings if f.destination})),
-        lost=tuple(sorted(lost.items())),
-        share_lost=_share_lost(record, movements),
-        share_lost_at_open=_share_at_open(opening, movements, lost) if opening else None,
-        updated_at=max((*(f.at for f in findings), *(m.at for m in movements)), default=0),
-        paged_at=paged.at if paged else None,
-        paged_tx=paged.tx if paged else None,
-        return_period_days=max(periods) if periods else None,
-        budget_exceeded=any(f.budget_exceeded for f in findings),
-        history=tuple(record.history),
-    )
+def _taken(
+    news: dict[str, E], txs: set[tuple[str, str]], suspects: set[tuple[str, str, str]]
+) -> list[tuple[str, E]]:
+    """Take out what these transactions show of these suspects."""
+    names = [name for name, e in news.items() if (e.chain, e.tx) in txs and suspect(e) in suspects]
+    return [(name, news.pop(name)) for name in names]
 
 
-def _share_at_open(opening: Finding, movements: Sequence[Movement], lost: Mapping[str, int]) -> float | None:
-    """Mean over assets of what had gone to suspects when the incident opened, over what went in all."""
-    if not lost:
-        return None
-    before: dict[str, int] = dict.fromkeys(lost, 0)
-    for m in movements:
-        if m.chain == opening.chain:
-            early = (m.block_number, m.index) <= (opening.block_number, opening.index)
-        else:
-            early = m.at <= opening.at
-        if early:
-            before[m.asset] += m.value
-    return sum(before[asset] / total for asset, total in lost.items()) / len(lost)
+def _fill(record: Record, found: Group, balances: Mapping[str, float], limbo: Mapping[tuple[str, str], Limbo]) -> None:
+    record.findings = {f.id: f for f in found.findings}
+    record.movements = found.movements
+    record.loose = found.loose
+    record.balances = {key: balances[key] for key in (*found.movements, *found.loose) if key in balances}
+    if limbo:
+        evidence: list[Finding | Movement] = [*found.findings, *found.movements.values(), *found.loose.values()]
+        txs = {(e.chain, e.tx) for e in evidence}
+        record.limbo = [item for place, item in sorted(limbo.items()) if place in txs]
 
 
-def _share_lost(record: Record, movements: Sequence[Movement]) -> float | None:
-    """Mean over assets of what went to suspects over the balances before the incident, where those are known."""
-    sent: dict[str, int] = {}
-    held: dict[str, float] = {}
-    for m in movements:
-        sent[m.asset] = sent.get(m.asset, 0) + m.value
-    for place, balance in record.balances.items():
-        asset = place.rpartition("|")[2]
-        held[asset] = held.get(asset, 0.0) + balance
-    shares = [min(1.0, sent[asset] / held[asset]) for asset in sent if held.get(asset, 0.0) > 0.0]
-    return sum(shares) / len(shares) if shares else None
+def _retract(record: Record) -> None:
+    record.status = Status.RETRACTED
+    record.movements, record.loose, record.balances, record.limbo = {}, {}, {}, []
+    record.told_lost = {}

@@ -7,7 +7,7 @@ token, or the owner listed the token. Tokens that only ever arrive get a few rec
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from monitor.fold import IN, OUT, SPEND, TELL, TRUSTED
@@ -31,10 +31,11 @@ def destination_key(address: str) -> int:
 
 @dataclass(slots=True)
 class Taken:
-    """Rows of a block, and the flow behind each (None: a told balance)."""
+    """Rows of a block, and the flow behind each (None: a told balance); all real flows; how many are not real."""
 
     rows: FlowRows
     flows: list[Flow | None] = field(default_factory=list)
+    real: list[Flow] = field(default_factory=list)
     ignored: int = 0
 
 
@@ -59,7 +60,9 @@ class Intake:
             called is not None and called.id == flow.wallet
         )
 
-    def admit(self, wallet: str, chain: str, asset: str, *, out: bool, own: bool, genuine: bool) -> int:
+    def admit(
+        self, wallet: str, chain: str, asset: str, *, out: bool, own: bool, genuine: bool, proven: Container[int] = ()
+    ) -> int:
         """The asset record for a flow, opened where it deserves one; -1: this flow is not real to its owner.
 
         Parameters
@@ -67,9 +70,10 @@ class Intake:
         out : coins leave
         own : the wallet itself started the transaction
         genuine : the asset cannot be forged (the chain's own coin, or listed by the owner)
+        proven : slots whose asset the wallet moved earlier in this block
         """
         slot = self._state.asset(wallet, chain, asset)
-        if out and not own and not genuine and (slot < 0 or not self._state.is_proven(slot)):
+        if out and not own and not genuine and not (slot in proven or (slot >= 0 and self._state.is_proven(slot))):
             return -1
         if slot < 0:
             limit = MAX_ASSETS if genuine or (out and own) else MAX_UNPROVEN
@@ -102,6 +106,7 @@ class Intake:
         """
         builder = RowBuilder()
         kept: list[Flow | None] = []
+        real: list[Flow] = []
         ignored = 0
         proven: list[int] = []
         for (wallet, chain, asset), balance in sorted(told.items()):
@@ -117,11 +122,13 @@ class Intake:
                 proven.append(slot)
         for flow in flows:
             if flow.direction is Direction.INTERNAL:
+                real.append(flow)
                 continue
-            slot = self._slot(flow)
+            slot = self._slot(flow, proven)
             if slot < 0:
                 ignored += 1
                 continue
+            real.append(flow)
             out = flow.direction is Direction.OUT
             if out and (self.is_own(flow) or self.is_genuine(flow)):
                 proven.append(slot)
@@ -135,9 +142,9 @@ class Intake:
                 trusted = TRUSTED if flow.authorised or self._trust.expects(flow, at) else 0
                 builder.add(slot, place, at, OUT, float(flow.value), destination_key(flow.counterparty), trusted)
             kept.append(flow)
-        return Taken(builder.build(), kept, ignored), proven
+        return Taken(builder.build(), kept, real, ignored), proven
 
-    def _slot(self, flow: Flow) -> int:
+    def _slot(self, flow: Flow, proven: Container[int]) -> int:
         if not flow.value:
             return -1
         return self.admit(
@@ -147,6 +154,7 @@ class Intake:
             out=flow.direction is Direction.OUT,
             own=self.is_own(flow),
             genuine=self.is_genuine(flow),
+            proven=proven,
         )
 
     def approved(self, event: ControlEvent) -> tuple[Wallet, str] | None:

@@ -6,20 +6,20 @@ It knows neither chains nor channels: balances come through a function, alerts l
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 from monitor.assets import AssetNames
 from monitor.engine import Engine, Folded, Hit
 from monitor.errors import ReorgTooDeep
 from monitor.findings import finding_of, movement_of
 from monitor.ids import iso
-from monitor.incidents import GAP, Change, Correlator
+from monitor.incidents import GAP, Change, Correlator, Record, movement_key
 from monitor.model import Alert, Block, BlockRef, Direction, Flow, Movement, TransferKind
 from monitor.published import alert_of
 from monitor.store import BlockRecord, Commit, CoverageRange, Delta, FlowRecord, OperatorEvent, OutboxRow, Store
 
 __all__ = ["Pipeline", "flow_record"]
 
+_SEPARATOR = b"\x1f"  # of the parts of a state key: kind, wallet, chain, ...
 Told = Mapping[tuple[str, str, str], int]
 
 
@@ -53,7 +53,7 @@ class _Open:
         self.incidents: dict[str, None] = {}
         self.outbox: list[OutboxRow] = []
         self.coverage: list[CoverageRange] = []
-        self.effective: list[tuple[str, BlockRef | None]] = []
+        self.effective: dict[str, BlockRef | None] = {}
 
     def __len__(self) -> int:
         return len(self.connected) + len(self.disconnected)
@@ -89,11 +89,9 @@ class Pipeline:
         self._clock = clock
         self._finality = finality
         self._roles = {wallet.id: wallet.role for wallet in engine.watchlist.wallets.values()}
-        self._old_tip: dict[str, int] = {}
         self._final: dict[str, int] = {}  # blocks at or below are stored without their undo
         self._open: dict[str, _Open] = {}
-        self._in_force: list[tuple[OperatorEvent, BlockRef | None]] = []
-        self._again: list[OperatorEvent] = []
+        self._again: dict[str, OperatorEvent] = {}  # verdicts whose block was disconnected
 
     async def start(self) -> None:
         """Take the stored state over."""
@@ -110,8 +108,9 @@ class Pipeline:
         told : balances before this block by (wallet, chain, asset)
         """
         chain = block.ref.chain
+        await self._flush_others(chain)
         work = self._work(chain)
-        await self._verdicts(work, block.ref)
+        said = await self._verdicts(work, block.ref)
         folded = self.engine.connect(block, told)
         work.state.update(folded.state)
         work.connected.append(
@@ -119,7 +118,7 @@ class Pipeline:
                 block.ref,
                 block.parent_hash,
                 block.timestamp,
-                folded.undo,
+                tuple(sorted({**dict(folded.undo), **said}.items())),
                 tuple(flow_record(flow) for flow in folded.flows),
             )
         )
@@ -130,14 +129,13 @@ class Pipeline:
         )
         changed = await self._evidence(folded)
         changed += [name for name in self.correlator.settle(chain, number - 1) if name not in changed]
-        if number > self._old_tip.get(chain, -1):
-            self._old_tip.pop(chain, None)
         self._tell(work, changed)
         return folded
 
     async def disconnect(self, ref: BlockRef) -> None:
         """Undo the tip of a chain."""
         chain = ref.chain
+        await self._flush_others(chain)
         if chain in self._open and self._open[chain].connected:
             await self.flush(chain)
         stored = await self._store.block(chain, ref.number)
@@ -150,18 +148,20 @@ class Pipeline:
         parent = BlockRef(chain, ref.number - 1, stored.parent_hash)
         known = await self._store.block(chain, ref.number - 1)
         work.tip = self.tips[chain] = parent if known is not None else None
-        self._old_tip[chain] = max(ref.number, self._old_tip.get(chain, ref.number))
-        for name in self.correlator.disconnect(chain, ref.number, self._old_tip[chain]):
+        old_tip = max(ref.number, *(item.tip for item in self.correlator.doubtful(chain)), 0)
+        for name in self.correlator.disconnect(chain, ref.number, old_tip):
             work.incidents[name] = None
-        again = [item for item in self._in_force if item[1] and item[1].chain == chain and item[1].number >= ref.number]
-        self._again.extend(event for event, _ in again)
-        self._in_force = [item for item in self._in_force if item not in again]
+        for event in await self._store.said(pending=False):
+            if event.effective == ref:
+                self._again[event.id] = event
+                work.effective[event.id] = None
 
     async def settle(self, chain: str) -> None:
         """No further block came for a while after a reorg: what the new branch lacks did not happen."""
         tip = self.tips.get(chain)
         if tip is None or not self.correlator.doubtful(chain):
             return
+        await self._flush_others(chain)
         work = self._work(chain)
         self._tell(work, self.correlator.settle(chain, tip.number))
         await self.flush(chain, force=True)
@@ -185,11 +185,17 @@ class Pipeline:
                 incidents=tuple((name, self.correlator.dump(name)) for name in work.incidents),
                 outbox=tuple(work.outbox),
                 coverage=tuple(work.coverage),
-                effective=tuple(work.effective),
+                effective=tuple(work.effective.items()),
                 final=final,
             )
         )
         return bool(work.outbox)
+
+    async def _flush_others(self, chain: str) -> None:
+        """Incidents belong to all chains: what another chain did to them is stored before this one changes them."""
+        for other in [name for name, work in self._open.items() if work.incidents or work.effective]:
+            if other != chain:
+                await self.flush(other)
 
     def _final_of(self, chain: str) -> int:
         """Height at or below which nothing can be undone."""
@@ -219,21 +225,18 @@ class Pipeline:
             movements = [movement_of(hit) for hit in hits]
             earlier: list[Movement] = []
             for finding in findings:
-                earlier += await self._earlier(finding.wallet, finding.chain, finding.destination, finding.at, folded)
-            movements = _unique([*earlier, *movements])
-            changed += self.correlator.add(entity, findings, movements, _balances(hits, movements))
+                earlier += await self._earlier(finding.wallet, finding.chain, finding.destination, finding.at)
+            left = {movement_key(m): float(hit.record["balance"]) for m, hit in zip(movements, hits, strict=True)}
+            changed += self.correlator.add(entity, findings, [*earlier, *movements], left)
         return changed
 
-    async def _earlier(self, wallet: str, chain: str, address: str, at: int, folded: Folded) -> list[Movement]:
-        """What went to a new suspect within the day before, and earlier in this block or run of blocks."""
+    async def _earlier(self, wallet: str, chain: str, address: str, at: int) -> list[Movement]:
+        """What went to a new suspect within the day before, in stored blocks and in those folded since."""
         kept = list(await self._store.flows(wallet, chain, address, at - GAP))
         gone = {ref.number for ref in self._work(chain).disconnected}
         kept = [flow for flow in kept if flow.block_number not in gone]
         for record in self._work(chain).connected:
             kept += [flow for flow in record.flows if flow.wallet == wallet and flow.counterparty == address]
-        kept += [
-            flow_record(flow) for flow in folded.flows if flow.wallet == wallet and flow.counterparty == address
-        ]
         return [
             Movement(
                 flow.wallet, flow.chain, flow.asset, flow.counterparty, flow.value, flow.timestamp, flow.tx,
@@ -245,40 +248,55 @@ class Pipeline:
 
     # -- people ---------------------------------------------------------------------------------------------------
 
-    async def _verdicts(self, work: _Open, ref: BlockRef) -> None:
-        """What people said since the last block takes effect now."""
-        fresh = await self._store.said(pending=True)
-        taken = {event_id for event_id, _ in work.effective}
-        for event in [*self._again, *(event for event in fresh if event.id not in taken)]:
-            renewed = event in self._again
-            record = self.correlator.records.get(event.incident_id)
-            if record is not None and not renewed:
-                self.correlator.verdict(event.incident_id, event.kind, event.by, event.comment, str(iso(event.at)))
-            if record is not None:
-                for key, value in self._take_effect(event):
-                    work.state[key] = value
-                self._tell(work, [event.incident_id], quiet=event.kind in ("acknowledge", "confirm", "reopen"))
-            work.effective.append((event.id, ref))
-            self._in_force.append((event, ref))
-        self._again = []
-        self._in_force = self._in_force[-1000:]
+    async def _verdicts(self, work: _Open, ref: BlockRef) -> dict[bytes, bytes | None]:
+        """What people said since the last block takes effect now; how to undo that on this chain.
 
-    def _take_effect(self, event: OperatorEvent) -> Delta:
-        incident = self.correlator.incident(event.incident_id)
-        pairs = sorted({(finding.wallet, finding.chain) for finding in incident.findings})
+        A verdict whose block was disconnected takes effect again, once what it is about is no longer in doubt.
+        """
+        undo: dict[bytes, bytes | None] = {}
+        fresh = {event.id: event for event in await self._store.said(pending=True)}
+        for event in (self._again | fresh).values():
+            if work.effective.get(event.id) is not None:
+                continue
+            record = self.correlator.get(event.incident_id)
+            entry = {"what": event.kind, "by": event.by, "comment": event.comment, "at": str(iso(event.at))}
+            again = record is not None and entry in record.history
+            if again and record is not None and any(item.chain == ref.chain for item in record.limbo):
+                continue
+            if record is not None:
+                changed = [record.id] if again else self.correlator.verdict(record.id, **entry)
+                state, before = self._take_effect(event, record, ref.chain if again else None)
+                work.state.update(state)
+                for key, value in before:
+                    if key.split(_SEPARATOR)[2] == ref.chain.encode():
+                        undo.setdefault(key, value)
+                self._tell(work, changed, quiet=again or event.kind in ("acknowledge", "confirm", "reopen"))
+            work.effective[event.id] = ref
+            self._again.pop(event.id, None)
+        return undo
+
+    def _take_effect(self, event: OperatorEvent, record: Record, only: str | None) -> tuple[Delta, Delta]:
+        """What a verdict does to the engine's state, and how to undo it; ``only``: on that chain."""
+        incident = self.correlator.incident(record.id)
+        findings = [f for f in incident.findings if only in (None, f.chain)]
+        suspects = sorted({(f.wallet, f.chain, f.destination) for f in findings})
         if event.kind == "confirm":
-            return self.engine.confirm_theft(pairs)
-        if event.kind not in ("false-alarm", "resolve"):
-            return ()
-        changes: list[tuple[bytes, bytes | None]] = []
-        for wallet, chain, address in sorted({(f.wallet, f.chain, f.destination) for f in incident.findings}):
+            return self.engine.confirm_theft(suspects)
+        confirmed = any(entry["what"] == "confirm" for entry in record.history)
+        if event.kind != "false-alarm" and (event.kind != "resolve" or confirmed):
+            return (), ()
+        state: list[tuple[bytes, bytes | None]] = []
+        undo: list[tuple[bytes, bytes | None]] = []
+        for wallet, chain, address in suspects:
             learned: dict[str, int] = {}
             if event.kind == "false-alarm":
                 for m in incident.movements:
                     if (m.wallet, m.chain, m.counterparty) == (wallet, chain, address):
                         learned[m.asset] = max(learned.get(m.asset, 0), m.value)
-            changes.extend(self.engine.clear_suspect(wallet, chain, address, learned))
-        return tuple(changes)
+            changed, before = self.engine.clear_suspect(wallet, chain, address, learned)
+            state += changed
+            undo += before
+        return tuple(state), tuple(undo)
 
     # -- messages -------------------------------------------------------------------------------------------------
 
@@ -287,33 +305,11 @@ class Pipeline:
         now = self._clock()
         for name in dict.fromkeys(changed):
             work.incidents[name] = None
+            if name not in self.correlator.records:  # merged into another
+                continue
             change = self.correlator.change(name)
             self.changes.append(change)
             if change.kind is None or quiet:
                 continue
             alert = alert_of(change.incident, change.kind, self._names, self._roles)
             work.outbox.extend(self._route(alert, now))
-
-
-def _unique(movements: Sequence[Movement]) -> list[Movement]:
-    found: dict[Any, Movement] = {}
-    for m in movements:
-        found[m.chain, m.tx, m.wallet, m.asset, m.counterparty, m.index] = m
-    return sorted(found.values(), key=lambda m: (m.at, m.block_number, m.index))
-
-
-def _balances(hits: Sequence[Hit], movements: Sequence[Movement]) -> dict[str, float]:
-    """Balance before the first movement to a suspect, by wallet, chain and asset, from what each hit left."""
-    found: dict[str, float] = {}
-    for hit in hits:
-        transfer = hit.flow.transfer
-        place = f"{hit.flow.wallet}|{transfer.block.chain}|{transfer.asset}"
-        if place in found:
-            continue
-        before = float(hit.record["balance"])
-        for m in movements:
-            same = (m.wallet, m.chain, m.asset) == (hit.flow.wallet, transfer.block.chain, transfer.asset)
-            if same and (m.block_number, m.index) <= (transfer.block.number, transfer.index):
-                before += m.value
-        found[place] = before
-    return found

@@ -12,7 +12,7 @@ __all__ = ["CHANNEL_SHARE", "PEER", "PRIORS", "SPLIT", "VERSION"]
 
 VERSION = 1
 
-SPLIT = 0.8  # part of the budget that the channels share; the guard rail and chance need the rest
+SPLIT = 1.0  # part of the budget that the channels share
 CHANNEL_SHARE = (0.60, 0.25, 0.15)  # fast, day, slow
 
 PRIORS = np.dtype(

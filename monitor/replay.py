@@ -19,7 +19,8 @@ from monitor.assets import AssetNames
 from monitor.engine import Engine, Hit
 from monitor.findings import finding_of, movement_of
 from monitor.fold import IN, OUT, SPEND, TELL, TRUSTED
-from monitor.incidents import GAP, Correlator
+from monitor.grouping import GAP, is_early
+from monitor.incidents import Correlator, movement_key
 from monitor.intake import destination_key
 from monitor.model import Block, BlockRef, Direction, Finding, Flow, Movement, Transfer, TransferKind, Tx
 from monitor.rows import FlowRows
@@ -60,7 +61,7 @@ class _Evidence:
 
     findings: list[Finding] = field(default_factory=list)
     movements: list[Movement] = field(default_factory=list)
-    balances: dict[str, tuple[int, float]] = field(default_factory=dict)
+    balances: dict[str, float] = field(default_factory=dict)  # what each hit left, by `movement_key`
 
 
 def replay(
@@ -76,7 +77,7 @@ def replay(
     result = Replayed(Correlator())
     found: list[_Evidence] = []
     for chain in frame["chain"].unique().sort().to_list():
-        part = frame.filter(pl.col("chain") == chain)
+        part = _placed(frame.filter(pl.col("chain") == chain))
         told = balances.filter(pl.col("chain") == chain) if balances is not None else None
         if chain.startswith("bip122:"):
             found.append(_replay_utxo(engine, chain, part, names, told, result))
@@ -86,20 +87,24 @@ def replay(
     return result
 
 
+def _placed(frame: pl.DataFrame) -> pl.DataFrame:
+    """Positions in the block: those of the table where they rise in chain order, else counted."""
+    same, index = frame["block_number"].diff() == 0, frame["transfer_index"].fill_null(0)
+    if not (same & (index.diff() <= 0)).any():
+        return frame
+    return frame.with_columns(transfer_index=pl.int_range(pl.len(), dtype=pl.Int64).over("block_number"))
+
+
 def _correlate(engine: Engine, correlator: Correlator, found: Sequence[_Evidence]) -> None:
-    """All evidence into incidents, in order of event time."""
+    """All evidence into incidents."""
     entity = {wallet.id: wallet.entity for wallet in engine.watchlist.wallets.values()}
-    findings = sorted(
-        (f for evidence in found for f in evidence.findings), key=lambda f: (f.at, f.chain, f.block_number, f.index)
-    )
-    for finding in findings:
-        correlator.add(entity[finding.wallet], [finding], [])
-    movements = sorted(
-        (m for evidence in found for m in evidence.movements), key=lambda m: (m.at, m.chain, m.block_number, m.index)
-    )
-    balances = {place: value for evidence in found for place, (_, value) in evidence.balances.items()}
-    for movement in movements:
-        correlator.add(entity[movement.wallet], [], [movement], balances)
+    for name in sorted(set(entity.values())):
+        correlator.add(
+            name,
+            [f for evidence in found for f in evidence.findings if entity[f.wallet] == name],
+            [m for evidence in found for m in evidence.movements if entity[m.wallet] == name],
+            {key: left for evidence in found for key, left in evidence.balances.items()},
+        )
 
 
 # -- account chains ---------------------------------------------------------------------------------------------------
@@ -246,8 +251,10 @@ def _admit(
             continue
         slot_of[pair] = slot
         begins.setdefault(pair, int(at))
-        if kind[at] == 1 or engine.state.is_proven(slot):
-            proven.setdefault(pair, int(at))
+        if engine.state.is_proven(slot):
+            proven.setdefault(pair, -1)
+        elif kind[at] == 1:
+            proven[pair] = int(at)
             engine.state.prove(slot)
     pairs = group // 3
     unique_pairs, inverse = np.unique(pairs, return_inverse=True)
@@ -391,12 +398,18 @@ def _evidence_of(hits: Sequence[Hit], names: AssetNames) -> _Evidence:
     for hit in hits:
         if hit.fired:
             evidence.findings.append(finding_of(hit, names))
-        evidence.movements.append(movement_of(hit))
-        transfer = hit.flow.transfer
-        place = f"{hit.flow.wallet}|{transfer.block.chain}|{transfer.asset}"
-        if hit.fired and place not in evidence.balances:
-            evidence.balances[place] = (len(evidence.movements), float(hit.record["balance"]))
+        movement = movement_of(hit)
+        evidence.movements.append(movement)
+        evidence.balances[movement_key(movement)] = float(hit.record["balance"])
     return evidence
+
+
+def _by_suspect(findings: Sequence[Finding]) -> dict[tuple[str, str], list[Finding]]:
+    """Findings by (wallet, destination)."""
+    found: dict[tuple[str, str], list[Finding]] = {}
+    for f in findings:
+        found.setdefault((f.wallet, f.destination), []).append(f)
+    return found
 
 
 def _add_movements(
@@ -407,54 +420,25 @@ def _add_movements(
     rows: FlowRows,
     origin: NDArray[np.int64],
 ) -> None:
-    """What went to suspects within the day before their first finding, and the balances before all that."""
-    suspects = {(f.wallet, f.destination) for f in evidence.findings}
+    """What went to suspects within the day before a finding."""
+    suspects = _by_suspect(evidence.findings)
     if not suspects:
         return
     keys = np.array(sorted({destination_key(address) for _, address in suspects}), np.uint64)
-    mine = np.flatnonzero((rows.ops == OUT) & np.isin(rows.keys, keys))
-    known = {_identity(m) for m in evidence.movements}
-    for at in mine:
+    paid = (rows.ops == OUT) & np.isin(rows.keys, keys)
+    paid &= rows.times >= min(f.at for f in evidence.findings) - GAP
+    for at in np.flatnonzero(paid):
         wallet = _wallet_name(engine, rows, int(at))
-        flow = _flow_of(frame, int(origin[at]), chain, wallet)
-        if (wallet, flow.counterparty) not in suspects:
-            continue
-        movement = movement_of(Hit(flow, np.zeros((), np.void)))
-        if _identity(movement) not in known and _is_early(movement, evidence.findings):
-            evidence.movements.append(movement)
-    _settle_balances(evidence)
+        _add_early(evidence, suspects, _flow_of(frame, int(origin[at]), chain, wallet))
 
 
-def _identity(m: Movement) -> tuple[str, str, str, str, int]:
-    return (m.tx, m.wallet, m.asset, m.counterparty, m.index)
-
-
-def _is_early(movement: Movement, findings: Sequence[Finding]) -> bool:
-    """Within the day before a finding about the same destination."""
-    return any(
-        (f.wallet, f.destination) == (movement.wallet, movement.counterparty)
-        and f.at - GAP <= movement.at
-        and (movement.block_number, movement.index) <= (f.block_number, f.index)
-        for f in findings
-    )
-
-
-def _settle_balances(evidence: _Evidence) -> None:
-    """The balance before an incident: what its first finding left, plus all that had gone to suspects by then."""
-    first: dict[str, Finding] = {}
-    for f in evidence.findings:
-        first.setdefault(f"{f.wallet}|{f.chain}|{f.asset}", f)
-    for place, f in first.items():
-        gone = sum(
-            m.value
-            for m in evidence.movements
-            if (m.wallet, m.chain, m.asset) == (f.wallet, f.chain, f.asset)
-            and (m.block_number, m.index) <= (f.block_number, f.index)
-            and f.at - GAP <= m.at
-        )
-        left = evidence.balances.get(place)
-        if left is not None:
-            evidence.balances[place] = (0, left[1] + gone)
+def _add_early(evidence: _Evidence, suspects: Mapping[tuple[str, str], Sequence[Finding]], flow: Flow) -> None:
+    findings = suspects.get((flow.wallet, flow.counterparty))
+    if findings is None:
+        return
+    movement = movement_of(Hit(flow, np.zeros((), np.void)))
+    if movement_key(movement) not in evidence.balances and is_early(movement, findings):
+        evidence.movements.append(movement)
 
 
 # -- UTXO chains ------------------------------------------------------------------------------------------------------
@@ -503,15 +487,10 @@ def _replay_utxo(
         assert paid is not None  # only payments hit
         hits.append(Hit(paid, r))
     evidence = _evidence_of(hits, names)
-    suspects = {(f.wallet, f.destination) for f in evidence.findings}
-    known = {_identity(m) for m in evidence.movements}
+    suspects = _by_suspect(evidence.findings)
     for flow in filter(None, flows):
-        if flow.direction is not Direction.OUT or (flow.wallet, flow.counterparty) not in suspects:
-            continue
-        movement = movement_of(Hit(flow, np.zeros((), np.void)))
-        if _identity(movement) not in known and _is_early(movement, evidence.findings):
-            evidence.movements.append(movement)
-    _settle_balances(evidence)
+        if flow.direction is Direction.OUT:
+            _add_early(evidence, suspects, flow)
     return evidence
 
 

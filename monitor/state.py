@@ -21,6 +21,7 @@ from monitor import compiled as _compiled  # sets the kernels' cache folder befo
 from monitor.errors import StoreError
 from monitor.features import table
 from monitor.features.dtypes import ASSET, DESTINATION, FEATURES, FUSION, HIT, TABLE, UNDONE
+from monitor.features.kernel import CONFIRMED
 from monitor.fold import DONE, NEED_HITS, NEED_POOL, fold
 from monitor.ids import hash64
 from monitor.priors import PEER
@@ -293,7 +294,8 @@ class EngineState:
 
     def put(self, changes: Iterable[tuple[bytes, bytes | None]]) -> None:
         """Take records over: a stored state at start, or a block's undo. StoreError where one does not fit."""
-        ordered = sorted(changes, key=lambda change: "awds".index(chr(change[0][0])) if change[0][:1] in b"awds" else 9)
+        # What goes, goes first: a table never holds more at a time than its largest size.
+        ordered = sorted(changes, key=lambda change: (b"awds".find(change[0][:1]) % 9, change[1] is not None))
         gone: list[tuple[str, str, str]] = []
         for key, value in ordered:
             kind, *parts = key.decode().split(_SEPARATOR)
@@ -379,8 +381,8 @@ class EngineState:
 
     # -- verdicts -------------------------------------------------------------------------------------------------
 
-    def clear_suspect(self, wallet: str, chain: str, key: int, learned: dict[str, float]) -> Delta:
-        """A false alarm: payments to ``key`` are learned again, each asset up to the amount that raised it.
+    def clear_suspect(self, wallet: str, chain: str, key: int, learned: dict[str, float]) -> tuple[Delta, Delta]:
+        """A false alarm: ``key`` is ordinary up to the amounts that raised it, and they are forgotten as evidence.
 
         Parameters
         ----------
@@ -388,39 +390,54 @@ class EngineState:
 
         Returns
         -------
-        what changed, for the store
+        (what changed, how to undo it)
         """
-        changed: dict[bytes, bytes | None] = {}
+        mine = [name for name in self._asset_of if name[:2] == (wallet, chain)]
+        names = [_key("s", wallet, chain, f"{key:016x}")]
+        names += [_key("d", *name, f"{key:016x}") for name in mine]
+        names += [_key("a", *name) for name in mine if name[2] in learned]
+        before = {name: value for name in names if (value := self.get(name)) is not None}
         place = self._wallet_of.get((wallet, chain))
         if place is not None:
             table.remove(self._pool, self._suspect_tables, place, np.uint64(key))
-            changed[_key("s", wallet, chain, f"{key:016x}")] = None
-        for (owner, on, asset), slot in self._asset_of.items():
-            if (owner, on) != (wallet, chain):
-                continue
+        for name in mine:
+            slot, ceiling = self._asset_of[name], learned.get(name[2], 0.0)
+            if name[2] in learned:
+                for ring in ("ring_10m", "ring_1h", "ring_6h", "ring_24h"):
+                    self._assets[slot][ring] = 0
             at = table.find(self._pool, self._asset_tables, slot, np.uint64(key))
             if at < 0:
                 continue
-            self._pool[at]["flags"] = 0
-            scaled = np.float32(learned.get(asset, 0.0) / float(self._assets[slot]["scale"]))
+            for sums in ("flags", "d1", "d24", "d240", "probe"):
+                self._pool[at][sums] = 0
+            scaled = np.float32(ceiling / float(self._assets[slot]["scale"]))
             self._pool[at]["older"] = max(self._pool[at]["older"], scaled)
-            changed[_key("d", wallet, chain, asset, f"{key:016x}")] = self._pool[at].tobytes()
-        return tuple(sorted(changed.items()))
+        return tuple(sorted((name, self.get(name)) for name in before)), tuple(sorted(before.items()))
 
-    def confirm_theft(self, wallet: str, chain: str) -> Delta:
-        """A confirmed theft is no false alarm: the controller does not count what was exceeded today."""
+    def confirm_theft(self, wallet: str, chain: str, key: int) -> tuple[Delta, Delta]:
+        """A confirmed theft is no false alarm: nothing adapts to it today, and its destination is never learned.
+
+        Returns
+        -------
+        (what changed, how to undo it)
+        """
         place = self._wallet_of.get((wallet, chain))
         if place is None or not self._fusions[place]["used"]:
-            return ()
+            return (), ()
+        names = [self._wallet_key(place), _key("s", wallet, chain, f"{key:016x}")]
+        before = {name: value for name in names if (value := self.get(name)) is not None}
         self._fusions[place]["exceeded"] = 0
-        return ((self._wallet_key(place), self._fusions[place].tobytes()),)
+        mark = table.find(self._pool, self._suspect_tables, place, np.uint64(key))
+        if mark >= 0:
+            self._pool[mark]["flags"] |= CONFIRMED
+        return tuple(sorted((name, self.get(name)) for name in before)), tuple(sorted(before.items()))
 
 
 def _record(value: bytes, kind: np.dtype[np.void], key: bytes) -> NDArray[np.void]:
     if len(value) != kind.itemsize:
         raise StoreError(
-            f"stored state of {key!r} has {len(value)} bytes where this version has {kind.itemsize}: "
-            "it was written by another version; keep it, and start this one with a new store"
+            f"stored state of {key.decode().replace(_SEPARATOR, ' ')} has {len(value)} bytes where this version has "
+            f"{kind.itemsize}: it was written by another version; keep it, and start this one with a new store"
         )
     record: NDArray[np.void] = np.frombuffer(value, kind)[0]
     return record

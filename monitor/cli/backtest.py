@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -73,6 +74,8 @@ def command(
     from monitor.app import run_backtest
 
     level = _severity(fail_on)
+    if out is not None:
+        check_place(Path(out))
     rename = dict(_pair(text) for text in mapped)
     with progress_bar() as progress:
         found = run_backtest(
@@ -109,6 +112,14 @@ def _pair(text: str) -> tuple[str, str]:
     if not found or not new or not old:
         raise ConfigError(f"--map was {text!r}, expected NEW=OLD, for example value=amount")
     return new, old
+
+
+def check_place(path: Path) -> None:
+    """Before hours of work: can a report be written there at all?"""
+    folder = path.parent
+    if path.is_dir() or not folder.is_dir() or not os.access(path if path.exists() else folder, os.W_OK):
+        why = "it is a folder" if path.is_dir() else "its folder is not there" if not folder.is_dir() else "not writable"
+        raise ConfigError(f"{path}: the report cannot be written: {why}")
 
 
 def write_report(path: Path, found: dict[str, Any]) -> None:

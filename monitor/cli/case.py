@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from monitor.cli.backtest import check_place, write_report
 from monitor.cli.common import json_option, print_json, table
 from monitor.cli.show import bold, clean, show_report
 from monitor.errors import ConfigError
@@ -70,13 +71,14 @@ def run(case_id: str | None, every: bool, out: str | None, as_json: bool) -> int
     """Replay a case: would the theft have been caught, when, and what was left to save?"""
     if every == (case_id is not None):
         raise ConfigError("name one case, or --all: `heistwatch case list` shows those there are")
+    if out is not None:
+        check_place(Path(out))
     return _run_all(out, as_json) if every else _run_one(str(case_id), out, as_json)
 
 
 def _run_one(case_id: str, out: str | None, as_json: bool) -> int:
     from monitor.case import load_case
     from monitor.case_run import judge, run_case
-    from monitor.cli.backtest import write_report
 
     case = load_case(case_id)
     found = run_case(case)
@@ -113,7 +115,6 @@ def _verdict(v: dict[str, Any]) -> list[str]:
 def _run_all(out: str | None, as_json: bool) -> int:
     from monitor.case import case_ids, load_case
     from monitor.case_run import judge, run_case, scorecard
-    from monitor.cli.backtest import write_report
 
     judged = []
     for name in case_ids():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -32,26 +33,28 @@ def command(config: str | None, online: bool, as_json: bool) -> int:
         for line in found.summary():
             click.echo(line)
         for entry in reached:
-            click.echo(f"{'ok  ' if entry['ok'] else 'FAIL'} {entry['what']}: {entry['detail']}")
+            if entry["ok"]:
+                click.echo(f"ok {entry['what']}: {entry['detail']}")
         if not failed:
             click.echo("the configuration is right" + (", and everything was reached" if online else ""))
+    for entry in failed:
+        click.echo(f"heistwatch: {entry['what']}: {entry['detail']}", err=True)
     return 3 if failed else 0
 
 
 async def _online(config: Any, channels: dict[str, tuple[Any, ...]]) -> list[dict[str, Any]]:
     """Try every chain and the store; channels are only closed again (a drill reaches them)."""
+    from chains.exchange import redact
     from monitor.app import make_chain, make_store
 
     results = []
-    for chain in config.chains:
-        if not chain.endpoints:
-            continue
-        source = make_chain(config, chain)
+    for chain, endpoint in [(chain, endpoint) for chain in config.chains for endpoint in chain.endpoints]:
+        source = make_chain(config, replace(chain, endpoints=(endpoint,)))  # alone: no other answers in its place
 
-        async def look(source: Any = source) -> str:
+        async def look(source: Any = source, name: str = redact(endpoint.get_secret_value())) -> str:
             await source.open()
             head = await source.head()
-            return f"head is block {head.number}"
+            return f"{name}: head is block {head.number}"
 
         results.append(await _try(f"chain {chain.name}", look, source.aclose))
     store = make_store(config)

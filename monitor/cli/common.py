@@ -7,7 +7,8 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,7 +17,7 @@ import click
 from monitor.config import Config, load_config
 from monitor.errors import ConfigError
 
-__all__ = ["config_argument", "config_option", "find_config", "json_option", "print_json", "run", "table"]
+__all__ = ["config_argument", "config_option", "find_config", "json_option", "print_json", "run", "stored", "table"]
 
 T = TypeVar("T")
 DEFAULT = "heistwatch.yaml"
@@ -65,6 +66,24 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = ""
     for row in rows:
         shown.add_row(*(escape(cell) for cell in row))
     Console().print(shown)
+
+
+@asynccontextmanager
+async def stored(config: Config) -> AsyncIterator[Any]:
+    """The store, open. Where its file is not there it is an empty one: a look leaves no file behind."""
+    from monitor.store_url import open_store
+
+    url = config.store.url.get_secret_value()
+    path = Path(url.removeprefix("sqlite:///"))
+    if config.store.kind == "sqlite" and not path.exists():
+        click.echo(f"heistwatch: there is no store {path} yet; `heistwatch watch` makes it", err=True)
+        url = "memory://"
+    store = open_store(url, base=config.base)
+    await store.open()
+    try:
+        yield store
+    finally:
+        await store.aclose()
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from monitor.cli.common import config_option, find_config, json_option, print_json, run
+from monitor.cli.common import config_option, find_config, json_option, print_json, run, stored
 
 __all__ = ["command"]
 
@@ -35,11 +35,5 @@ def command(config: str | None, as_json: bool) -> None:
 
 
 async def _ranges(config: Any) -> Any:
-    from monitor.app import make_store
-
-    store = make_store(config)
-    await store.open()
-    try:
+    async with stored(config) as store:
         return await store.coverage()
-    finally:
-        await store.aclose()

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from monitor.cli.common import config_option, find_config, json_option, print_json, run, table
+from monitor.cli.common import config_option, find_config, json_option, print_json, run, stored, table
 from monitor.ids import iso
 
 __all__ = ["command"]
@@ -35,14 +35,8 @@ def list_(state: str | None, config: str | None, as_json: bool) -> None:
 
 
 async def _rows(config: Any, state: str | None) -> list[dict[str, Any]]:
-    from monitor.app import make_store
-
-    store = make_store(config)
-    await store.open()
-    try:
+    async with stored(config) as store:
         found = await store.outbox(state=state)
-    finally:
-        await store.aclose()
     return [
         {
             "alert": row.alert_id,

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from monitor.cli.common import config_option, find_config, json_option, print_json, run, table
+from monitor.cli.common import config_option, find_config, json_option, print_json, run, stored, table
 from monitor.cli.show import show_incident
 from monitor.errors import ConfigError
 from monitor.verdicts import KINDS, verdict
@@ -18,17 +18,12 @@ __all__ = ["command"]
 
 async def _load(config: Any) -> tuple[Any, Any]:
     """(correlator with all stored incidents, verdicts not yet in force)."""
-    from monitor.app import make_store
     from monitor.incidents import Correlator
 
-    store = make_store(config)
-    await store.open()
-    try:
+    async with stored(config) as store:
         correlator = Correlator()
         correlator.load(await store.incidents())
         return correlator, await store.said(pending=True)
-    finally:
-        await store.aclose()
 
 
 @click.group()
@@ -101,20 +96,14 @@ def _find(correlator: Any, text: str) -> str:
 
 
 def _say(word: str, incident_id: str, config: str | None, by: str | None, comment: str) -> None:
-    from monitor.app import make_store
-
     found_config = find_config(config)
     correlator, _ = run(_load(found_config))
     name = _find(correlator, incident_id)
     event = verdict(word, name, by=by or getpass.getuser(), comment=comment, at=time.time())
 
     async def say() -> None:
-        store = make_store(found_config)
-        await store.open()
-        try:
+        async with stored(found_config) as store:
             await store.say(event)
-        finally:
-            await store.aclose()
 
     run(say())
     click.echo(f"{event.kind} of {name} is recorded; a running monitor takes it up at its next block")

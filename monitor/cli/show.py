@@ -39,7 +39,7 @@ def show_report(found: Mapping[str, Any], out: str | None) -> None:
         f"{data['first'] or '-'} to {data['last'] or '-'}; {speed['wall_seconds']:.2f} s"
     )
     if data["bad_rows"]:
-        click.echo(f"{data['bad_rows']:,} rows cannot be read:")
+        click.echo(f"{data['bad_rows']:,} row{'s' if data['bad_rows'] > 1 else ''} cannot be read:")
         for bad in data["bad"][:5]:
             click.echo(clean(f"  {bad['path']}, row {bad['row']}: {bad['reason']}"))
     for note in data["notes"]:

@@ -18,19 +18,28 @@ __all__ = ["command"]
 @click.command()
 @click.argument("config", metavar="CONFIG", required=False)
 @click.option("--quiet", is_flag=True, help="No status lines.")
-@click.option("--log-level", default="INFO", show_default=True, help="DEBUG, INFO, WARNING or ERROR.")
+@click.option(
+    "--log-level",
+    type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"], case_sensitive=False),
+    default="INFO",
+    show_default=True,
+    help="How much is logged to standard error.",
+)
 def command(config: str | None, quiet: bool, log_level: str) -> None:
     """Follow the chains, detect, alert. Without receivers alerts come to this terminal.
 
     SIGTERM and Ctrl-C end it cleanly; it starts again where it stopped.
     """
     logging.basicConfig(
-        level=getattr(logging, log_level.upper(), logging.INFO),
+        level=log_level.upper(),
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         stream=sys.stderr,
     )
     logging.getLogger("numba").setLevel(logging.WARNING)
-    run(_watch(find_config(config), quiet))
+    found = find_config(config)
+    if not quiet:
+        click.echo("starting; the very first start compiles for up to a minute", err=True)
+    run(_watch(found, quiet))
 
 
 async def _watch(config: Any, quiet: bool) -> None:

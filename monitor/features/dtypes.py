@@ -91,6 +91,7 @@ FUSION = np.dtype(
         ("active", "u1"),  # the accumulated day has a novel outflow
         ("exceeded", "u1", (_C + 1,)),  # channel (and guard rail) exceeded today, unconfirmed
         ("guard", "f8"),  # level of the adaptive guard rail, 1 or more
+        ("guard_peak", "f8"),  # highest level at which it fired today
         ("alarm", "i8"),  # last flow that fired, 0 never
         ("delta", "f8", (_C,)),  # the controller's shift of each threshold
         ("tau", "f8", (_C,)),  # thresholds of today

@@ -86,17 +86,20 @@ def is_full(tables, owner):  # type: ignore[no-untyped-def]
 
 @njit(cache=True)
 def oldest(pool, tables, owner):  # type: ignore[no-untyped-def]
-    """Keys of the eighth of the records that was used longest ago, by (last, key); suspects are kept."""
+    """Keys of the eighth of the records that was used longest ago, by (last, key); of suspects where all are."""
     table = tables[owner]
     size = np.int64(1) << table.bits
     last = np.empty(table.count, np.int64)
     keys = np.empty(table.count, np.uint64)
     n = 0
-    for i in range(table.offset, table.offset + size):
-        if pool[i].key != 0 and pool[i].flags == 0:
-            last[n] = pool[i].last
-            keys[n] = pool[i].key
-            n += 1
+    for suspects in range(2):
+        for i in range(table.offset, table.offset + size):
+            if pool[i].key != 0 and (suspects == 1 or pool[i].flags == 0):
+                last[n] = pool[i].last
+                keys[n] = pool[i].key
+                n += 1
+        if n > 0:
+            break
     by_key = np.argsort(keys[:n], kind="mergesort")
     order = by_key[np.argsort(last[:n][by_key], kind="mergesort")]
     return keys[:n][order[: max(1, n // 8)]] if n else keys[:0]

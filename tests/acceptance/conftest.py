@@ -27,6 +27,7 @@ from typing import Any
 import pytest
 from standardwebhooks.webhooks import Webhook
 
+from monitor.app import warm_up
 from monitor.cli import main
 
 ROOT = Path(__file__).parents[2]
@@ -34,6 +35,7 @@ NATIVE_ANVIL = ROOT / ".tools/node_modules/@foundry-rs/anvil-linux-amd64/bin/anv
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 TOKEN = "a-token-of-the-tests"
 PATIENCE = 20.0  # seconds that anything may take on a loaded machine
+STARTING = 90.0  # seconds that a start may take where nothing is compiled yet
 ETHER = 10**18
 
 
@@ -331,7 +333,7 @@ class Monitor:
 
     def ready(self) -> Monitor:
         """Wait until it watches and has seen the head of every chain."""
-        self.port = int(self.err.wait(r"watching; http://127\.0\.0\.1:(\d+)/").group(1))
+        self.port = int(self.err.wait(r"watching; http://127\.0\.0\.1:(\d+)/", STARTING).group(1))
         until("ready", lambda: self.http("GET", "/readyz")[0] == 200)
         return self
 
@@ -362,9 +364,9 @@ class Monitor:
         """Send a signal; the exit code."""
         if self.process.poll() is None:
             self.process.send_signal(by)
-        return self.wait()
+        return self.wait(PATIENCE)
 
-    def wait(self, seconds: float = PATIENCE) -> int:
+    def wait(self, seconds: float = STARTING) -> int:
         """The exit code of a process that ends by itself."""
         try:
             return self.process.wait(seconds)
@@ -383,6 +385,7 @@ class Monitor:
 @pytest.fixture(scope="session")
 def watch() -> Iterator[Callable[..., Monitor]]:
     """Start monitors; each ends with the session at the latest."""
+    warm_up()  # compiled once, and kept on the disk: every process would do it
     monitors: list[Monitor] = []
 
     def start(config: Path, *arguments: str) -> Monitor:
@@ -391,8 +394,7 @@ def watch() -> Iterator[Callable[..., Monitor]]:
 
     yield start
     for monitor in monitors:
-        if monitor.process.poll() is None:
-            monitor.kill()
+        monitor.kill()
 
 
 def configuration(

@@ -36,12 +36,14 @@ def test_all_is_well(heistwatch: Any, config: Path, live: Any) -> None:
     """What can be reached is said to be."""
     code, out, err = heistwatch("check", config, "--online")
     assert (code, err) == (0, "")
-    assert f"head is block {live.node.height}" in out and "store: can be opened" in out
+    assert out.count(f"chain dev: 127.0.0.1:{live.node.port}: head is block {live.node.height}") == 2
+    assert "ok store: can be opened" in out
 
 
 def test_wrong_chain_id(refused: Any, config: Path, live: Any) -> None:
     """An endpoint that serves another chain is a dependency that cannot be used: code 3, both chains named."""
-    config.write_text(config.read_text().replace("eip155:31337", "eip155:5"))
+    text = config.read_text().replace("eip155:31337", "eip155:5")
+    config.write_text(text.replace(f', "ws://127.0.0.1:{live.node.port}"', ""))
     for command in (("watch", config), ("check", config, "--online")):
         line = refused(3, *command)
         assert f"127.0.0.1:{live.node.port} serves eip155:31337, configuration says eip155:5" in line
@@ -57,8 +59,8 @@ def test_one_of_two_endpoints_is_down(refused: Any, config: Path, live: Any, fre
 
 def test_unreachable(refused: Any, config: Path, live: Any, free_port: int) -> None:
     """`check --online` of an endpoint that is down: code 3, and what was tried."""
-    config.write_text(config.read_text().replace(f":{live.node.port}", f":{free_port}"))
-    config.write_text(config.read_text().replace(f', "ws://127.0.0.1:{free_port}"', ""))
+    text = config.read_text().replace(f', "ws://127.0.0.1:{live.node.port}"', "")
+    config.write_text(text.replace(f":{live.node.port}", f":{free_port}"))
     assert "connection refused" in refused(3, "check", config, "--online")
 
 
@@ -73,7 +75,7 @@ def test_port_in_use(refused: Any, config: Path) -> None:
     assert line.startswith(f"http.listen: 127.0.0.1:{port}") and "in use" in line
 
 
-@pytest.mark.parametrize("content", [b"not a database, but long enough to be taken for one" * 100, b"SQLite format 3\0" * 400])
+@pytest.mark.parametrize("content", [b"no database, but long enough to be taken for one" * 100, b"SQLite format 3\0" * 400])
 def test_corrupt_store(refused: Any, config: Path, content: bytes) -> None:
     """A damaged store is never read as an empty one: code 3, the file, and what to do."""
     (config.parent / "heistwatch.db").write_bytes(content)
@@ -99,4 +101,5 @@ def test_store_in_no_folder(refused: Any, config: Path) -> None:
 @pytest.mark.parametrize("level", ["LOUD", "", "basicConfig"])
 def test_log_level(refused: Any, config: Path, level: str) -> None:
     """A log level that does not exist is an argument that is wrong."""
+    config.unlink()
     assert "--log-level" in refused(2, "watch", config, "--log-level", level)

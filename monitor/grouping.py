@@ -1,0 +1,82 @@
+"""Which evidence belongs together: a pure function of the set, so that the order of arrival cannot matter.
+
+Two findings of an entity belong together where no more than 24 hours of event time lie between them, or between each
+and the next in between. A movement belongs to the earliest such group that has its destination among the suspects and
+lies within 24 hours of it. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from monitor.model import Finding, Movement
+
+__all__ = ["GAP", "Group", "group", "is_early", "order", "suspect"]
+
+GAP = 86400  # seconds of event time without evidence after which an incident stops collecting
+
+Suspect = tuple[str, str, str]  # wallet, chain, destination
+
+
+@dataclass(slots=True)
+class Group:
+    """Findings that belong together, in order of event time, and what went to their suspects."""
+
+    findings: list[Finding]
+    movements: dict[str, Movement] = field(default_factory=dict)
+    loose: dict[str, Movement] = field(default_factory=dict)  # too far off, unless other findings bridge the gap
+
+
+def order(item: Finding | Movement) -> tuple[int, str, int, int]:
+    """Event time, then a fixed order of what happened at one time."""
+    return (item.at, item.chain, item.block_number, item.index)
+
+
+def suspect(item: Finding | Movement) -> Suspect:
+    """Who paid whom, on which chain."""
+    return (item.wallet, item.chain, item.destination if isinstance(item, Finding) else item.counterparty)
+
+
+def is_early(movement: Movement, findings: Iterable[Finding]) -> bool:
+    """Whether a movement came within the day before one of these findings about its destination, or is its flow."""
+    place = (movement.block_number, movement.index)
+    return any(f.at - GAP <= movement.at and place <= (f.block_number, f.index) for f in findings)
+
+
+def group(findings: Iterable[Finding], movements: Mapping[str, Movement], hits: Container[str]) -> list[Group]:
+    """Evidence of one entity as groups, earliest first.
+
+    Parameters
+    ----------
+    movements : by any key
+    hits : keys of those that the engine raised as payments to a suspect; the others count where they are early
+    """
+    groups: list[Group] = []
+    for finding in sorted(findings, key=lambda f: (order(f), f.id)):
+        if groups and finding.at - groups[-1].findings[-1].at <= GAP:
+            groups[-1].findings.append(finding)
+        else:
+            groups.append(Group([finding]))
+    known: dict[Suspect, list[Finding]] = {}
+    places: dict[Suspect, list[Group]] = {}
+    for found in groups:
+        for finding in found.findings:
+            known.setdefault(suspect(finding), []).append(finding)
+            options = places.setdefault(suspect(finding), [])
+            if not options or options[-1] is not found:
+                options.append(found)
+    for key, movement in sorted(movements.items(), key=lambda item: (order(item[1]), item[0])):
+        options = places.get(suspect(movement), [])
+        if options and (key in hits or is_early(movement, known[suspect(movement)])):
+            _place(key, movement, options)
+    return groups
+
+
+def _place(key: str, movement: Movement, options: Sequence[Group]) -> None:
+    for found in options:
+        if found.findings[0].at - GAP <= movement.at <= found.findings[-1].at + GAP:
+            found.movements[key] = movement
+            return
+    before = [found for found in options if found.findings[0].at <= movement.at]
+    (before[-1] if before else options[0]).loose[key] = movement

@@ -1,0 +1,126 @@
+"""An incident as it is kept, and as others see it: every field computed anew from its evidence. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from monitor.grouping import order
+from monitor.model import Finding, Incident, Movement, Severity, Status
+
+__all__ = ["Limbo", "Record", "build", "movement_key"]
+
+
+class Limbo(msgspec.Struct, frozen=True):
+    """A transaction whose block was disconnected at tip ``tip``: it may be mined again."""
+
+    chain: str
+    tx: str
+    tip: int
+
+
+class Record(msgspec.Struct):
+    """An incident as it is kept: its evidence, what people said, and what is in doubt after a reorg."""
+
+    id: str
+    entity: str
+    status: Status
+    revision: int
+    findings: dict[str, Finding]
+    movements: dict[str, Movement]  # by `movement_key`, as are the two below
+    balances: dict[str, float]  # balance that a payment to a suspect left, base units
+    loose: dict[str, Movement] = msgspec.field(default_factory=dict)  # payments to its suspects, too far off for now
+    history: list[dict[str, Any]] = msgspec.field(default_factory=list)
+    limbo: list[Limbo] = msgspec.field(default_factory=list)
+    retracted: dict[str, Finding] = msgspec.field(default_factory=dict)
+    told: int = 0  # highest severity that people were told of
+    told_lost: dict[str, str] = msgspec.field(default_factory=dict)  # losses in the last message, by asset
+    raised_lost: dict[str, str] = msgspec.field(default_factory=dict)  # losses when it was opened or last escalated
+    merged_into: str = ""  # nothing but a reference to the incident that took its evidence over
+
+
+def movement_key(m: Movement) -> str:
+    """What makes a movement one movement."""
+    return "|".join((m.chain, m.tx, m.wallet, m.asset, m.counterparty, str(m.index)))
+
+
+def build(record: Record) -> Incident:
+    """The incident of a record."""
+    shown = record.findings or record.retracted
+    findings = sorted(shown.values(), key=lambda f: (order(f), f.id))
+    movements = sorted(record.movements.values(), key=order)
+    opening = findings[0] if findings else None
+    severity = max((f.severity for f in findings), default=Severity.INFO)
+    paged = next((f for f in findings if f.severity >= Severity.HIGH), None)
+    lost: dict[str, int] = {}
+    for m in movements:
+        lost[m.asset] = lost.get(m.asset, 0) + m.value
+    periods = [f.return_period_days for f in findings if f.return_period_days is not None]
+    return Incident(
+        id=record.id,
+        entity=record.entity,
+        wallets=tuple(sorted({f.wallet for f in findings})),
+        status=record.status,
+        severity=severity,
+        opened_at=opening.at if opening else 0,
+        opened_block=opening.block_number if opening else 0,
+        opened_chain=opening.chain if opening else "",
+        opened_tx=opening.tx if opening else "",
+        revision=record.revision,
+        findings=tuple(findings),
+        movements=tuple(movements),
+        suspects=tuple(sorted({(f.chain, f.destination) for f in findings if f.destination})),
+        lost=tuple(sorted(lost.items())),
+        share_lost=_share_lost(record, movements),
+        share_lost_at_open=_share_at_open(opening, movements, lost) if opening else None,
+        updated_at=max((*(f.at for f in findings), *(m.at for m in movements)), default=0),
+        paged_at=paged.at if paged else None,
+        paged_tx=paged.tx if paged else None,
+        return_period_days=max(periods) if periods else None,
+        budget_exceeded=any(f.budget_exceeded for f in findings),
+        history=tuple(record.history),
+    )
+
+
+def _share_at_open(opening: Finding, movements: Sequence[Movement], lost: Mapping[str, int]) -> float | None:
+    """Mean over assets of what had gone to suspects when the incident opened, over what went in all."""
+    if not lost:
+        return None
+    before: dict[str, int] = dict.fromkeys(lost, 0)
+    for m in movements:
+        if m.chain == opening.chain:
+            early = (m.block_number, m.index) <= (opening.block_number, opening.index)
+        else:
+            early = m.at <= opening.at
+        if early:
+            before[m.asset] += m.value
+    return sum(before[asset] / total for asset, total in lost.items()) / len(lost)
+
+
+def _share_lost(record: Record, movements: Sequence[Movement]) -> float | None:
+    """Mean over assets of what went to suspects over the balances before the incident, where those are known."""
+    sent: dict[str, int] = {}
+    places: dict[tuple[str, str, str], list[Movement]] = {}
+    for m in movements:
+        sent[m.asset] = sent.get(m.asset, 0) + m.value
+        places.setdefault((m.wallet, m.chain, m.asset), []).append(m)
+    held: dict[str, float] = {}
+    for (_, _, asset), moved in sorted(places.items()):
+        before = _held_before(record, moved)
+        if before is not None:
+            held[asset] = held.get(asset, 0.0) + before
+    shares = [min(1.0, sent[asset] / held[asset]) for asset in sorted(sent) if held.get(asset, 0.0) > 0.0]
+    return sum(shares) / len(shares) if shares else None
+
+
+def _held_before(record: Record, moved: Sequence[Movement]) -> float | None:
+    """What the first payment with a known balance left, and all that had gone to suspects by then."""
+    gone = 0
+    for m in sorted(moved, key=lambda m: (m.block_number, m.index, movement_key(m))):
+        gone += m.value
+        left = record.balances.get(movement_key(m))
+        if left is not None:
+            return left + gone
+    return None

@@ -1,0 +1,132 @@
+"""`heistwatch backtest`: what it prints, what it exits with, and what it says of data that it cannot read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import polars
+import pytest
+
+BASE = ("backtest", "heistwatch.yaml")
+
+
+def test_theft(heistwatch: Callable[..., Any], config: Path, theft: Path) -> None:
+    """The theft is found and printed; the report on disk is the one of --json, keys sorted."""
+    ran = heistwatch(*BASE, "--data", theft, "--report", "report.json", "--json")
+    assert (ran.code, ran.err) == (0, "")
+    report = json.loads(ran.out)
+    written = (config.parent / "report.json").read_text()
+    assert json.loads(written) == report and written == json.dumps(report, indent=1, sort_keys=True) + "\n"
+    assert report["schema"] == "heistwatch/backtest/1" and report["data"]["bad_rows"] == 0
+    [incident] = report["incidents"]
+    assert incident["opened_block"] == 250 and incident["suspects"] == ["0x000000000000000000000000000000000000bad1"]
+    assert incident["lost"][0]["value"] == str(700 * 10**18)
+    text = heistwatch(*BASE, "--data", theft).out
+    assert f"incident {incident['id']}" in text and incident["severity"].upper() in text
+
+
+def test_fail_on(heistwatch: Callable[..., Any], config: Path, theft: Path) -> None:
+    """--fail-on is code 1 where an incident is at least that severe, else 0; the report is written all the same."""
+    for severity in ("low", "high"):
+        assert heistwatch(*BASE, "--data", theft, "--fail-on", severity, "--report", f"{severity}.json").code == 1
+        assert json.loads((config.parent / f"{severity}.json").read_text())["incidents"]
+    assert heistwatch(*BASE, "--data", theft, "--fail-on", "low", "--to", "2023-11-20").code == 0
+
+
+def test_times(heistwatch: Callable[..., Any], config: Path, theft: Path) -> None:
+    """--from is inclusive, --to exclusive."""
+    report = json.loads(heistwatch(*BASE, "--data", theft, "--from", "1700007200", "--to", "1700014400", "--json").out)
+    assert report["data"]["first"] == "2023-11-15T00:13:20Z" and report["data"]["last"] == "2023-11-15T01:13:20Z"
+    assert report["data"]["flows"] == 2
+
+
+def test_broken_row(heistwatch: Callable[..., Any], config: Path, theft: Path) -> None:
+    """A row that cannot be read is counted and shown with its place; the rest is judged, code 0."""
+    lines = theft.read_text().splitlines()
+    lines[5] = lines[5].rsplit(",", 1)[0] + ",a lot"
+    lines[9] = "dev,9"
+    theft.write_text("\n".join(lines) + "\n")
+    ran = heistwatch(*BASE, "--data", theft, "--json")
+    report = json.loads(ran.out)
+    assert ran.code == 0 and report["data"]["bad_rows"] == 2 and report["data"]["rows"] == len(lines) - 1
+    bad = {(row["path"], row["row"]): row["reason"] for row in report["data"]["bad"]}
+    assert set(bad) == {(str(theft), 6), (str(theft), 10)} and "a lot" in bad[str(theft), 6]
+    assert len(report["incidents"]) == 1
+    text = heistwatch(*BASE, "--data", theft).out
+    assert "2 rows cannot be read" in text and f"{theft}, row 6" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--data", "nope.csv"], "nope.csv"),
+        (["--data", "nope/*.parquet"], "nope/*.parquet"),
+        (["--data", "theft.csv", "--from", "yesterday"], "--from: time was 'yesterday'"),
+        (["--data", "theft.csv", "--to", "2023-13-01"], "--to: time was '2023-13-01'"),
+        (["--data", "theft.csv", "--fail-on", "terrible"], "--fail-on: severity was 'terrible'"),
+        (["--data", "theft.csv", "--report", "nowhere/report.json"], "nowhere/report.json"),
+        (["--data", "theft.csv", "--report", "."], "report cannot be written"),
+        (["--data", "theft.csv", "--map", "value"], "NEW=OLD"),
+        (["--data", "theft.csv", "--map", "value=amount"], "amount"),
+        (["--data", "other=theft.csv"], "other"),
+    ],
+)
+def test_wrong_arguments(
+    refused: Callable[..., str], config: Path, theft: Path, arguments: list[str], said: str
+) -> None:
+    """A wrong path, time, severity or place for the report is code 2 and one line that quotes it."""
+    assert said in refused(2, *BASE, *arguments)
+
+
+def test_report_place_is_tried_first(refused: Callable[..., str], config: Path, theft: Path) -> None:
+    """Where the report cannot be written, that is said before hours of reading."""
+    theft.unlink()
+    assert "nowhere" in refused(2, *BASE, "--data", theft, "--report", "nowhere/report.json")
+
+
+def test_unknown_layout(refused: Callable[..., str], config: Path) -> None:
+    """Columns that no reader knows: code 2, the nearest format, and how to map columns."""
+    Path("odd.csv").write_text("a,b,c\n1,2,3\n")
+    line = refused(2, *BASE, "--data", "odd.csv")
+    assert line.startswith("odd.csv: unknown layout") and "nearest" in line and "--map NEW=OLD" in line
+
+
+def test_truncated_parquet(refused: Callable[..., str], config: Path, theft: Path) -> None:
+    """A Parquet file that was cut off, or is none: code 2 and its name."""
+    polars.read_csv(theft, infer_schema=False).write_parquet("whole.parquet")
+    content = Path("whole.parquet").read_bytes()
+    for name, data in {
+        "half.parquet": content[: len(content) // 2],
+        "tail.parquet": content[:-3],
+        "none.parquet": b"PAR1",
+        "empty.parquet": b"",
+    }.items():
+        Path(name).write_bytes(data)
+        assert refused(2, *BASE, "--data", name).startswith(f"{name}: ")
+
+
+@pytest.mark.parametrize("name", ["empty.csv", "empty.json", "empty.ndjson", "folder"])
+def test_nothing_in_it(heistwatch: Callable[..., Any], config: Path, name: str) -> None:
+    """Empty files and folders are said to be empty, never taken for a quiet history."""
+    if name == "folder":
+        Path(name).mkdir()
+    else:
+        Path(name).write_text("")
+    ran = heistwatch(*BASE, "--data", name)
+    assert ran.code == 2 and len(ran.problems) == 1 and ran.problems[0].startswith(name)
+
+
+def test_broken_compression(refused: Callable[..., str], config: Path) -> None:
+    """A compressed file that is none, or was cut off: code 2 and its name."""
+    for name in ("x.csv.gz", "x.csv.zst"):
+        Path(name).write_bytes(b"this is not compressed at all")
+        assert refused(2, *BASE, "--data", name).startswith(f"{name}: ")
+
+
+def test_no_wallet(refused: Callable[..., str], config: Path, theft: Path) -> None:
+    """A backtest of nobody is a mistake of the configuration."""
+    config.write_text("version: 1\nwallets: []\n")
+    assert "wallet" in refused(2, *BASE, "--data", theft)

@@ -1,0 +1,89 @@
+"""`heistwatch check`: every problem at once, each with its place; and what is right is summed up."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+MIXED = "0xF39fd6e51aad88F6F4ce6aB8827279cffFb92266"  # anvil's first account; its checksum has a lower-case f first
+
+
+def test_right(heistwatch: Callable[..., Any], config: Path) -> None:
+    """A configuration that is right is summed up on standard output, code 0."""
+    ran = heistwatch("check")
+    assert (ran.code, ran.err) == (0, "")
+    assert "wallet hot (hot): 1 address on dev" in ran.out and ran.out.endswith("the configuration is right\n")
+
+
+def test_json_hides_secrets(heistwatch: Callable[..., Any], config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """--json prints the whole configuration and none of its secrets."""
+    monkeypatch.setenv("KEY", "d2hhdC1hLXNlY3JldC10aGlzLWlz")
+    with config.open("a") as file:
+        file.write(
+            'http: {token: "${KEY}"}\n'
+            'receivers: [{name: soc, channels: [{type: webhook, url: "https://example.com/${KEY}", secret: "${KEY}"}]}]\n'
+            "route: {receiver: soc}\n"
+        )
+    ran = heistwatch("check", "--json")
+    assert ran.code == 0 and "d2hhdC1hLXNlY3JldC10aGlzLWlz" not in ran.out + ran.err
+    assert json.loads(ran.out)["config"]["wallets"][0]["id"] == "hot"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("wallets: [", "wallets: [[", "not valid YAML"),
+        ("role: hot", "role: hot, rolle: hot", "unknown key 'rolle'"),
+        ("role: hot", "role: hott", "did you mean 'hot'?"),
+        ("0xf39fd6e51aad88f6f4ce6ab8827279cfffb92266", MIXED, "checksum"),
+        ("version: 1", "version: 2", "version"),
+        ("dev:0x", "def:0x", "did you mean 'dev'?"),
+    ],
+)
+def test_one_problem(refused: Callable[..., str], config: Path, old: str, new: str, said: str) -> None:
+    """One mistake is one line with file and line number, code 2."""
+    text = config.read_text()
+    assert old in text
+    config.write_text(text.replace(old, new, 1))
+    line = refused(2, "check", config)
+    assert line.startswith(f"{config}:") and line.split(":")[1].isdigit() and said in line
+
+
+def test_several_problems(heistwatch: Callable[..., Any], config: Path) -> None:
+    """All mistakes of all parts are told together, in the order of the file."""
+    text = config.read_text().replace("role: hot", "role: hott").replace("dev:0xf3", "dev:0xF3")
+    config.write_text(text + "listen: x\nroute: {receiver: ops}\n")
+    ran = heistwatch("check", config)
+    assert ran.code == 2 and ran.out == ""
+    assert len(ran.problems) >= 4
+    for said in ("did you mean 'hot'?", "checksum", "unknown key 'listen'", "'ops'"):
+        assert sum(said in line for line in ran.problems) == 1, (said, ran.err)
+    lines = [int(line.split(":")[1]) for line in ran.problems]
+    assert lines == sorted(lines)
+
+
+def test_channel_mistakes(heistwatch: Callable[..., Any], config: Path) -> None:
+    """What only the channels know is checked too, and its secret stays hidden."""
+    with config.open("a") as file:
+        file.write(
+            "receivers:\n  - {name: soc, channels: [{type: webhook, url: nonsense-value}]}\nroute: {receiver: soc}\n"
+        )
+    ran = heistwatch("check", config)
+    assert ran.code == 2 and "nonsense-value" not in ran.err
+    assert len(ran.problems) == 2 and "it needs a secret" in ran.err
+    assert all(line.startswith(f"{config}:5: ") for line in ran.problems)
+    config.write_text(config.read_text().replace("type: webhook", "type: webhok"))
+    assert "did you mean 'webhook'?" in heistwatch("check", config).err
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"", b"- a\n- b\n", b"just text", b"\x00\x01"])
+def test_no_configuration_at_all(heistwatch: Callable[..., Any], config: Path, content: bytes) -> None:
+    """A file that is no configuration is code 2 and named; nothing of it is taken for one."""
+    config.write_bytes(content)
+    ran = heistwatch("check", config)
+    assert ran.code == 2 and ran.out == "" and ran.problems
+    assert all(line.startswith(str(config)) for line in ran.problems), ran.err
