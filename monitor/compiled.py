@@ -1,7 +1,7 @@
 """Where compiled kernels are kept: a cache that knows every source file a kernel is made of.
 
 Numba's own cache looks only at the file of the outermost function, so that a change in a function it calls would be
-missed. The folder used here is named by a digest of all kernel sources. Import this module before any kernel.
+missed. The folder used here is named by a digest of all kernel sources. The packages of the kernels import this module.
 """
 
 from __future__ import annotations
@@ -9,6 +9,9 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
+from typing import Any
+
+import numba
 
 __all__ = ["CACHE"]
 
@@ -26,4 +29,6 @@ def _cache() -> Path:
 
 
 CACHE = _cache()
-os.environ.setdefault("NUMBA_CACHE_DIR", str(CACHE))
+_config: Any = numba.config
+if not _config.CACHE_DIR:  # NUMBA_CACHE_DIR is not set; Numba may have been imported before us
+    _config.CACHE_DIR = str(CACHE)

@@ -8,6 +8,7 @@ from monitor.assets import AssetNames
 from monitor.detectors import DETECTORS
 from monitor.engine import Hit
 from monitor.features.dtypes import CHANNELS, STATISTICS
+from monitor.features.maths import exp10
 from monitor.ids import finding_id
 from monitor.model import Finding, Movement, Severity
 
@@ -107,7 +108,7 @@ def _top_statistic(hit: Hit, channels: list[int]) -> int:
 
 
 def _share(log_share: float) -> float:
-    return float(10.0**log_share)
+    return float(exp10(log_share))
 
 
 def _evidence(hit: Hit, top: int, *, guard: bool) -> dict[str, Any]:

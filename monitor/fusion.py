@@ -11,13 +11,12 @@ Source: Gibbs and Candes, "Adaptive conformal inference under distribution shift
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numba import njit
 
 from monitor.detectors.base import Evidence
 from monitor.features.dtypes import CHANNELS, MAXIMA_DAYS, RECENT_ASSETS, STATISTICS
+from monitor.features.maths import exp, exp10, log, log10
 from monitor.priors import CHANNEL_SHARE, SPLIT
 
 __all__ = ["advance_day", "learn", "remember", "return_days", "score", "start", "thresholds"]
@@ -65,12 +64,12 @@ def start(w, t, budget, peer):  # type: ignore[no-untyped-def]
 @njit(cache=True)
 def _quantile(peer, c, p):  # type: ignore[no-untyped-def]
     """Standardised excess that a clean active day exceeds with chance ``p``."""
-    lp = math.log(min(p, 1.0))
+    lp = log(min(p, 1.0))
     n = peer.pool_p.shape[0]
     i = 1
-    while i < n - 1 and math.log(peer.pool_p[i]) > lp:
+    while i < n - 1 and log(peer.pool_p[i]) > lp:
         i += 1
-    l0, l1 = math.log(peer.pool_p[i - 1]), math.log(peer.pool_p[i])
+    l0, l1 = log(peer.pool_p[i - 1]), log(peer.pool_p[i])
     return peer.pool_q[c, i - 1] + (peer.pool_q[c, i] - peer.pool_q[c, i - 1]) * (lp - l0) / (l1 - l0)
 
 
@@ -81,7 +80,7 @@ def _log_chance(peer, c, q):  # type: ignore[no-untyped-def]
     i = 1
     while i < n - 1 and peer.pool_q[c, i] < q:
         i += 1
-    l0, l1 = math.log(peer.pool_p[i - 1]), math.log(peer.pool_p[i])
+    l0, l1 = log(peer.pool_p[i - 1]), log(peer.pool_p[i])
     return l0 + (l1 - l0) * (q - peer.pool_q[c, i - 1]) / (peer.pool_q[c, i] - peer.pool_q[c, i - 1])
 
 
@@ -116,8 +115,8 @@ def thresholds(w, peer):  # type: ignore[no-untyped-def]
 def return_days(w, c, s, peer):  # type: ignore[no-untyped-def]
     """Days between clean days with ``s`` or more in channel ``c``, the budget split undone: 30/budget at ``tau``."""
     q = (s - w.delta[c] - w.centre[c]) / w.width[c]
-    log_p = min(0.0, _log_chance(peer, c, q)) + math.log(_active_share(w)) - math.log(_share(c) * SPLIT)
-    return math.exp(min(50.0, -log_p))
+    log_p = min(0.0, _log_chance(peer, c, q)) + log(_active_share(w)) - log(_share(c) * SPLIT)
+    return exp(min(50.0, -log_p))
 
 
 @njit(cache=True)
@@ -231,18 +230,18 @@ def score(w, e, z, s):  # type: ignore[no-untyped-def]
         z[k] = min(z[k], Z_MAX)
     context = e[Evidence.PROBE] + e[Evidence.DRAIN] + e[Evidence.OTHERS]
     fast = (
-        math.pow(10.0, z[Evidence.SINGLE])
-        + math.pow(10.0, z[Evidence.DEST_1H])
-        + math.pow(10.0, z[Evidence.TOTAL_10M])
-        + math.pow(10.0, z[Evidence.TOTAL_1H])
+        exp10(z[Evidence.SINGLE])
+        + exp10(z[Evidence.DEST_1H])
+        + exp10(z[Evidence.TOTAL_10M])
+        + exp10(z[Evidence.TOTAL_1H])
     )
     day = (
-        math.pow(10.0, z[Evidence.DEST_24H])
-        + math.pow(10.0, z[Evidence.TOTAL_6H])
-        + math.pow(10.0, z[Evidence.TOTAL_24H])
+        exp10(z[Evidence.DEST_24H])
+        + exp10(z[Evidence.TOTAL_6H])
+        + exp10(z[Evidence.TOTAL_24H])
     )
-    s[0] = math.log10(fast / 4.0) + e[Evidence.SHARE] + context
-    s[1] = math.log10(day / 3.0) + e[Evidence.DRAIN] + 0.5 * e[Evidence.OTHERS] + e[Evidence.DAY_LEVEL]
+    s[0] = log10(fast / 4.0) + e[Evidence.SHARE] + context
+    s[1] = log10(day / 3.0) + e[Evidence.DRAIN] + 0.5 * e[Evidence.OTHERS] + e[Evidence.DAY_LEVEL]
     s[2] = z[Evidence.DEST_10D] + e[Evidence.SLOW_LEVEL]
 
 

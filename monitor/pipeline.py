@@ -19,6 +19,7 @@ from monitor.store import BlockRecord, Commit, CoverageRange, Delta, FlowRecord,
 
 __all__ = ["Pipeline", "flow_record"]
 
+_KEPT = (b"undo", None)  # in every undo, so that "nothing to undo" is not taken for "no undo"
 _SEPARATOR = b"\x1f"  # of the parts of a state key: kind, wallet, chain, ...
 Told = Mapping[tuple[str, str, str], int]
 
@@ -89,6 +90,7 @@ class Pipeline:
         self._clock = clock
         self._finality = finality
         self._roles = {wallet.id: wallet.role for wallet in engine.watchlist.wallets.values()}
+        self._old_tip: dict[str, int] = {}  # height of the branch that is being undone, until it is passed
         self._final: dict[str, int] = {}  # blocks at or below are stored without their undo
         self._open: dict[str, _Open] = {}
         self._again: dict[str, OperatorEvent] = {}  # verdicts whose block was disconnected
@@ -118,7 +120,7 @@ class Pipeline:
                 block.ref,
                 block.parent_hash,
                 block.timestamp,
-                tuple(sorted({**dict(folded.undo), **said}.items())),
+                (_KEPT, *sorted({**dict(folded.undo), **said}.items())),
                 tuple(flow_record(flow) for flow in folded.flows),
             )
         )
@@ -129,6 +131,8 @@ class Pipeline:
         )
         changed = await self._evidence(folded)
         changed += [name for name in self.correlator.settle(chain, number - 1) if name not in changed]
+        if number > self._old_tip.get(chain, -1):
+            self._old_tip.pop(chain, None)
         self._tell(work, changed)
         return folded
 
@@ -139,16 +143,18 @@ class Pipeline:
         if chain in self._open and self._open[chain].connected:
             await self.flush(chain)
         stored = await self._store.block(chain, ref.number)
-        if stored is None or stored.ref != ref or ref.number <= self._final_of(chain):
+        if stored is None or stored.ref != ref or ref.number <= self._final_of(chain) or _KEPT not in stored.undo:
             raise ReorgTooDeep(f"block {ref.number} of {chain} was rewritten, and is no longer kept to be undone")
         work = self._work(chain)
-        self.engine.disconnect(stored.undo)
-        work.state.update(stored.undo)
+        undo = tuple(item for item in stored.undo if item != _KEPT)
+        self.engine.disconnect(undo)
+        work.state.update(undo)
         work.disconnected.append(ref)
         parent = BlockRef(chain, ref.number - 1, stored.parent_hash)
         known = await self._store.block(chain, ref.number - 1)
         work.tip = self.tips[chain] = parent if known is not None else None
-        old_tip = max(ref.number, *(item.tip for item in self.correlator.doubtful(chain)), 0)
+        doubtful = (item.tip for item in self.correlator.doubtful(chain))  # of before a restart, too
+        old_tip = self._old_tip[chain] = max(ref.number, self._old_tip.get(chain, 0), *doubtful)
         for name in self.correlator.disconnect(chain, ref.number, old_tip):
             work.incidents[name] = None
         for event in await self._store.said(pending=False):

@@ -116,9 +116,14 @@ def _pair(text: str) -> tuple[str, str]:
 
 def check_place(path: Path) -> None:
     """Before hours of work: can a report be written there at all?"""
-    folder = path.parent
-    if path.is_dir() or not folder.is_dir() or not os.access(path if path.exists() else folder, os.W_OK):
-        why = "it is a folder" if path.is_dir() else "its folder is not there" if not folder.is_dir() else "not writable"
+    why = ""
+    if path.is_dir():
+        why = "it is a folder"
+    elif not path.parent.is_dir():
+        why = "its folder is not there"
+    elif not os.access(path if path.exists() else path.parent, os.W_OK):
+        why = "permission denied"
+    if why:
         raise ConfigError(f"{path}: the report cannot be written: {why}")
 
 

@@ -48,7 +48,7 @@ async def _online(config: Any, channels: dict[str, tuple[Any, ...]]) -> list[dic
     from monitor.app import make_chain, make_store
 
     results = []
-    for chain, endpoint in [(chain, endpoint) for chain in config.chains for endpoint in chain.endpoints]:
+    for chain, endpoint in ((each, endpoint) for each in config.chains for endpoint in each.endpoints):
         source = make_chain(config, replace(chain, endpoints=(endpoint,)))  # alone: no other answers in its place
 
         async def look(source: Any = source, name: str = redact(endpoint.get_secret_value())) -> str:

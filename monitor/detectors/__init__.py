@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from numba import njit
 
+from monitor import compiled as _compiled  # noqa: F401  (the kernels' cache folder, before the first kernel)
 from monitor.detectors import guard, hw1, hw2, hw3, hw4, hw5, hw6
 from monitor.detectors.base import EVIDENCE_SIZE, Detector, Evidence
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 from numba import njit
 
 from monitor.detectors.base import Detector, Evidence
+from monitor.features.maths import log10
 
 TINY = 1e-9
 
@@ -24,4 +23,4 @@ DETECTOR = Detector(
 
 @njit(cache=True)
 def evidence(f, e):  # type: ignore[no-untyped-def]
-    e[Evidence.SINGLE] = math.log10(f.novel / f.typical + TINY)
+    e[Evidence.SINGLE] = log10(f.novel / f.typical + TINY)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 from numba import njit
 
 from monitor.detectors.base import Detector, Evidence
+from monitor.features.maths import log10
 
 TINY = 1e-9
 
@@ -27,7 +26,7 @@ DETECTOR = Detector(
 
 @njit(cache=True)
 def evidence(f, e):  # type: ignore[no-untyped-def]
-    e[Evidence.DEST_1H] = math.log10(f.d1 / f.typical + TINY)
-    e[Evidence.DEST_24H] = math.log10(f.d24 / f.typical + TINY)
-    e[Evidence.DEST_10D] = math.log10(f.d240 / f.typical + TINY)
-    e[Evidence.SLOW_LEVEL] = 0.5 * min(1.0, max(-1.5, math.log10(f.d240 / f.typical + TINY) + 1.0))
+    e[Evidence.DEST_1H] = log10(f.d1 / f.typical + TINY)
+    e[Evidence.DEST_24H] = log10(f.d24 / f.typical + TINY)
+    e[Evidence.DEST_10D] = log10(f.d240 / f.typical + TINY)
+    e[Evidence.SLOW_LEVEL] = 0.5 * min(1.0, max(-1.5, log10(f.d240 / f.typical + TINY) + 1.0))

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 from numba import njit
 
 from monitor.detectors.base import Detector, Evidence
+from monitor.features.maths import log10
 
 TINY = 1e-9
 
@@ -28,9 +27,9 @@ DETECTOR = Detector(
 @njit(cache=True)
 def evidence(f, e):  # type: ignore[no-untyped-def]
     seasonal = f.typical * f.season
-    e[Evidence.TOTAL_10M] = math.log10(f.u10m / seasonal + TINY)
-    e[Evidence.TOTAL_1H] = math.log10(f.u1h / seasonal + TINY)
-    e[Evidence.TOTAL_6H] = math.log10(f.u6h / f.typical + TINY)
-    e[Evidence.TOTAL_24H] = math.log10(f.u24h / f.typical + TINY)
-    e[Evidence.DAY_LEVEL] = 0.5 * min(1.0, max(-1.5, math.log10(f.u24h / f.typical + TINY) + 0.5))
-    e[Evidence.SHARE] = min(1.0, max(-1.5, math.log10(f.share / 0.05 + 1e-6)))
+    e[Evidence.TOTAL_10M] = log10(f.u10m / seasonal + TINY)
+    e[Evidence.TOTAL_1H] = log10(f.u1h / seasonal + TINY)
+    e[Evidence.TOTAL_6H] = log10(f.u6h / f.typical + TINY)
+    e[Evidence.TOTAL_24H] = log10(f.u24h / f.typical + TINY)
+    e[Evidence.DAY_LEVEL] = 0.5 * min(1.0, max(-1.5, log10(f.u24h / f.typical + TINY) + 0.5))
+    e[Evidence.SHARE] = min(1.0, max(-1.5, log10(f.share / 0.05 + 1e-6)))

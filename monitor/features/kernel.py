@@ -11,6 +11,8 @@ import math
 import numpy as np
 from numba import njit
 
+from monitor.features.maths import exp
+
 __all__ = ["FAMILIAR_TIMES", "SUSPECT", "advance", "deduct", "inflow", "learn_familiar", "outflow", "start", "tell"]
 
 FAMILIAR_TIMES = 3.0
@@ -96,8 +98,8 @@ def advance(a, t):  # type: ignore[no-untyped-def]
         return a.clock
     dt = float(t - a.clock)
     window = min(max(float(t - a.born), 3600.0), float(MONTH))
-    a.typical += (a.balance - a.typical) * (1.0 - math.exp(-dt / window))
-    a.peak = max(a.balance, a.peak * math.exp(-dt / (48.0 * 3600.0)))
+    a.typical += (a.balance - a.typical) * (1.0 - exp(-dt / window))
+    a.peak = max(a.balance, a.peak * exp(-dt / (48.0 * 3600.0)))
     _clear(a.ring_10m, a.head_10m, t // 60)
     _clear(a.ring_1h, a.head_1h, t // 300)
     _clear(a.ring_6h, a.head_6h, t // 900)
@@ -194,10 +196,10 @@ def outflow(a, d, is_new, value, t, f):  # type: ignore[no-untyped-def]
     in_10d = x if age < MONTH else novel
     in_24h = x if age < 7 * DAY else novel
     hours = float(t - np.int64(d.last)) / 3600.0
-    decay = math.exp(-hours)
+    decay = exp(-hours)
     d.d1 = d.d1 * decay + novel
-    d.d24 = d.d24 * math.exp(-hours / 24.0) + in_24h
-    d.d240 = d.d240 * math.exp(-hours / 240.0) + in_10d
+    d.d24 = d.d24 * exp(-hours / 24.0) + in_24h
+    d.d240 = d.d240 * exp(-hours / 240.0) + in_10d
     d.last = t
     if novel > 0.0:
         a.ring_10m[a.head_10m % 10] += novel

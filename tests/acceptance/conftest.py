@@ -443,9 +443,9 @@ def heistwatch() -> Callable[..., tuple[int, str, str]]:
     """Run a command in this process, which spares its start: (exit code, standard output, standard error)."""
 
     def run(*arguments: object) -> tuple[int, str, str]:
-        with redirect_stdout(io.StringIO()) as out, redirect_stderr(io.StringIO()) as err:
-            with pytest.raises(SystemExit) as stop:
-                main([str(argument) for argument in arguments])
+        out, err = io.StringIO(), io.StringIO()
+        with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as stop:
+            main([str(argument) for argument in arguments])
         return int(stop.value.code or 0), out.getvalue(), err.getvalue()
 
     return run

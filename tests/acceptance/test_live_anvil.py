@@ -19,7 +19,7 @@ INCIDENT_KEYS = {
 }  # fmt: skip
 
 
-def test_native_drain(live: Any, heistwatch: Any, record_property: Any) -> None:
+def test_native_drain(live: Any, heistwatch: Any) -> None:
     """A drained wallet is one signed message within seconds: its block, its transaction, what went, and to whom."""
     entity, address = live.wallet()
     for _ in range(2):
@@ -28,7 +28,7 @@ def test_native_drain(live: Any, heistwatch: Any, record_property: Any) -> None:
     thief, began = live.thief(), time.monotonic()
     receipt = live.node.send(address, thief, 9000)
     post = live.soc.wait(entity)
-    record_property("seconds_to_webhook", post.at - began)
+    print(f"webhook {post.at - began:.3f} s after the transaction was sent")
     assert post.at - began < FIRST_POST
     assert post.type == "incident.opened" and post.headers["content-type"] == "application/json"
     data, incident = post.message["data"], post.incident
@@ -47,7 +47,7 @@ def test_native_drain(live: Any, heistwatch: Any, record_property: Any) -> None:
     assert code == 0 and listed == [incident]
 
 
-def test_token_drain(live: Any, record_property: Any) -> None:
+def test_token_drain(live: Any) -> None:
     """A drained token balance alarms too, though nobody listed the token."""
     entity, address = live.wallet()
     token = json.loads(TOKEN_FILE.read_text())
@@ -65,7 +65,7 @@ def test_token_drain(live: Any, record_property: Any) -> None:
     stolen = SUPPLY * 45 // 100
     receipt = pay(address, thief, stolen)
     post = live.soc.wait(entity, "incident.opened")
-    record_property("seconds_to_webhook", post.at - began)
+    print(f"webhook {post.at - began:.3f} s after the transaction was sent")
     assert post.at - began < FIRST_POST
     assert post.incident["opened_block"] == receipt["block"] and post.incident["suspects"] == [thief]
     assert [(item["asset"], item["value"]) for item in post.incident["lost"]] == [

@@ -75,7 +75,7 @@ def test_port_in_use(refused: Any, config: Path) -> None:
     assert line.startswith(f"http.listen: 127.0.0.1:{port}") and "in use" in line
 
 
-@pytest.mark.parametrize("content", [b"no database, but long enough to be taken for one" * 100, b"SQLite format 3\0" * 400])
+@pytest.mark.parametrize("content", [b"no database, however long it is" * 200, b"SQLite format 3\0" * 400])
 def test_corrupt_store(refused: Any, config: Path, content: bytes) -> None:
     """A damaged store is never read as an empty one: code 3, the file, and what to do."""
     (config.parent / "heistwatch.db").write_bytes(content)

@@ -25,7 +25,8 @@ def test_json_hides_secrets(heistwatch: Callable[..., Any], config: Path, monkey
     with config.open("a") as file:
         file.write(
             'http: {token: "${KEY}"}\n'
-            'receivers: [{name: soc, channels: [{type: webhook, url: "https://example.com/${KEY}", secret: "${KEY}"}]}]\n'
+            "receivers:\n"
+            '  - {name: soc, channels: [{type: webhook, url: "https://example.com/${KEY}", secret: "${KEY}"}]}\n'
             "route: {receiver: soc}\n"
         )
     ran = heistwatch("check", "--json")

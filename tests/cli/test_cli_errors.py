@@ -48,7 +48,7 @@ def test_no_configuration(refused: Callable[..., str], here: Path, arguments: li
 
 def test_missing_configuration(refused: Callable[..., str], here: Path) -> None:
     """A file that was named and is not there is named again."""
-    for arguments in (["check", "nope.yaml"], ["coverage", "-c", "nope.yaml"], ["backtest", "nope.yaml", "--data", "x"]):
+    for arguments in (["check", "nope.yaml"], ["coverage", "-c", "nope.yaml"], ["watch", "nope.yaml"]):
         assert refused(2, *arguments) == "nope.yaml: no such configuration file"
     assert refused(2, "check", str(here)).startswith(f"{here}: ")
 

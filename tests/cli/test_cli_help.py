@@ -75,5 +75,6 @@ def test_group_alone(heistwatch: Callable[..., Any], group: str) -> None:
 def test_head_closes_the_pipe() -> None:
     """`heistwatch schema | head -1` ends without a word."""
     code = f"{sys.executable!r} -m monitor schema | head -1; exit ${{PIPESTATUS[0]}}"
-    ran = subprocess.run(["bash", "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[2], timeout=60)
+    root = Path(__file__).parents[2]
+    ran = subprocess.run(["bash", "-c", code], capture_output=True, text=True, cwd=root, timeout=60)
     assert (ran.stdout, ran.stderr, ran.returncode) == ("{\n", "", 0)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from monitor.incident_record import movement_key
 from monitor.incidents import Correlator
 from monitor.model import BlockRef, Finding, Movement, Severity
 from monitor.sqlite_store import SqliteStore
@@ -28,7 +29,7 @@ def incident(correlator: Correlator, entity: str, tx: str, at: int) -> str:
         destination=THIEF, value=5 * 10**18, budget_exceeded=True, evidence={"guard_rail": True},
     )  # fmt: skip
     movement = Movement("hot", CHAIN, ASSET, THIEF, 5 * 10**18, at, tx, 0, 7)
-    [name] = correlator.add(entity, [finding], [movement], {f"hot|{CHAIN}|{ASSET}": 10e18})
+    [name] = correlator.add(entity, [finding], [movement], {movement_key(movement): 5e18})
     correlator.change(name)
     return name
 
@@ -37,7 +38,8 @@ def incident(correlator: Correlator, entity: str, tx: str, at: int) -> str:
 def stored(config: Path) -> list[str]:
     """Ids of two stored incidents; one message was delivered, one waits; block 8 was never scanned."""
     correlator = Correlator()
-    names = [incident(correlator, "Example", "0x01", 1_700_000_000), incident(correlator, "Other", "0x02", 1_700_000_100)]
+    thefts = (("Example", "0x01", 1_700_000_000), ("Other", "0x02", 1_700_000_100))
+    names = [incident(correlator, *theft) for theft in thefts]
 
     async def write() -> None:
         store = SqliteStore(config.parent / "heistwatch.db")

@@ -35,6 +35,7 @@ from monitor.model import (
 )
 from monitor.pipeline import Pipeline
 from monitor.replay import replay
+from monitor.store import OutboxRow
 from monitor.watchlist import Watchlist
 
 ETH, BSC = "eip155:1", "eip155:56"
@@ -392,7 +393,6 @@ class Live:
         self.correlator = correlator or Correlator()
         self.store = store
         self.folded: list[Folded] = []
-        self.alerts: list[Any] = []
         self._story = story
         self._rng = rng or Random(0)
         self._held: dict[str, list[BlockRef]] = {}
@@ -400,9 +400,10 @@ class Live:
             self.engine, self.correlator, store, AssetNames(), self._route, lambda: 0.0, dict.fromkeys(NATIVE, 64)
         )
 
-    def _route(self, alert: Any, now: float) -> Sequence[Any]:
-        self.alerts.append(alert)
-        return ()
+    @staticmethod
+    def _route(alert: Any, now: float) -> Sequence[Any]:
+        incident = alert.incident["id"]
+        return [OutboxRow(alert.id, "soc", "0:test", b"", now, alert.type, incident, int(alert.severity))]
 
     async def start(self) -> Live:
         """Take over what is stored."""
