@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 from monitor.assets import AssetNames
 from monitor.findings import TITLES, span
 from monitor.ids import iso
@@ -50,11 +52,12 @@ def explain(incident: Incident, names: AssetNames) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def commands(incident: Incident) -> tuple[str, ...]:
-    """Exact commands to confirm, dismiss or trust."""
+def commands(incident: Incident, config: str = "") -> tuple[str, ...]:
+    """Exact commands to confirm, dismiss or trust; ``config`` is the path of the configuration."""
+    option = f" -c {shlex.quote(config)}" if config else ""
     lines = [
-        f"heistwatch incidents confirm {incident.id}       # it is a theft",
-        f"heistwatch incidents false-alarm {incident.id}   # it is not",
+        f"heistwatch incidents confirm {incident.id}{option}       # it is a theft",
+        f"heistwatch incidents false-alarm {incident.id}{option}   # it is not",
     ]
     if incident.suspects:
         chain, address = incident.suspects[0]
@@ -63,7 +66,7 @@ def commands(incident: Incident) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def body(incident: Incident, names: AssetNames) -> str:
+def body(incident: Incident, names: AssetNames, config: str = "") -> str:
     """The message below the title."""
     lines = [*(incident.explanation or explain(incident, names)), ""]
     lines.append(f"opened {iso(incident.opened_at)} in block {incident.opened_block} of {incident.opened_chain}")
@@ -73,7 +76,7 @@ def body(incident: Incident, names: AssetNames) -> str:
     if len(incident.suspects) > 5:
         lines.append(f"and {len(incident.suspects) - 5} more suspects")
     if incident.status is not Status.RETRACTED:
-        lines += ["", *commands(incident)]
+        lines += ["", *commands(incident, config)]
     return "\n".join(lines)
 
 

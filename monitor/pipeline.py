@@ -83,6 +83,7 @@ class Pipeline:
         self.engine = engine
         self.correlator = correlator
         self.tips: dict[str, BlockRef | None] = {}
+        self.config_path = ""  # named by the commands in messages
         self.changes: list[Change] = []  # since the last flush, for whoever shows them
         self._store = store
         self._names = names
@@ -317,5 +318,5 @@ class Pipeline:
             self.changes.append(change)
             if change.kind is None or quiet:
                 continue
-            alert = alert_of(change.incident, change.kind, self._names, self._roles)
+            alert = alert_of(change.incident, change.kind, self._names, self._roles, self.config_path)
             work.outbox.extend(self._route(alert, now))

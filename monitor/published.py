@@ -68,8 +68,10 @@ def incident_data(incident: Incident, names: AssetNames) -> dict[str, Any]:
     }
 
 
-def alert_of(incident: Incident, kind: str, names: AssetNames, roles: dict[str, Role]) -> Alert:
-    """The message about one revision of an incident."""
+def alert_of(
+    incident: Incident, kind: str, names: AssetNames, roles: dict[str, Role], config: str = ""
+) -> Alert:
+    """The message about one revision of an incident; ``config`` is the path that its commands name."""
     wallets = incident.wallets
     labels = {
         "severity": str(incident.severity),
@@ -84,7 +86,7 @@ def alert_of(incident: Incident, kind: str, names: AssetNames, roles: dict[str, 
         id=stable_id("alert", incident.id, incident.revision, kind),
         kind=AlertKind(kind),
         title=title(incident, names),
-        body=body(incident, names),
+        body=body(incident, names, config),
         severity=incident.severity,
         labels=labels,
         runbook=runbook(incident.severity),

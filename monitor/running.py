@@ -15,8 +15,9 @@ from monitor.errors import ChainUnavailable, ConfigError
 from monitor.ids import iso
 from monitor.incidents import Change, Correlator
 from monitor.model import Delivery, Outcome
+from monitor.networks import by_name
 from monitor.pipeline import Pipeline
-from monitor.watch import Followed, Watch
+from monitor.watch import SETTLE_SECONDS, Followed, Watch
 
 __all__ = ["Parts", "running"]
 
@@ -86,6 +87,7 @@ async def running(
             await store.acquire()
         finality = {chain.chain: chain.finality_depth for chain in chains}
         pipeline = Pipeline(engine, Correlator(), store, names, route, time.time, finality)
+        pipeline.config_path = str(config.path.absolute()) if config.path is not None else ""
         await pipeline.start()
         followed = []
         for chain in chains:
@@ -102,6 +104,7 @@ async def running(
                 Followed(
                     chain.name, chain.chain, chain.network.asset, source, follower,
                     replay=chain.replay, block_seconds=chain.network.block_seconds,
+                    settle_seconds=_settle_seconds(chain),
                 )
             )  # fmt: skip
         if not followed:
@@ -115,7 +118,8 @@ async def running(
                 on_delivery(delivery)
 
         dispatcher = Dispatcher(store, channels, on_delivery=delivered)
-        parts = Parts(Watch(followed, pipeline, dispatcher, on_change), pipeline, store, dispatcher, names)
+        watch = Watch(followed, pipeline, dispatcher, on_change, prune=store.prune)
+        parts = Parts(watch, pipeline, store, dispatcher, names)
         yield parts
 
 
@@ -134,6 +138,13 @@ async def _open(source: Any, chain: ChainConfig, seconds: float) -> None:
                 log.warning("%s: %s; trying again for %.0f s", chain.name, error, until - time.monotonic())
             said = str(error)
             await asyncio.sleep(0.5)
+
+
+def _settle_seconds(chain: ChainConfig) -> float:
+    """How long to wait, after a reorg, for the block after next; a private chain may have none for hours."""
+    if by_name(chain.network.name) is None:
+        return SETTLE_SECONDS
+    return max(SETTLE_SECONDS, 1.5 * chain.network.block_seconds)
 
 
 def _ancestor(store: Any, chain: str) -> Callable[[int], Any]:

@@ -24,6 +24,7 @@ log = logging.getLogger("heistwatch.watch")
 QUEUE = 256  # events between the followers and the consumer; when it is full, followers wait
 BATCH = 64  # events folded into one commit while catching up
 SETTLE_SECONDS = 4.0  # after a reorg without further blocks, what the new branch lacks did not happen
+PRUNE_SECONDS = 86400.0  # how often old flows are forgotten
 
 
 class _Chain(Protocol):
@@ -63,6 +64,7 @@ class Followed:
     follower: _Follower
     replay: bool = False
     block_seconds: float = 12.0  # usual time between blocks
+    settle_seconds: float = SETTLE_SECONDS
     block_time: int | None = None  # time of the last connected block, UTC seconds
     blocks: int = 0
     undecoded: int = 0
@@ -79,6 +81,7 @@ class Watch:
     pipeline : started
     dispatcher : delivers what the pipeline queues
     on_change : told of every incident change that was stored
+    prune : forgets old flows, given the wall clock
     """
 
     def __init__(
@@ -87,13 +90,13 @@ class Watch:
         pipeline: Pipeline,
         dispatcher: _Dispatcher,
         on_change: Callable[[Change], None] | None = None,
-        settle_seconds: float = SETTLE_SECONDS,
+        prune: Callable[[float], Awaitable[int]] | None = None,
     ) -> None:
         self.followed = {item.chain: item for item in followed}
         self._pipeline = pipeline
         self._dispatcher = dispatcher
         self._on_change = on_change
-        self._settle_seconds = settle_seconds
+        self._prune = prune
         self._queue: asyncio.Queue[tuple[str, Any]] = asyncio.Queue(QUEUE)
         self._last_event = dict.fromkeys(self.followed, time.monotonic())
 
@@ -104,6 +107,7 @@ class Watch:
                 group.create_task(self._follow(item), name=f"follow {item.name}")
             group.create_task(self._consume(), name="consume")
             group.create_task(self._tick(), name="tick")
+            group.create_task(self._forget(), name="forget")
             group.create_task(self._dispatcher.run(), name="dispatch")
 
     async def _follow(self, item: Followed) -> None:
@@ -147,8 +151,8 @@ class Watch:
             await self._flush(chain)
 
     async def _flush(self, chain: str) -> None:
-        if await self._pipeline.flush(chain):
-            self._dispatcher.wake()
+        await self._pipeline.flush(chain)
+        self._dispatcher.wake()  # also for what other processes queued, and other chains' alerts
         self._show()
 
     def _show(self) -> None:
@@ -160,12 +164,18 @@ class Watch:
     async def _tick(self) -> None:
         """After a reorg that no further block follows, give up what did not come back."""
         while True:
-            await asyncio.sleep(min(1.0, self._settle_seconds / 4))
+            await asyncio.sleep(1.0)
             for chain, at in list(self._last_event.items()):
-                waited = time.monotonic() - at >= self._settle_seconds
+                waited = time.monotonic() - at >= self.followed[chain].settle_seconds
                 if waited and self._queue.empty() and self._pipeline.is_doubtful(chain):
                     await self._queue.put((chain, None))
                     self._last_event[chain] = time.monotonic()
+
+    async def _forget(self) -> None:
+        """Once a day, forget flows that are too old to matter."""
+        while self._prune is not None:
+            await self._prune(time.time())
+            await asyncio.sleep(PRUNE_SECONDS)
 
     # -- balances -------------------------------------------------------------------------------------------------
 

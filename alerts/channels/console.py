@@ -130,10 +130,10 @@ def _text(message: Mapping[str, Any], terminal: bool) -> str:
     badge = (f" {message['badge']} ", style) if terminal else f"[{message['badge']}]"
     console.print(Text.assemble(badge, " ", (message["title"], "bold")))
     console.print(Text.assemble((f"  {message['type']} queued {message['at']}", "dim")))
+    if message["runbook"]:
+        console.print(Text(f"  what to do: {message['runbook']}"))
     for line in message["body"].split("\n"):
         console.print(Text(f"  {line}" if line else ""))
-    if message["runbook"]:
-        console.print(Text(f"  runbook: {message['runbook']}"))
     return buffer.getvalue()
 
 

@@ -82,7 +82,7 @@ def show(incident_id: str, config: str | None, as_json: bool) -> None:
     for event in pending:
         if event.incident_id == name:
             click.echo(f"  said and not yet in force: {event.kind} by {event.by} (a running monitor takes it up)")
-    for line in commands(incident):
+    for line in commands(incident, config or ""):
         click.echo(f"  {line}")
 
 

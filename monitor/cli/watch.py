@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 import sys
+from contextlib import AsyncExitStack
 from typing import Any
 
 import click
 
 from monitor.cli.common import find_config, run
+from monitor.config import HttpConfig
+from monitor.config.show import not_applied
+from monitor.errors import ConfigError
 from monitor.ids import iso
 
 __all__ = ["command"]
@@ -28,7 +33,8 @@ __all__ = ["command"]
 def command(config: str | None, quiet: bool, log_level: str) -> None:
     """Follow the chains, detect, alert. Without receivers alerts come to this terminal.
 
-    SIGTERM and Ctrl-C end it cleanly; it starts again where it stopped.
+    SIGTERM and Ctrl-C end it cleanly; it starts again where it stopped. SIGHUP reads the configuration again: a wrong
+    one is reported, and the old one goes on.
     """
     logging.basicConfig(
         level=log_level.upper(),
@@ -39,25 +45,62 @@ def command(config: str | None, quiet: bool, log_level: str) -> None:
     found = find_config(config)
     if not quiet:
         click.echo("starting; the very first start compiles for up to a minute", err=True)
-    run(_watch(found, quiet))
+    run(_forever(found, config, quiet))
 
 
-async def _watch(config: Any, quiet: bool) -> None:
+async def _forever(config: Any, path: str | None, quiet: bool) -> None:
+    """Watch, and begin anew with the new configuration after each reload."""
+    reload = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload.set)
+    while True:
+        config = await _watch(config, path, quiet, reload)
+        click.echo("the configuration was read again", err=True)
+
+
+async def _watch(config: Any, path: str | None, quiet: bool, reload: asyncio.Event) -> Any:
+    """Watch until a valid new configuration is there; returns it."""
     from monitor.running import running
     from monitor.web import serve
 
-    async with running(config) as parts:
-        site = await serve(parts, config.http)
+    async with running(config) as parts, AsyncExitStack() as stack:
         try:
-            if not config.receivers:
-                click.echo("no receivers are configured: alerts are printed here", err=True)
-            click.echo(f"watching; http://{site.address}/healthz says how it is", err=True)
-            async with asyncio.TaskGroup() as group:
-                group.create_task(parts.watch.run())
-                if not quiet:
-                    group.create_task(_status(parts))
+            site = await serve(parts, config.http)
+            stack.push_async_callback(site.aclose)
+            where = f"http://{site.address}/healthz says how it is"
+        except ConfigError as error:
+            if config.http != HttpConfig():
+                raise
+            where = f"without HTTP ({error}: set http.listen)"
+        for line in not_applied(config):
+            click.echo(f"not applied by this version: {line}", err=True)
+        if not config.receivers:
+            click.echo("no receivers are configured: alerts are printed here", err=True)
+        click.echo(f"watching; {where}", err=True)
+        tasks = [asyncio.create_task(parts.watch.run())]
+        if not quiet:
+            tasks.append(asyncio.create_task(_status(parts)))
+        tasks.append(asyncio.create_task(_reloaded(path, reload)))
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()  # an error ends the monitor
+            return tasks[-1].result()
         finally:
-            await site.aclose()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _reloaded(path: str | None, reload: asyncio.Event) -> Any:
+    """The next configuration that is right, once somebody asks for it."""
+    while True:
+        await reload.wait()
+        reload.clear()
+        try:
+            return find_config(path)
+        except ConfigError as error:
+            for problem in error.problems:
+                click.echo(f"heistwatch: not reloaded: {problem}", err=True)
 
 
 async def _status(parts: Any) -> None:

@@ -337,6 +337,13 @@ class Monitor:
         until("ready", lambda: self.http("GET", "/readyz")[0] == 200)
         return self
 
+    def reloaded(self) -> Monitor:
+        """Wait until it watches with the configuration that it read again (on another port)."""
+        again = r"read again\n(?:.*\n)*.*watching; http://127\.0\.0\.1:(\d+)/"
+        self.port = int(self.err.wait(again, STARTING).group(1))
+        until("ready", lambda: self.http("GET", "/readyz")[0] == 200)
+        return self
+
     def http(self, method: str, path: str, token: str | None = None, body: Any = None) -> Any:
         """(status, parsed JSON or text)."""
         headers = {"Authorization": f"Bearer {token}"} if token is not None else {}

@@ -28,7 +28,7 @@ def test_a_theft_is_paged_and_the_time_before_is_silent(name: str) -> None:
     for incident in found["incidents"]:
         assert incident["budget_exceeded"]
         assert 0 < incident["share_lost_at_open"] <= 1
-        assert set(finding["tx"] for finding in incident["findings"]) <= set(case.theft_transactions)
+        assert {finding["tx"] for finding in incident["findings"]} <= set(case.theft_transactions)
 
 
 def test_coincheck_opens_at_the_first_or_second_large_payment() -> None:

@@ -38,13 +38,14 @@ def test_console(
     rival = watch(config)
     node.mine()
     receipt = node.send(node.accounts[0], thief, 9000)
-    monitor.out.wait("runbook:")
+    monitor.out.wait("to trust the destination")
     text = monitor.out.text
     assert "[CRITICAL] Console Exchange: 9,000 ETH sent to suspects" in text
     assert f"in block {receipt['block']} of eip155:31337" in text and f"suspect: {thief}" in text
-    said = re.findall(r"heistwatch (incidents (confirm|false-alarm) ([0-9a-f]{20}))", text)
+    said = re.findall(r"heistwatch (incidents (confirm|false-alarm) ([0-9a-f]{20}) -c \S+)", text)
     assert [word for _, word, _ in said] == ["confirm", "false-alarm"]
-    code, out, _ = heistwatch(*said[0][0].split(), "-c", config)
+    assert text.rstrip().splitlines()[-1].strip().startswith("to trust the destination")
+    code, out, _ = heistwatch(*said[0][0].split())
     assert code == 0 and said[0][2] in out
     node.mine()
     monitor.scanned(node.height)
@@ -55,6 +56,16 @@ def test_console(
     code, out, err = heistwatch("check", config)
     assert code == 0, err
     _refused(rival)
+    monitor.process.send_signal(signal.SIGHUP)  # what was just added to the file holds from now on
+    monitor.reloaded()
+    good = config.read_text()
+    config.write_text(good.replace("role: hot", "role: hott"))
+    monitor.process.send_signal(signal.SIGHUP)
+    assert monitor.err.wait("not reloaded: .*hot")
+    config.write_text(good)
+    node.send(node.accounts[0], thief, 500)
+    monitor.scanned(node.height)
+    assert "9,500 ETH" not in monitor.out.text  # trusted now
     assert monitor.end(signal.SIGINT) == 130
     assert monitor.err.lines[-1] == "heistwatch: interrupted" and "Traceback" not in monitor.err.text
 

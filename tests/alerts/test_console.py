@@ -43,10 +43,10 @@ async def test_plain_lines(alert: MakeAlert, row: MakeRow) -> None:
     assert await printed(long, row, io.StringIO()) == (
         "[CRITICAL] Example Exchange: 100 ETH sent to suspects\n"
         "  incident.opened queued 2023-11-14T22:13:20Z\n"
+        "  what to do: Stop withdrawals.\n"
         "  Line one.\n"
         "\n"
         f"  {'x' * 300}\n"
-        "  runbook: Stop withdrawals.\n"
     )
 
 

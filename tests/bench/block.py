@@ -49,9 +49,8 @@ async def main() -> None:
         decode, fold, commit = [], [], []
         for block_bytes, receipt_bytes in raw:
             t0 = time.perf_counter()
-            block = decode_block(
-                parse_block(block_bytes), msgspec.json.decode(receipt_bytes, type=list[RpcReceipt]), watchlist.watch(CHAIN), CHAIN
-            )
+            receipts = msgspec.json.decode(receipt_bytes, type=list[RpcReceipt])
+            block = decode_block(parse_block(block_bytes), receipts, watchlist.watch(CHAIN), CHAIN)
             t1 = time.perf_counter()
             await pipeline.connect(block)
             t2 = time.perf_counter()
