@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 from chains.base import ChainSpec
 from chains.evm_decode import decode_block, native_asset, touching
 from chains.evm_wire import RpcBlock, RpcHeader, RpcLog, RpcReceipt, check_logs
+from chains.patience import Standstill, read_again
 from chains.rpc import Exchange, HttpPool, JsonRpc, MethodUnsupported
 from chains.websocket import Socket
 from monitor.errors import ChainError, ChainInconsistent, ChainUnavailable, ConfigError, DecodeError
@@ -31,7 +32,6 @@ __all__ = ["EvmChain"]
 
 log = logging.getLogger(__name__)
 
-READS = 4  # tries for one block while its parts contradict each other
 BALANCE_OF = "0x70a08231"  # balanceOf(address)
 FASTEST_POLL = 0.05  # seconds
 STALL_BLOCKS = 10  # block times without a new head before another endpoint is preferred
@@ -62,7 +62,7 @@ class EvmChain:
         except DecodeError as error:
             raise ConfigError(f"chain {spec.name}: {error}") from None
         self.spec = spec
-        self._watch, self._sleep, self._clock = watch, sleep, clock
+        self._watch, self._sleep = watch, sleep
         sockets = [url for url in spec.endpoints if urlsplit(url).scheme in ("ws", "wss")]
         others = [url for url in spec.endpoints if url not in sockets]
         settings: dict[str, Any] = {"timeout": spec.timeout_seconds, "rng": rng, "sleep": sleep}
@@ -76,8 +76,7 @@ class EvmChain:
         self._without_receipts: set[str] = set()  # endpoints that do not know eth_getBlockReceipts by hash
         seconds = network.block_seconds if (network := by_chain(spec.chain)) else 12.0
         self._poll = max(FASTEST_POLL, spec.poll_seconds or min(seconds, 4.0) / 2)
-        self._stall = max(STALL_SECONDS, STALL_BLOCKS * seconds)
-        self._best, self._moved_at = -1, clock()
+        self._standstill = Standstill(spec.name, exchange, max(STALL_SECONDS, STALL_BLOCKS * seconds), clock)
 
     async def open(self) -> None:
         """Check the chain id of every endpoint.
@@ -104,12 +103,7 @@ class EvmChain:
             self._exchange.rotate()
             raise ChainUnavailable(f"{self.spec.name}: {self._rpc.endpoint} has no latest block")
         ref = BlockRef(self.spec.chain, self._number(header.number), header.hash.lower())
-        if ref.number > self._best:
-            self._best, self._moved_at = ref.number, self._clock()
-        elif self._clock() - self._moved_at > self._stall:
-            log.warning("%s: no new head from %s for %.0f s", self.spec.name, self._rpc.endpoint, self._stall)
-            self._exchange.rotate()
-            self._moved_at = self._clock()
+        self._standstill.see(ref.number)
         return ref
 
     async def block(self, number: int) -> Block:
@@ -120,15 +114,7 @@ class EvmChain:
         ChainUnavailable : it is not there (yet)
         ChainInconsistent : the contradiction stays
         """
-        for attempt in range(READS):
-            try:
-                return await self._read(number)
-            except ChainInconsistent as error:
-                if attempt == READS - 1:
-                    raise ChainInconsistent(f"{self.spec.name}: {error} ({self._rpc.endpoint})") from None
-                self._exchange.rotate()
-                await self._sleep(0.1 * 2**attempt)
-        raise AssertionError("unreachable")
+        return await read_again(self._read, number, self.spec.name, self._exchange, self._sleep)
 
     async def balances(self, wanted: Sequence[tuple[str, str]], at: BlockRef) -> Mapping[tuple[str, str], int | None]:
         """Native and token balances after block ``at``, by its hash, or by its number where that is not understood."""

@@ -13,7 +13,6 @@ Identities stay the same, so endpoints of both sorts can stand in for each other
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 import time
 from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
@@ -24,6 +23,7 @@ import msgspec
 
 from chains.base import ChainSpec
 from chains.nem_decode import NEMESIS_PARENT, RawBlock, decode_block, identity, mosaic_name, parse_block
+from chains.patience import Standstill, read_again
 from chains.rpc import HttpPool, Refused
 from monitor.addresses.nem import canonical, of_public_key
 from monitor.errors import ChainError, ChainInconsistent, ChainUnavailable, ConfigError, DecodeError, Problem
@@ -32,12 +32,10 @@ from monitor.networks import Network, by_chain
 
 __all__ = ["NemChain"]
 
-log = logging.getLogger(__name__)
 
 PORTS = {"http": 7890, "https": 7891}
 POLL_SECONDS = 5.0
 STALL_SECONDS = 600.0  # ten block times without a new head before another endpoint is preferred
-READS = 4  # tries for one block while its parts contradict each other
 AFTER = "local/chain/blocks-after"
 _NETWORK_IDS = {104: "nem:mainnet", -104: "nem:testnet", 152: "nem:testnet", 96: "mijin", -96: "mijin"}
 
@@ -83,7 +81,7 @@ class NemChain:
         if network is None or network.kind != "nem":
             raise ConfigError(f"chain {spec.name}: {spec.chain!r} is no NEM chain, expected nem:mainnet or nem:testnet")
         self.spec = spec
-        self._network, self._watch, self._sleep, self._clock = network, watch, sleep, clock
+        self._network, self._watch, self._sleep = network, watch, sleep
         self._signers = _signers(spec, network)
         endpoints = [_with_port(url) for url in spec.endpoints]
         self._pool = HttpPool(
@@ -91,7 +89,7 @@ class NemChain:
         )
         self._with_hashes: set[str] = set()  # endpoints that answer the local API
         self._poll = POLL_SECONDS if spec.poll_seconds is None else spec.poll_seconds
-        self._best, self._moved_at = -1, clock()
+        self._standstill = Standstill(spec.name, self._pool, STALL_SECONDS, clock)
 
     async def open(self) -> None:
         """Check the network of every endpoint, and whether it answers the local API.
@@ -112,12 +110,7 @@ class NemChain:
             message = f"{self.spec.name}: {self._pool.endpoint}: {error}"
             self._pool.rotate()
             raise ChainInconsistent(message) from None
-        if block.height > self._best:
-            self._best, self._moved_at = block.height, self._clock()
-        elif self._clock() - self._moved_at > STALL_SECONDS:
-            log.warning("%s: no new head from %s for %.0f s", self.spec.name, self._pool.endpoint, STALL_SECONDS)
-            self._pool.rotate()
-            self._moved_at = self._clock()
+        self._standstill.see(block.height)
         return BlockRef(self.spec.chain, block.height, identity(block))
 
     async def block(self, number: int) -> Block:
@@ -128,15 +121,7 @@ class NemChain:
         ChainUnavailable : it is not there (yet)
         ChainInconsistent : the contradiction stays
         """
-        for attempt in range(READS):
-            try:
-                return await self._read(number)
-            except ChainInconsistent as error:
-                if attempt == READS - 1:
-                    raise ChainInconsistent(f"{self.spec.name}: {error} ({self._pool.endpoint})") from None
-                self._pool.rotate()
-                await self._sleep(0.1 * 2**attempt)
-        raise AssertionError("unreachable")
+        return await read_again(self._read, number, self.spec.name, self._pool, self._sleep)
 
     async def balances(self, wanted: Sequence[tuple[str, str]], at: BlockRef) -> Mapping[tuple[str, str], int | None]:
         """Balances of XEM and mosaics.
