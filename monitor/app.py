@@ -219,8 +219,8 @@ def make_channels(config: Config) -> dict[str, tuple[Any, ...]]:
     return made
 
 
-def make_router(config: Config, channels: Mapping[str, tuple[Any, ...]]) -> Callable[[Any, float], Sequence[Any]]:
-    """A function that turns an alert into outbox rows."""
+def make_router(config: Config, channels: Mapping[str, tuple[Any, ...]]) -> Callable[..., Sequence[Any]]:
+    """A function that turns an alert, the wall clock, and receivers that must get it too, into outbox rows."""
     from alerts.outbox import rows
     from alerts.route import parse, receivers
 
@@ -231,7 +231,12 @@ def make_router(config: Config, channels: Mapping[str, tuple[Any, ...]]) -> Call
         "wallet": {wallet.id for wallet in config.wallets},
     }
     route = parse(tree, list(channels), known=known, chains=chains)
-    return lambda alert, now: rows(alert, channels, receivers(route, alert), now)
+
+    def routed(alert: Any, now: float, also: Sequence[str] = ()) -> Sequence[Any]:
+        told = [name for name in also if name in channels]  # a receiver may have left the configuration
+        return rows(alert, channels, [*receivers(route, alert), *told], now)
+
+    return routed
 
 
 def make_store(config: Config) -> Any:

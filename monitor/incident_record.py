@@ -38,6 +38,7 @@ class Record(msgspec.Struct):
     told: int = 0  # highest severity that people were told of
     told_lost: dict[str, str] = msgspec.field(default_factory=dict)  # losses in the last message, by asset
     raised_lost: dict[str, str] = msgspec.field(default_factory=dict)  # losses when it was opened or last escalated
+    receivers: list[str] = msgspec.field(default_factory=list)  # who was told, in order; a correction goes to all
     merged_into: str = ""  # nothing but a reference to the incident that took its evidence over
 
 

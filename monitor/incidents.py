@@ -171,6 +171,7 @@ class Correlator:
         home.history.extend([*record.history, {"what": "merged", "by": "heistwatch", "comment": record.id}])
         home.retracted.update(record.retracted)
         home.told = max(home.told, record.told)
+        home.receivers = list(dict.fromkeys([*home.receivers, *record.receivers]))
         if record.status is Status.CONFIRMED:
             home.status = Status.CONFIRMED
         del self.records[record.id]

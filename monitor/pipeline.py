@@ -20,6 +20,7 @@ from monitor.store import BlockRecord, Commit, CoverageRange, Delta, FlowRecord,
 __all__ = ["Pipeline", "flow_record"]
 
 _KEPT = (b"undo", None)  # in every undo, so that "nothing to undo" is not taken for "no undo"
+CORRECTIONS = ("retracted", "resolved")  # go to everyone who got the alarm, wherever the route leads now
 _SEPARATOR = b"\x1f"  # of the parts of a state key: kind, wallet, chain, ...
 Told = Mapping[tuple[str, str, str], int]
 
@@ -65,7 +66,7 @@ class Pipeline:
 
     Parameters
     ----------
-    route : turns an alert into outbox rows, given the wall clock
+    route : turns an alert into outbox rows, given the wall clock and receivers that must get it in any case
     clock : wall clock, UTC seconds
     finality : blocks below head after which undo may go, by chain
     """
@@ -76,7 +77,7 @@ class Pipeline:
         correlator: Correlator,
         store: Store,
         names: AssetNames,
-        route: Callable[[Alert, float], Sequence[OutboxRow]],
+        route: Callable[[Alert, float, Sequence[str]], Sequence[OutboxRow]],
         clock: Callable[[], float],
         finality: Mapping[str, int],
     ) -> None:
@@ -319,4 +320,8 @@ class Pipeline:
             if change.kind is None or quiet:
                 continue
             alert = alert_of(change.incident, change.kind, self._names, self._roles, self.config_path)
-            work.outbox.extend(self._route(alert, now))
+            record = self.correlator.records[name]
+            also = tuple(record.receivers) if change.kind in CORRECTIONS else ()
+            rows = self._route(alert, now, also)
+            record.receivers = list(dict.fromkeys([*record.receivers, *(row.receiver for row in rows)]))
+            work.outbox.extend(rows)

@@ -44,7 +44,7 @@ async def main() -> None:
         store = SqliteStore(Path(folder) / "bench.db")
         await store.open()
         pipeline = Pipeline(
-            Engine(watchlist), Correlator(), store, AssetNames(), lambda alert, now: (), time.time, {CHAIN: 64}
+            Engine(watchlist), Correlator(), store, AssetNames(), lambda alert, now, also: (), time.time, {CHAIN: 64}
         )
         decode, fold, commit = [], [], []
         for block_bytes, receipt_bytes in raw:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -45,7 +46,7 @@ class Monitor:
 
         self.store.commit = seen  # type: ignore[method-assign]
 
-    def _route(self, alert: Alert, now: float) -> list[OutboxRow]:
+    def _route(self, alert: Alert, now: float, also: Sequence[str] = ()) -> list[OutboxRow]:
         self.alerts.append(alert)
         incident = alert.incident["id"] if alert.incident else ""
         return [OutboxRow(alert.id, "soc", "0:x", b"", now, alert.type, incident, int(alert.severity or 0))]
@@ -357,3 +358,25 @@ async def test_merged_incidents_are_stored_as_one() -> None:
     assert len({f.chain for f in incident.findings}) == 2
     again = await Monitor(monitor.store).start()
     assert again.incidents == monitor.incidents
+
+
+async def test_a_correction_goes_to_everyone_who_got_the_alarm() -> None:
+    """A receiver that the route leads past by now still hears that the alarm is withdrawn."""
+    monitor = await Monitor().start()
+    asked: list[tuple[str, tuple[str, ...]]] = []
+
+    def route(alert: Alert, now: float, also: Sequence[str] = ()) -> list[OutboxRow]:
+        asked.append((alert.type, tuple(also)))
+        first = "desk" if alert.type == "incident.opened" else "soc"
+        return [OutboxRow(alert.id, name, "0:x", b"", now) for name in dict.fromkeys([first, *also])]
+
+    monitor.pipeline._route = route
+    await monitor.block(("shop", HELD // 1000))
+    theft = await monitor.block(("thief", HELD * 35 // 100))
+    assert asked == [("incident.opened", ())]
+    await monitor.pipeline.disconnect(theft)
+    await monitor.block(fork="b")
+    await monitor.block(fork="b")
+    assert asked[-1] == ("incident.retracted", ("desk",))
+    rows = await monitor.store.outbox()
+    assert [row.receiver for row in rows] == ["desk", "soc", "desk"]

@@ -401,7 +401,7 @@ class Live:
         )
 
     @staticmethod
-    def _route(alert: Any, now: float) -> Sequence[Any]:
+    def _route(alert: Any, now: float, also: Sequence[str] = ()) -> Sequence[Any]:
         incident = alert.incident["id"]
         return [OutboxRow(alert.id, "soc", "0:test", b"", now, alert.type, incident, int(alert.severity))]
 
