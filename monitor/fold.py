@@ -26,6 +26,8 @@ DONE, NEED_HITS, NEED_POOL, NEED_UNDO = 0, 1, 2, 3
 K = len(STATISTICS)
 C = len(CHANNELS)
 FLOOR_SHARE = 0.005
+OWN_SHARE = 0.001  # of the typical balance: what a payment must be itself to join a fresh incident
+ALARM_FRESH = 86400
 GUARD_BIT = 8
 FORGET = 7 * 86400  # an alarm that nobody answered for so long is learned from like anything else
 
@@ -101,6 +103,13 @@ def _mark_of(pool, tables, suspects, key, t, undo, undone):  # type: ignore[no-u
 def _is_ready(a, t):  # type: ignore[no-untyped-def]
     """Whether shares of this asset's balance mean something: it was told, or a week of flows shows it."""
     return a.known != 0 or t >= a.born + fusion.WARM_UP
+
+
+@njit(cache=True)
+def _is_bystander(w, f, t):  # type: ignore[no-untyped-def]
+    """A small payment while an incident is fresh: the sums are high by the theft, not by this customer."""
+    fresh = w.alarm != 0 and t - w.alarm < ALARM_FRESH
+    return fresh and max(f.value, f.d24) < OWN_SHARE * f.typical
 
 
 @njit(cache=True)
@@ -247,6 +256,9 @@ def fold(  # type: ignore[no-untyped-def]
         if _is_ready(a, t):
             fusion.remember(w, z, identity, t)
         fired = _judge(w, a, f, e, s, t)
+        if fired != 0 and not marked and _is_bystander(w, f, t):
+            _learn_familiar(d, value / a.scale)
+            continue
         if fired == 0:
             if marked:
                 _record_hit(hits[counts[0]], i, 2, 0, w, a, f, e, z, s, t, peer)

@@ -199,3 +199,14 @@ def test_block_times_that_step_back_do_not_turn_the_clock() -> None:
     one.pay(10 * DAY, 0.001, 1)
     one.pay(9 * DAY, 0.001, 2)
     assert one.asset["clock"] == BORN + 10 * DAY and one.destination(2)["first"] == BORN + 10 * DAY
+
+
+def test_a_customer_in_the_hour_of_a_theft_is_not_a_suspect() -> None:
+    """While an incident is fresh, a payment below 0.1 % of the balance joins it only as one to a suspect."""
+    one = settled()
+    begin = 40 * DAY
+    assert one.pay(begin, 0.2, 900)["kind"] == 1
+    assert one.pay(begin + 60, 0.0009, 901) is None and not one.is_suspect(901)
+    hit = one.pay(begin + 120, 0.0015, 902)
+    assert hit["kind"] == 1 and one.is_suspect(902)
+    assert one.pay(begin + 180, 0.0005, 900)["kind"] in (1, 2)
