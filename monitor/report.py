@@ -45,7 +45,10 @@ def report(
             "flows": replayed.flows,
             "first": iso(data["first"]),
             "last": iso(data["last"]),
-            "chains": dict(data["chains"]),
+            "chains": {
+                chain: {**entry, "first": iso(entry["first"]), "last": iso(entry["last"])}
+                for chain, entry in data["chains"].items()
+            },
             "notes": notes,
         },
         "speed": dict(speed),

@@ -79,7 +79,9 @@ class Chains:
                 what = f"{node.label}.name {shown(node.at('name'))}, which is not a built-in network ({hint})"
                 self.problems.append(node.at("name").problem(f"{what}; other networks need kind and chain_id"))
                 return None
-        elif not _CAIP2.fullmatch(entry.chain_id):
+        elif not _CAIP2.fullmatch(entry.chain_id) or (
+            entry.chain_id.startswith("eip155:") and not entry.chain_id[7:].isdigit()
+        ):
             place = node.at("chain_id")
             self.problems.append(place.problem(f"{place.label} is not CAIP-2, such as eip155:1"))
             return None
