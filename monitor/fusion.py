@@ -36,7 +36,6 @@ DELTA_MIN, DELTA_MAX = -0.6, 2.0
 GUARD_STEP, GUARD_MAX, GUARD_KEEP = 1.15, 3.3, 0.995
 LN10 = 2.302585092994046
 NEVER = -9.0
-NOVEL = -8.9  # log share above which a payment has a novel part
 SHARE_0, SHARE_1, SHARE_2 = CHANNEL_SHARE
 OTHERS_WINDOW = 2 * 3600
 
@@ -248,12 +247,8 @@ def score(w, e, z, s):  # type: ignore[no-untyped-def]
 
 @njit(cache=True)
 def learn(w, e, s, limit):  # type: ignore[no-untyped-def]
-    """Raise the day's maxima; scores no further than the thresholds where ``limit`` is set (a flow that fired).
-
-    A day counts as active only with a novel payment; maxima of other days wait for the next active one.
-    """
-    if e[Evidence.SINGLE] > NOVEL:
-        w.active = 1
+    """Raise the day's maxima; scores no further than the thresholds where ``limit`` is set (a flow that fired)."""
+    w.active = 1
     for k in range(K):
         x = e[k]
         if limit:

@@ -210,15 +210,3 @@ def test_a_customer_in_the_hour_of_a_theft_is_not_a_suspect() -> None:
     hit = one.pay(begin + 120, 0.0015, 902)
     assert hit["kind"] == 1 and one.is_suspect(902)
     assert one.pay(begin + 180, 0.0005, 900)["kind"] in (1, 2)
-
-
-def test_a_day_without_a_novel_payment_is_not_active() -> None:
-    """Only the ten-day sum of a familiar young destination matters there: the day enters no maxima."""
-    one = One()
-    for day in range(4):
-        one.pay(day * DAY, 0.03, 5)
-    days = int(one.wallet["days"])
-    assert days == 2  # two days before anything was familiar; the day in progress is the first that is not active
-    one.pay(4 * DAY, 0.03, 5)
-    one.pay(5 * DAY, 0.03, 5)
-    assert int(one.wallet["days"]) == days

@@ -179,7 +179,7 @@ def test_replay_equals_live() -> None:
     two, correlator = engine(), Correlator()
 
     async def live() -> None:
-        pipeline = Pipeline(two, correlator, MemoryStore(), AssetNames(), lambda a, now: (), lambda: 0.0, {})
+        pipeline = Pipeline(two, correlator, MemoryStore(), AssetNames(), lambda a, now, also: (), lambda: 0.0, {})
         parent = ""
         for number in dict.fromkeys(r["block_number"] for r in rows):
             mine = [r for r in rows if r["block_number"] == number]
