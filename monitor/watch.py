@@ -66,6 +66,7 @@ class Followed:
     block_seconds: float = 12.0  # usual time between blocks
     settle_seconds: float = SETTLE_SECONDS
     block_time: int | None = None  # time of the last connected block, UTC seconds
+    stored_time: int | None = None  # the same of the last stored one; its alerts are queued by then
     blocks: int = 0
     undecoded: int = 0
     ask_again: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
@@ -153,6 +154,7 @@ class Watch:
     async def _flush(self, chain: str) -> None:
         await self._pipeline.flush(chain)
         self._dispatcher.wake()  # also for what other processes queued, and other chains' alerts
+        self.followed[chain].stored_time = self.followed[chain].block_time
         self._show()
 
     def _show(self) -> None:

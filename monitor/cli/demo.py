@@ -131,7 +131,7 @@ async def _caught_up(stage: Stage, item: Any, count: int, watching: Any) -> None
 
         def done() -> bool:
             bar(item.blocks)
-            return item.block_time is not None and item.block_time >= goal and item.follower.lag <= 0
+            return item.stored_time is not None and item.stored_time >= goal and item.follower.lag <= 0
 
         await _until(done, watching)
 
@@ -196,7 +196,7 @@ def _curtain(case: Any, inbox: Inbox) -> bool:
     for line in first["explanation"]:
         click.echo(f"  {clean(line)}")
     click.echo(
-        f"{len(inbox.received)} signed webhooks for {len(incidents)} incident, all verified"
+        f"{len(inbox.received)} signed webhook{'s' if len(inbox.received) > 1 else ''} for {len(incidents)} incident, all verified"
         + (f", {inbox.refused} REFUSED" if inbox.refused else "")
     )
     if case.noticed_at is not None:
