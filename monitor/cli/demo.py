@@ -195,8 +195,9 @@ def _curtain(case: Any, inbox: Inbox) -> bool:
     saved = case.stolen_after(paged)
     for line in first["explanation"]:
         click.echo(f"  {clean(line)}")
+    many = "s" if len(inbox.received) > 1 else ""
     click.echo(
-        f"{len(inbox.received)} signed webhook{'s' if len(inbox.received) > 1 else ''} for {len(incidents)} incident, all verified"
+        f"{len(inbox.received)} signed webhook{many} for {len(incidents)} incident, all verified"
         + (f", {inbox.refused} REFUSED" if inbox.refused else "")
     )
     if case.noticed_at is not None:
