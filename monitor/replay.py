@@ -6,62 +6,22 @@ Both end as the same rows that a live block would give (`tests/monitor/test_repl
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import groupby
-from typing import Any
+from collections.abc import Sequence
 
-import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from monitor.assets import AssetNames
-from monitor.engine import Engine, Hit
-from monitor.findings import finding_of, movement_of
-from monitor.fold import IN, OUT, SPEND, TELL, TRUSTED
-from monitor.grouping import GAP, is_early
-from monitor.incidents import Correlator, movement_key
-from monitor.intake import destination_key
-from monitor.model import Block, BlockRef, Direction, Finding, Flow, Movement, Transfer, TransferKind, Tx
-from monitor.rows import FlowRows
+from monitor.engine import Engine
+from monitor.incidents import Correlator
+from monitor.replay_accounts import replay_accounts
+from monitor.replay_utxo import replay_utxo
+from monitor.replayed import (
+    Evidence,
+    Replayed,
+    WalletCount,
+)
 
 __all__ = ["Replayed", "WalletCount", "replay"]
-
-
-@dataclass(slots=True)
-class WalletCount:
-    """What was seen of a wallet."""
-
-    flows: int = 0
-    flows_out: int = 0
-    first: int | None = None
-    last: int | None = None
-
-    def see(self, flows: int, flows_out: int, first: int, last: int) -> None:
-        """Count more of it."""
-        self.flows += flows
-        self.flows_out += flows_out
-        self.first = first if self.first is None else min(self.first, first)
-        self.last = last if self.last is None else max(self.last, last)
-
-
-@dataclass(slots=True)
-class Replayed:
-    """The outcome of a replay."""
-
-    correlator: Correlator
-    flows: int = 0
-    ignored: int = 0
-    wallets: dict[str, WalletCount] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class _Evidence:
-    """Hits and movements of one chain, ready for the correlator."""
-
-    findings: list[Finding] = field(default_factory=list)
-    movements: list[Movement] = field(default_factory=list)
-    balances: dict[str, float] = field(default_factory=dict)  # what each hit left, by `movement_key`
 
 
 def replay(
@@ -75,14 +35,14 @@ def replay(
     balances : told balances: chain, address, asset, block_number (the balance holds after it), value (text)
     """
     result = Replayed(Correlator())
-    found: list[_Evidence] = []
+    found: list[Evidence] = []
     for chain in frame["chain"].unique().sort().to_list():
         part = _placed(frame.filter(pl.col("chain") == chain))
         told = balances.filter(pl.col("chain") == chain) if balances is not None else None
         if chain.startswith("bip122:"):
-            found.append(_replay_utxo(engine, chain, part, names, told, result))
+            found.append(replay_utxo(engine, chain, part, names, told, result))
         else:
-            found.append(_replay_accounts(engine, chain, part, names, told, result))
+            found.append(replay_accounts(engine, chain, part, names, told, result))
     _correlate(engine, result.correlator, found)
     return result
 
@@ -95,7 +55,7 @@ def _placed(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.with_columns(transfer_index=pl.int_range(pl.len(), dtype=pl.Int64).over("block_number"))
 
 
-def _correlate(engine: Engine, correlator: Correlator, found: Sequence[_Evidence]) -> None:
+def _correlate(engine: Engine, correlator: Correlator, found: Sequence[Evidence]) -> None:
     """All evidence into incidents."""
     entity = {wallet.id: wallet.entity for wallet in engine.watchlist.wallets.values()}
     for name in sorted(set(entity.values())):
@@ -105,394 +65,3 @@ def _correlate(engine: Engine, correlator: Correlator, found: Sequence[_Evidence
             [m for evidence in found for m in evidence.movements if entity[m.wallet] == name],
             {key: left for evidence in found for key, left in evidence.balances.items()},
         )
-
-
-# -- account chains ---------------------------------------------------------------------------------------------------
-
-
-@dataclass(slots=True)
-class _Accounts:
-    """Columns of an account chain's rows, once a flow (a transfer between two watched wallets is two)."""
-
-    row: NDArray[np.int64]  # row of the frame
-    out: NDArray[np.bool_]
-    wallet: NDArray[np.int32]
-    asset: NDArray[np.int32]
-    own: NDArray[np.bool_]
-    fee: NDArray[np.bool_]
-
-
-def _replay_accounts(
-    engine: Engine,
-    chain: str,
-    frame: pl.DataFrame,
-    names: AssetNames,
-    told: pl.DataFrame | None,
-    result: Replayed,
-) -> _Evidence:
-    wallet_ids = sorted(engine.watchlist.wallets)
-    asset_names = frame["asset"].unique(maintain_order=True).to_list()
-    flows = _account_flows(engine, chain, frame, wallet_ids, asset_names, result)
-    slots = _admit(engine, chain, frame, flows, wallet_ids, asset_names)
-    kept = slots >= 0
-    result.ignored += int((~kept).sum())
-    rows = _account_rows(engine, chain, frame, flows, slots, kept, wallet_ids)
-    origin = flows.row[kept]
-    rows, origin = _with_told(engine, chain, frame, rows, origin, told)
-    records, _ = engine.state.fold(rows)
-    hits = [
-        Hit(_flow_of(frame, int(origin[int(r["row"])]), chain, _wallet_name(engine, rows, int(r["row"]))), r)
-        for r in records
-    ]
-    evidence = _evidence_of(hits, names)
-    _add_movements(evidence, engine, chain, frame, rows, origin)
-    return evidence
-
-
-def _numbers(column: pl.Series, numbers: Mapping[str, int], kind: pl.datatypes.DataTypeClass) -> NDArray[Any]:
-    """The number of each text of a column, -1 (0 where unsigned) where it has none."""
-    table = pl.DataFrame(
-        {"text": list(numbers), "number": list(numbers.values())}, schema={"text": pl.String, "number": kind}
-    )
-    texts = pl.DataFrame({"text": column.cast(pl.String)})
-    joined = texts.join(table, on="text", how="left", maintain_order="left")["number"]
-    return joined.fill_null(0 if kind == pl.UInt64 else -1).to_numpy()
-
-
-def _account_flows(
-    engine: Engine,
-    chain: str,
-    frame: pl.DataFrame,
-    wallet_ids: Sequence[str],
-    asset_names: Sequence[str],
-    result: Replayed,
-) -> _Accounts:
-    index = {name: place for place, name in enumerate(wallet_ids)}
-    owners = {address: index[wallet.id] for address, wallet in engine.watchlist.watch(chain).items()}
-    sender = _numbers(frame["from_address"], owners, pl.Int32)
-    receiver = _numbers(frame["to_address"], owners, pl.Int32)
-    starter = _numbers(frame["tx_from"], owners, pl.Int32)
-    unknown = frame["tx_from"].is_null().to_numpy()
-    moves = frame["amount"].to_numpy() > 0
-    fee = (frame["kind"] == "fee").to_numpy()
-    internal = (sender == receiver) & (sender >= 0)
-    out = np.flatnonzero((sender >= 0) & ~internal & moves)
-    into = np.flatnonzero((receiver >= 0) & ~internal & moves)
-    asset = _numbers(frame["asset"], {name: place for place, name in enumerate(asset_names)}, pl.Int32)
-    row = np.concatenate([out, into])
-    is_out = np.concatenate([np.ones(len(out), np.bool_), np.zeros(len(into), np.bool_)])
-    order = np.lexsort((~is_out, row))
-    row, is_out = row[order], is_out[order]
-    wallet = np.where(is_out, sender[row], receiver[row]).astype(np.int32)
-    own = unknown[row] | (starter[row] == wallet)
-    _count(result, frame, wallet_ids, row, is_out & ~fee[row], wallet, np.flatnonzero(internal & moves), sender)
-    return _Accounts(row, is_out, wallet, asset[row].astype(np.int32), own, fee[row])
-
-
-def _count(
-    result: Replayed,
-    frame: pl.DataFrame,
-    wallet_ids: Sequence[str],
-    row: NDArray[np.int64],
-    paid: NDArray[np.bool_],
-    wallet: NDArray[np.int32],
-    internal: NDArray[np.int64],
-    sender: NDArray[np.int32],
-) -> None:
-    """Count flows by wallet."""
-    if not len(frame):
-        return
-    times = frame["block_timestamp"].to_numpy()
-    fee = (frame["kind"] == "fee").to_numpy()
-    is_flow = ~fee[row]
-    result.flows += int(is_flow.sum()) + len(internal)
-    touched = np.concatenate([wallet[is_flow], sender[internal]])
-    when = np.concatenate([times[row][is_flow], times[internal]])
-    outs = np.concatenate([paid[is_flow], np.zeros(len(internal), np.bool_)])
-    for place in np.unique(touched):
-        mine = touched == place
-        seen = result.wallets.setdefault(wallet_ids[int(place)], WalletCount())
-        seen.see(int(mine.sum()), int(outs[mine].sum()), int(when[mine].min()), int(when[mine].max()))
-
-
-def _admit(
-    engine: Engine,
-    chain: str,
-    frame: pl.DataFrame,
-    flows: _Accounts,
-    wallet_ids: Sequence[str],
-    asset_names: Sequence[str],
-) -> NDArray[np.int32]:
-    """The asset record of each flow, -1 where the flow is not real to its owner.
-
-    Only the first flow of each kind (arrival, payment of its own, payment by others) of a wallet and asset can change
-    what is admitted: those are put through `Intake.admit` in order, the rest follow from them.
-    """
-    n = len(flows.row)
-    slots = np.full(n, -1, np.int32)
-    if not n:
-        return slots
-    token = (frame["kind"] == "token").to_numpy()[flows.row]
-    listed = np.array([engine.intake.is_listed(name) for name in asset_names], np.bool_)
-    genuine = ~token | listed[flows.asset]
-    kind = np.where(~flows.out, 0, np.where(flows.own | genuine, 1, 2))
-    group = (flows.wallet.astype(np.int64) * (len(asset_names) + 1) + flows.asset) * 3 + kind
-    _, firsts = np.unique(group, return_index=True)
-    begins: dict[int, int] = {}  # wallet and asset -> first flow with a record
-    proven: dict[int, int] = {}  # -> first flow after which the asset is proven
-    slot_of: dict[int, int] = {}
-    for at in np.sort(firsts):
-        pair = int(group[at]) // 3
-        wallet, asset = wallet_ids[int(flows.wallet[at])], asset_names[int(flows.asset[at])]
-        slot = engine.intake.admit(
-            wallet, chain, asset, out=bool(flows.out[at]), own=bool(flows.own[at]), genuine=bool(genuine[at])
-        )
-        if slot < 0:
-            continue
-        slot_of[pair] = slot
-        begins.setdefault(pair, int(at))
-        if engine.state.is_proven(slot):
-            proven.setdefault(pair, -1)
-        elif kind[at] == 1:
-            proven[pair] = int(at)
-            engine.state.prove(slot)
-    pairs = group // 3
-    unique_pairs, inverse = np.unique(pairs, return_inverse=True)
-    slot_by = np.array([slot_of.get(int(p), -1) for p in unique_pairs], np.int32)[inverse]
-    begin_by = np.array([begins.get(int(p), n) for p in unique_pairs], np.int64)[inverse]
-    proven_by = np.array([proven.get(int(p), n) for p in unique_pairs], np.int64)[inverse]
-    place = np.arange(n)
-    real = (place >= begin_by) & ((kind != 2) | (place > proven_by))
-    slots[real] = slot_by[real]
-    return slots
-
-
-def _account_rows(
-    engine: Engine,
-    chain: str,
-    frame: pl.DataFrame,
-    flows: _Accounts,
-    slots: NDArray[np.int32],
-    kept: NDArray[np.bool_],
-    wallet_ids: Sequence[str],
-) -> FlowRows:
-    row, out, wallet = flows.row[kept], flows.out[kept], flows.wallet[kept]
-    places = np.full(len(wallet_ids), -1, np.int32)
-    for place in np.unique(wallet):
-        name = wallet_ids[int(place)]
-        places[place] = engine.state.wallet(name, chain, engine.watchlist.budget(name, chain))
-    times = frame["block_timestamp"].to_numpy().astype(np.int64)[row]
-    spend = out & (flows.fee[kept] | (frame["to_address"].fill_null("") == "").to_numpy()[row])
-    ops = np.where(spend, SPEND, np.where(out, OUT, IN)).astype(np.int8)
-    keys = np.zeros(len(row), np.uint64)
-    pays = np.flatnonzero(ops == OUT)
-    destinations = frame["to_address"].gather(row[pays])
-    unique = destinations.unique()
-    keys[pays] = _numbers(destinations, {text: destination_key(text) for text in unique.to_list()}, pl.UInt64)
-    flags = np.zeros(len(row), np.uint8)
-    for at in _listed_payments(engine, chain, pays, destinations):
-        flow = _flow_of(frame, int(row[at]), chain, wallet_ids[int(wallet[at])])
-        if engine.trust.expects(flow, int(times[at])):
-            flags[at] = TRUSTED
-    amounts = frame["amount"].to_numpy()[row]
-    return FlowRows(slots[kept], places[wallet], times, ops, amounts, keys, flags)
-
-
-def _listed_payments(engine: Engine, chain: str, pays: NDArray[np.int64], destinations: pl.Series) -> list[int]:
-    """Payments whose destination has a trusted entry, or is watched itself."""
-    listed = pl.Series(sorted(engine.trust.listed(chain)), dtype=pl.String)
-    return [int(at) for at in pays[destinations.is_in(listed.implode()).to_numpy()]]
-
-
-def _with_told(
-    engine: Engine,
-    chain: str,
-    frame: pl.DataFrame,
-    rows: FlowRows,
-    origin: NDArray[np.int64],
-    told: pl.DataFrame | None,
-) -> tuple[FlowRows, NDArray[np.int64]]:
-    """Rows with told balances put where they hold: after their block, before the next flow."""
-    inserts = _told_balances(engine, chain, told)
-    if not inserts:
-        return rows, origin
-    numbers = frame["block_number"].to_numpy()[origin] if len(origin) else np.zeros(0, np.int64)
-    at, slots, wallets, values = [], [], [], []
-    for (wallet, asset, number), value in sorted(inserts.items(), key=lambda item: (item[0][2], item[0])):
-        slot = engine.intake.admit(wallet, chain, asset, out=False, own=True, genuine=True)
-        if slot < 0:
-            continue
-        at.append(int(np.searchsorted(numbers, number, side="right")))
-        slots.append(slot)
-        wallets.append(engine.state.wallet(wallet, chain, engine.watchlist.budget(wallet, chain)))
-        values.append(float(value))
-    if len(rows):
-        times = np.array([rows.times[min(place, len(rows) - 1)] for place in at], np.int64)
-    else:
-        return rows, origin
-    return (
-        FlowRows(
-            np.insert(rows.slots, at, slots),
-            np.insert(rows.wallets, at, wallets),
-            np.insert(rows.times, at, times),
-            np.insert(rows.ops, at, np.full(len(at), TELL, np.int8)),
-            np.insert(rows.amounts, at, values),
-            np.insert(rows.keys, at, np.zeros(len(at), np.uint64)),
-            np.insert(rows.flags, at, np.zeros(len(at), np.uint8)),
-        ),
-        np.insert(origin, at, -1),
-    )
-
-
-def _told_balances(engine: Engine, chain: str, told: pl.DataFrame | None) -> dict[tuple[str, str, int], int]:
-    """Balances of wallets (sums over their addresses) by (wallet, asset, block number)."""
-    found: dict[tuple[str, str, int], int] = {}
-    if told is None:
-        return found
-    for item in told.iter_rows(named=True):
-        wallet = engine.watchlist.wallet_at(chain, item["address"])
-        if wallet is not None:
-            key = (wallet.id, item["asset"], int(item["block_number"]))
-            found[key] = found.get(key, 0) + int(item["value"])
-    return found
-
-
-def _wallet_name(engine: Engine, rows: FlowRows, at: int) -> str:
-    return engine.state.wallet_name(int(rows.wallets[at]))
-
-
-def _flow_of(frame: pl.DataFrame, row: int, chain: str, wallet: str) -> Flow:
-    """The payment of one row, as a live reading would give it."""
-    r = frame.row(row, named=True)
-    transfer = _transfer_of(r, chain)
-    return Flow(transfer, wallet, Direction.OUT, transfer.to_address, transfer.value, int(r["block_timestamp"]))
-
-
-def _transfer_of(r: Mapping[str, Any], chain: str) -> Transfer:
-    tx = Tx(
-        hash=r["transaction_hash"] or "",
-        index=int(r["transaction_index"] or 0),
-        initiator=r["tx_from"],
-        nonce=r["nonce"],
-        fee=int(r["fee"]) if r["fee"] is not None else None,
-        fee_rate=r["fee_rate"],
-        gas_limit=r["gas_limit"],
-        n_outputs=r["n_outputs"],
-    )
-    senders = tuple(r["inputs"]) if r["inputs"] is not None else (r["from_address"] or "",)
-    return Transfer(
-        block=BlockRef(chain, int(r["block_number"]), ""),
-        tx=tx,
-        index=int(r["transfer_index"] or 0),
-        kind=TransferKind(r["kind"]),
-        asset=r["asset"],
-        from_addresses=senders,
-        to_address=r["to_address"] or "",
-        value=int(r["value"]),
-        input_values=tuple(int(v) for v in r["input_values"]) if r["input_values"] is not None else (),
-    )
-
-
-def _evidence_of(hits: Sequence[Hit], names: AssetNames) -> _Evidence:
-    evidence = _Evidence()
-    for hit in hits:
-        if hit.fired:
-            evidence.findings.append(finding_of(hit, names))
-        movement = movement_of(hit)
-        evidence.movements.append(movement)
-        evidence.balances[movement_key(movement)] = float(hit.record["balance"])
-    return evidence
-
-
-def _by_suspect(findings: Sequence[Finding]) -> dict[tuple[str, str], list[Finding]]:
-    """Findings by (wallet, destination)."""
-    found: dict[tuple[str, str], list[Finding]] = {}
-    for f in findings:
-        found.setdefault((f.wallet, f.destination), []).append(f)
-    return found
-
-
-def _add_movements(
-    evidence: _Evidence,
-    engine: Engine,
-    chain: str,
-    frame: pl.DataFrame,
-    rows: FlowRows,
-    origin: NDArray[np.int64],
-) -> None:
-    """What went to suspects within the day before a finding."""
-    suspects = _by_suspect(evidence.findings)
-    if not suspects:
-        return
-    keys = np.array(sorted({destination_key(address) for _, address in suspects}), np.uint64)
-    paid = (rows.ops == OUT) & np.isin(rows.keys, keys)
-    paid &= rows.times >= min(f.at for f in evidence.findings) - GAP
-    for at in np.flatnonzero(paid):
-        wallet = _wallet_name(engine, rows, int(at))
-        _add_early(evidence, suspects, _flow_of(frame, int(origin[at]), chain, wallet))
-
-
-def _add_early(evidence: _Evidence, suspects: Mapping[tuple[str, str], Sequence[Finding]], flow: Flow) -> None:
-    findings = suspects.get((flow.wallet, flow.counterparty))
-    if findings is None:
-        return
-    movement = movement_of(Hit(flow, np.zeros((), np.void)))
-    if movement_key(movement) not in evidence.balances and is_early(movement, findings):
-        evidence.movements.append(movement)
-
-
-# -- UTXO chains ------------------------------------------------------------------------------------------------------
-
-
-def _replay_utxo(
-    engine: Engine,
-    chain: str,
-    frame: pl.DataFrame,
-    names: AssetNames,
-    told: pl.DataFrame | None,
-    result: Replayed,
-) -> _Evidence:
-    parts: list[FlowRows] = []
-    flows: list[Flow | None] = []
-    pending = sorted(_told_balances(engine, chain, told).items(), key=lambda item: (item[0][2], item[0]))
-    for number, group in groupby(frame.iter_rows(named=True), key=lambda r: r["block_number"]):
-        records = list(group)
-        block = Block(
-            BlockRef(chain, int(number), ""),
-            "",
-            int(records[0]["block_timestamp"]),
-            tuple(_transfer_of(r, chain) for r in records),
-        )
-        now: dict[tuple[str, str, str], int] = {}
-        while pending and pending[0][0][2] < number:
-            (wallet, asset, _), value = pending.pop(0)
-            now[wallet, chain, asset] = value
-        seen = engine.watchlist.flows(block)
-        taken, proven = engine.intake.take(seen, (), now, block.timestamp)
-        for slot in proven:
-            engine.state.prove(slot)
-        result.ignored += taken.ignored
-        moved = [flow for flow in seen if flow.transfer.kind is not TransferKind.FEE]
-        result.flows += len(moved)
-        for seen_flow in moved:
-            count = result.wallets.setdefault(seen_flow.wallet, WalletCount())
-            count.see(1, int(seen_flow.direction is Direction.OUT), block.timestamp, block.timestamp)
-        parts.append(taken.rows)
-        flows.extend(taken.flows)
-    rows = FlowRows(*(np.concatenate(columns) for columns in zip(*map(_columns, parts), strict=True)))
-    hit_records, _ = engine.state.fold(rows)
-    hits = []
-    for r in hit_records:
-        paid = flows[int(r["row"])]
-        assert paid is not None  # only payments hit
-        hits.append(Hit(paid, r))
-    evidence = _evidence_of(hits, names)
-    suspects = _by_suspect(evidence.findings)
-    for flow in filter(None, flows):
-        if flow.direction is Direction.OUT:
-            _add_early(evidence, suspects, flow)
-    return evidence
-
-
-def _columns(rows: FlowRows) -> tuple[NDArray[Any], ...]:
-    return (rows.slots, rows.wallets, rows.times, rows.ops, rows.amounts, rows.keys, rows.flags)

@@ -11,7 +11,7 @@ from monitor.model import Incident, Severity, Status
 from monitor.published import incident_data
 from monitor.replay import Replayed, WalletCount
 
-__all__ = ["SCHEMA", "report", "worst"]
+__all__ = ["SCHEMA", "report"]
 
 SCHEMA = "heistwatch/backtest/1"
 _SHOWN_STATUS = {Status.ACKNOWLEDGED: Status.OPEN, Status.CONFIRMED: Status.OPEN, Status.FALSE_ALARM: Status.RESOLVED}
@@ -76,8 +76,3 @@ def _wallet(name: str, seen: WalletCount | None, incidents: Sequence[Incident]) 
         "incidents": mine,
         "per_30_days": round(mine * 30 / days, 6) if days > 0 else 0.0,
     }
-
-
-def worst(found: Mapping[str, Any]) -> Severity:
-    """The highest severity of a report's incidents."""
-    return max((Severity.parse(incident["severity"]) for incident in found["incidents"]), default=Severity.INFO)

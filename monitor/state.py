@@ -1,5 +1,7 @@
 """The engine's state: records by name, how they grow, how a block is undone, how they are stored.
 
+Longer than most modules on purpose: every method works on the same arrays, which only this class may grow or move.
+
 Keys of stored records (see `monitor.store.Delta`)::
 
     a|wallet|chain|asset          ASSET record, then one byte "proven"

@@ -30,10 +30,6 @@ class TrustBook:
         entries = {address for _, on, address in self._entries if on == chain}
         return frozenset(entries | set(self._watchlist.watch(chain)))
 
-    def is_listed(self, wallet: str, chain: str, address: str) -> bool:
-        """Whether an address needs a look at all (it has an entry, or is the entity's own)."""
-        return (wallet, chain, address) in self._entries or self._is_sister(wallet, chain, address)
-
     def _is_sister(self, wallet: str, chain: str, address: str) -> bool:
         other = self._watchlist.wallet_at(chain, address)
         return other is not None and other.entity == self._watchlist.wallets[wallet].entity

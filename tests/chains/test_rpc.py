@@ -9,6 +9,7 @@ import ssl
 import time
 import traceback
 from typing import Any
+from urllib.parse import urlunsplit
 
 import aiohttp
 import msgspec
@@ -56,7 +57,7 @@ def test_redact(url: str, name: str) -> None:
 
 def test_clean() -> None:
     """Text of an endpoint becomes one short printable line without keys, also where they are percent-encoded."""
-    url = "https://u:pass%2Fword@node.example/v3/abcdef123456?key=qwertyuiop"
+    url = urlunsplit(("https", "u:pass%2Fword@node.example", "/v3/abcdef123456", "key=qwertyuiop", ""))
     text = "bad\x1b[31m \u202eproject abcdef123456\r\nqwertyuiop pass/word pass%2Fword" + "x" * 500
     line = clean(text, url)
     assert line.startswith("bad [31m project *** *** *** ***x")

@@ -1,0 +1,133 @@
+"""What a replay finds: counts by wallet, and hits and movements of one chain on their way to the correlator."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from monitor.assets import AssetNames
+from monitor.engine import Engine, Hit
+from monitor.findings import finding_of, movement_of
+from monitor.grouping import is_early
+from monitor.incidents import Correlator, movement_key
+from monitor.model import BlockRef, Finding, Flow, Movement, Transfer, TransferKind, Tx
+
+__all__ = [
+    "Evidence",
+    "Replayed",
+    "WalletCount",
+    "add_early",
+    "by_suspect",
+    "evidence_of",
+    "told_balances",
+    "transfer_of",
+]
+
+
+@dataclass(slots=True)
+class WalletCount:
+    """What was seen of a wallet."""
+
+    flows: int = 0
+    flows_out: int = 0
+    first: int | None = None
+    last: int | None = None
+
+    def see(self, flows: int, flows_out: int, first: int, last: int) -> None:
+        """Count more of it."""
+        self.flows += flows
+        self.flows_out += flows_out
+        self.first = first if self.first is None else min(self.first, first)
+        self.last = last if self.last is None else max(self.last, last)
+
+
+@dataclass(slots=True)
+class Replayed:
+    """The outcome of a replay."""
+
+    correlator: Correlator
+    flows: int = 0
+    ignored: int = 0
+    wallets: dict[str, WalletCount] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Evidence:
+    """Hits and movements of one chain, ready for the correlator."""
+
+    findings: list[Finding] = field(default_factory=list)
+    movements: list[Movement] = field(default_factory=list)
+    balances: dict[str, float] = field(default_factory=dict)  # what each hit left, by `movement_key`
+
+
+def transfer_of(r: Mapping[str, Any], chain: str) -> Transfer:
+    """A row of a history frame as a live reading would give it; amounts are base units, exact from their text."""
+    tx = Tx(
+        hash=r["transaction_hash"] or "",
+        index=int(r["transaction_index"] or 0),
+        initiator=r["tx_from"],
+        nonce=r["nonce"],
+        fee=int(r["fee"]) if r["fee"] is not None else None,
+        fee_rate=r["fee_rate"],
+        gas_limit=r["gas_limit"],
+        n_outputs=r["n_outputs"],
+    )
+    senders = tuple(r["inputs"]) if r["inputs"] is not None else (r["from_address"] or "",)
+    return Transfer(
+        block=BlockRef(chain, int(r["block_number"]), ""),
+        tx=tx,
+        index=int(r["transfer_index"] or 0),
+        kind=TransferKind(r["kind"]),
+        asset=r["asset"],
+        from_addresses=senders,
+        to_address=r["to_address"] or "",
+        value=int(r["value"]),
+        input_values=tuple(int(v) for v in r["input_values"]) if r["input_values"] is not None else (),
+    )
+
+
+def told_balances(engine: Engine, chain: str, told: pl.DataFrame | None) -> dict[tuple[str, str, int], int]:
+    """Balances of wallets (sums over their addresses, base units) by (wallet, asset, block number)."""
+    found: dict[tuple[str, str, int], int] = {}
+    if told is None:
+        return found
+    for item in told.iter_rows(named=True):
+        wallet = engine.watchlist.wallet_at(chain, item["address"])
+        if wallet is not None:
+            key = (wallet.id, item["asset"], int(item["block_number"]))
+            found[key] = found.get(key, 0) + int(item["value"])
+    return found
+
+
+def evidence_of(hits: Sequence[Hit], names: AssetNames) -> Evidence:
+    """Hits of one chain as findings, exact movements, and what each payment left."""
+    evidence = Evidence()
+    for hit in hits:
+        if hit.fired:
+            evidence.findings.append(finding_of(hit, names))
+        movement = movement_of(hit)
+        evidence.movements.append(movement)
+        evidence.balances[movement_key(movement)] = float(hit.record["balance"])
+    return evidence
+
+
+def by_suspect(findings: Sequence[Finding]) -> dict[tuple[str, str], list[Finding]]:
+    """Findings by (wallet, destination)."""
+    found: dict[tuple[str, str], list[Finding]] = {}
+    for f in findings:
+        found.setdefault((f.wallet, f.destination), []).append(f)
+    return found
+
+
+def add_early(evidence: Evidence, suspects: Mapping[tuple[str, str], Sequence[Finding]], flow: Flow) -> None:
+    """Add a payment that raised nothing itself, where it came within the day before a finding about its address."""
+    findings = suspects.get((flow.wallet, flow.counterparty))
+    if findings is None:
+        return
+    movement = movement_of(Hit(flow, np.zeros((), np.void)))
+    if movement_key(movement) not in evidence.balances and is_early(movement, findings):
+        evidence.movements.append(movement)
