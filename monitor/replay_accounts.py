@@ -51,7 +51,7 @@ def replay_accounts(
     told: pl.DataFrame | None,
     result: Replayed,
 ) -> Evidence:
-    """Fold the rows of one account chain (in chain order); ``told`` balances hold after their blocks. Counts in ``result``."""
+    """Fold the rows of one account chain (in chain order); ``told`` holds after its blocks. Counts go to ``result``."""
     wallet_ids = sorted(engine.watchlist.wallets)
     asset_names = frame["asset"].unique(maintain_order=True).to_list()
     flows = _account_flows(engine, chain, frame, wallet_ids, asset_names, result)
