@@ -265,7 +265,7 @@ class Backfill:
             if top <= mark.low:
                 return True
             expected = kept[-1].parent_hash if kept else mark.parent
-            below = max((head.last + 1 for head in heads.values() if head.last < top), default=0)
+            below = max((head.last + 1 for head in heads.values() if head.last < top - 1), default=0)
             start = max(mark.low, top - self._step, below)
             stretch = await self._history.history(start, top)
             if stretch.last.hash != expected:

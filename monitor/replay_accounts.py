@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -219,7 +219,11 @@ def _account_rows(
     unique = destinations.unique()
     keys[pays] = _numbers(destinations, {text: destination_key(text) for text in unique.to_list()}, pl.UInt64)
     flags = np.zeros(len(row), np.uint8)
-    for at in _listed_payments(engine, chain, pays, destinations):
+    listed = destinations.is_in(pl.Series(sorted(engine.trust.listed(chain)), dtype=pl.String).implode()).to_numpy()
+    sisters = pays[_to_sisters(engine, chain, destinations, wallet[pays], wallet_ids) & ~listed]
+    trust.update(dict.fromkeys(sisters.tolist(), Trust.EXPECTED))
+    flags[sisters] = TRUSTED
+    for at in pays[listed].tolist():
         flow = _flow_of(frame, int(row[at]), chain, wallet_ids[int(wallet[at])])
         answer = engine.trust.answer(flow, int(times[at]))
         if answer:
@@ -252,8 +256,12 @@ def _policy_blocks(
         if at < len(numbers) and wallet in engine.policies.wallets:
             block = blocks.setdefault(int(numbers[at]), PolicyBlock(int(numbers[at]), int(times[at])))
             block.told[wallet, chain, asset] = value
-    wanted = np.array([name in engine.policies.wallets for name in wallet_ids], np.bool_)
-    mine = np.flatnonzero(wanted[flows.wallet[kept]])
+    told_of = {name for block in blocks.values() for name, _, _ in block.told}
+    silent = _silent(engine, chain, frame, flows, kept, wallet_ids, trust, told_of)
+    wanted = np.array([name in engine.policies.wallets for name in wallet_ids], np.bool_)[flows.wallet[kept]]
+    for at in np.flatnonzero(wanted & silent)[np.unique(numbers[wanted & silent], return_index=True)[1]].tolist():
+        blocks.setdefault(int(numbers[at]), PolicyBlock(int(numbers[at]), int(times[at])))
+    mine = np.flatnonzero(wanted & ~silent)
     for at, r in zip(mine.tolist(), frame[flows.row[kept[mine]]].iter_rows(named=True), strict=True):
         place = int(kept[at])
         direction = Direction.OUT if flows.out[place] else Direction.IN
@@ -265,13 +273,42 @@ def _policy_blocks(
     return [blocks[number] for number in sorted(blocks)]
 
 
-def _listed_payments(engine: Engine, chain: str, pays: NDArray[np.int64], destinations: pl.Series) -> list[int]:
-    """Payments whose destination has a trusted entry, or is watched itself."""
-    listed = pl.Series(sorted(engine.trust.listed(chain)), dtype=pl.String)
-    look = destinations.is_in(listed.implode()).to_numpy()
-    for members in engine.watchlist.watched(chain).lists:
-        look = look | members.contains(destinations)
-    return [int(at) for at in pays[look]]
+def _silent(
+    engine: Engine,
+    chain: str,
+    frame: pl.DataFrame,
+    flows: _Accounts,
+    kept: NDArray[np.int64],
+    wallet_ids: Sequence[str],
+    trust: Mapping[int, Trust],
+    told_of: Container[str],
+) -> NDArray[np.bool_]:
+    """Flows (by place in ``kept``) that no policy needs to see, since they decide nothing and change no record.
+
+    These are expected payments, fees and arriving tokens of wallets that only deposit fleets judge, where no balance
+    must be carried on. The first flow of a wallet stays: it says since when the wallet is known.
+    """
+    quiet = np.array(
+        [name not in told_of and engine.policies.is_quiet(name, chain) for name in wallet_ids], np.bool_
+    )[flows.wallet[kept]]
+    expected = np.zeros(len(kept), np.bool_)
+    expected[list(trust)] = True
+    token = (frame["kind"] == "token").to_numpy()[flows.row[kept]]
+    silent: NDArray[np.bool_] = quiet & (expected | flows.fee[kept] | (~flows.out[kept] & token))
+    silent[np.unique(flows.wallet[kept], return_index=True)[1]] = False
+    return silent
+
+
+def _to_sisters(
+    engine: Engine, chain: str, destinations: pl.Series, payers: NDArray[np.int32], wallet_ids: Sequence[str]
+) -> NDArray[np.bool_]:
+    """Which payments go to a wallet of the same entity; ``payers`` are places in ``wallet_ids``."""
+    owners = engine.watchlist.owners(chain, destinations, {name: place for place, name in enumerate(wallet_ids)})
+    entities = [engine.watchlist.wallets[name].entity for name in wallet_ids]
+    numbers = {name: number for number, name in enumerate(entities)}
+    of = np.array([numbers[name] for name in entities], np.int64)
+    same: NDArray[np.bool_] = (owners >= 0) & (of[owners] == of[payers])
+    return same
 
 
 def _with_told(

@@ -37,6 +37,9 @@ def judge(
     """Fold blocks (in chain order) into the policies; findings, movements and balances join ``evidence``."""
     findings: list[Finding] = []
     for block in blocks:
+        if not block.flows and not block.told:
+            engine.policies.tick(chain, block.time)
+            continue
         findings += engine.policies.fold(
             chain, block.number, block.time, block.flows, block.told, block.trust, names, keep_undo=False
         ).findings

@@ -38,9 +38,8 @@ class TrustBook:
         self._spent: dict[bytes, deque[tuple[int, int]]] = {}
 
     def listed(self, chain: str) -> frozenset[str]:
-        """Every address of a chain that needs a look: with an entry of any wallet, or watched itself (lists apart)."""
-        entries = {address for _, on, address in self._entries if on == chain}
-        return frozenset(entries | self._watchlist.watched(chain).single)
+        """Every address of a chain with an entry of any wallet; to all others, sisters alone are expected."""
+        return frozenset(address for _, on, address in self._entries if on == chain)
 
     def _is_sister(self, wallet: str, chain: str, address: str) -> bool:
         other = self._watchlist.wallet_at(chain, address)

@@ -16,6 +16,7 @@ __all__ = [
     "Learns",
     "Place",
     "Policy",
+    "Quiet",
     "Running",
     "Seen",
     "finding_for",
@@ -150,6 +151,16 @@ class Learns(Protocol):
 
     def clear(self, wallet: str, chain: str, address: str) -> tuple[Delta, Delta]:
         """A false alarm: this address is ordinary from now on. Returns (what changed, how to undo it)."""
+        ...
+
+
+@runtime_checkable
+class Quiet(Protocol):
+    """A policy to which expected payments, fees and arriving tokens say nothing: history need not show them to it."""
+
+    @property
+    def quiet(self) -> frozenset[str]:
+        """Ids of the wallets of which that holds."""
         ...
 
 

@@ -9,7 +9,7 @@ from typing import TypeVar
 from monitor.assets import AssetNames
 from monitor.errors import StoreError
 from monitor.model import ControlEvent, Direction, Finding, Flow
-from monitor.policies.base import Learns, Place, Policy, Seen, net_of
+from monitor.policies.base import Learns, Place, Policy, Quiet, Seen, net_of
 from monitor.store import Delta
 from monitor.trust import Trust
 from monitor.watchlist import Watchlist
@@ -123,6 +123,16 @@ class PolicyBook:
     def knows(self, wallet: str, chain: str, asset: str) -> bool:
         """Whether the exact balance of a wallet with a policy was told."""
         return (wallet, chain, asset) in self._ledger.balances
+
+    def is_quiet(self, wallet: str, chain: str) -> bool:
+        """Whether expected payments, fees and arriving tokens of a wallet change no record but the chain's clock."""
+        if any((name, on) == (wallet, chain) for name, on, _ in self._ledger.balances):
+            return False
+        return all(isinstance(p, Quiet) and wallet in p.quiet for p in self.policies if wallet in p.wallets)
+
+    def tick(self, chain: str, time: int) -> None:
+        """A block with flows that nobody needed to see: the clock goes on."""
+        self._ledger.clock[chain] = max(time, self._ledger.clock.get(chain, time))
 
     def fold(
         self,

@@ -117,6 +117,11 @@ class DepositFleets:
         """Wallets of role deposit."""
         return self._wallets
 
+    @property
+    def quiet(self) -> frozenset[str]:
+        """All of them: see `monitor.policies.base.Quiet`."""
+        return self._wallets
+
     # -- judging --------------------------------------------------------------------------------------------------
 
     def judge(self, flows: Sequence[Flow], seen: Seen) -> list[Finding]:
@@ -207,8 +212,8 @@ class DepositFleets:
         entry.told = total
         day = 1 + (seen.at - seen.since(flow.wallet)) // 86400
         text = (
-            f"{float(share) * 100:.1f} % of what the fleet held went from {_number(count)} deposit addresses to one address "
-            f"within 6 hours; day {day} of 14 in which the fleet learns its destinations: trust them to end that"
+            f"{float(share) * 100:.1f} % of what the fleet held went from {_number(count)} deposit addresses to one "
+            f"address within 6 hours; day {day} of 14 in which the fleet learns its destinations: trust one to end it"
         )
         yield finding_for(flow, "DF-2", Severity.CRITICAL, text, {"members": count, "learning": True, **left})
 

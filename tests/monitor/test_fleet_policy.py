@@ -272,11 +272,13 @@ def test_a_fleet_with_a_listed_destination_does_not_learn() -> None:
 # -- state ------------------------------------------------------------------------------------------------------------
 
 
-def scenario(live: Live) -> list[list[Finding]]:
-    found = [live.block(0, *((name, "hot", 10**18) for name in NAMES[:30]), told=HELD)]
+def scenario(live: Live, told: int | None = HELD) -> list[list[Finding]]:
+    found = [live.block(0, *((name, "hot", 10**18) for name in NAMES[:30]), told=told)]
     for i in range(40):
         moves: list[Move] = [(NAMES[i], f"r{i % 7}", 10**17 + i), ("gas", NAMES[i + 9], 1000 + i)]
         found.append(live.block(60 + i * 1700, *moves, ("d", NAMES[i], 10**18)))
+        found.append(live.block(70 + i * 1700, (NAMES[i], "hot", 10**18), ("d", NAMES[i], 9, USD)))
+    found.append(live.block(10**6, (NAMES[0], "hot", 5, USD)))
     return found
 
 
@@ -300,12 +302,13 @@ def test_undo_and_restart(make: Any) -> None:
     assert scenario(again) == expected and again.engine.policies.dump() == live.engine.policies.dump()
 
 
-def test_history_finds_what_live_blocks_find() -> None:
-    """The same findings from a table, whether the members are a long list or named one by one."""
+@pytest.mark.parametrize("held", [HELD, None])
+def test_history_finds_what_live_blocks_find(held: int | None) -> None:
+    """The same findings and state from a table, with balances and without, from a long list and from single names."""
     live = Live()
-    expected = [finding for found in scenario(live) for finding in found]
+    expected = [finding for found in scenario(live, held) for finding in found]
     assert {f.detector for f in expected} == {"DF-1", "DF-2", "DF-3"}
-    told = pl.DataFrame([(ETH, "m1", ETHER, 0, str(HELD))], schema=dict(BALANCES), orient="row")
+    told = pl.DataFrame([(ETH, "m1", ETHER, 0, str(HELD))], schema=dict(BALANCES), orient="row") if held else None
     for long in (True, False):
         watchlist = Watchlist([fleet(long=long), HOT])
         engine = Engine(watchlist, [ETHER], PolicyBook(watchlist, [DepositFleets(watchlist)]))
