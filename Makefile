@@ -6,13 +6,14 @@ STAMP := $(VENV)/.installed
 SOURCES := monitor chains alerts
 ANVIL := .tools/node_modules/@foundry-rs/anvil-linux-amd64/bin/anvil
 
-.PHONY: demo test lint bench soak parts pins clean help
+.PHONY: demo test lint bench scorecard soak parts pins clean help
 
 help:
 	@echo "make demo   see real thefts of history caught live, on this machine alone"
 	@echo "make test   install what the tests need and run them all"
 	@echo "make lint   ruff and mypy --strict"
 	@echo "make bench  speed and memory, as ratios in one run"
+	@echo "make scorecard  false alarms and thefts caught, in figures, to docs/scorecard.md; about 15 minutes"
 	@echo "make soak   slow campaigns"
 
 $(STAMP): requirements/dev.txt pyproject.toml
@@ -37,6 +38,9 @@ lint: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m tests.bench
+
+scorecard: $(STAMP)
+	$(BIN)/python -m tests.scorecard
 
 soak: $(STAMP) parts
 	HEISTWATCH_EXAMPLES=20 $(BIN)/python -m pytest -m "soak or not soak" --timeout 3600 tests/properties tests/chains

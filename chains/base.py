@@ -1,4 +1,4 @@
-"""What a chain watcher is: `head`, `block`, `balances`, `wake`, `aclose`; and the two chain events."""
+"""What a chain watcher is: `head`, `block`, `balances`, `wake`, `aclose`; the two chain events; past blocks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from monitor.model import Block, BlockRef
 
-__all__ = ["BlockConnected", "BlockDisconnected", "Chain", "ChainEvent", "ChainSpec"]
+__all__ = ["BlockConnected", "BlockDisconnected", "Chain", "ChainEvent", "ChainSpec", "History", "Stretch"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +71,39 @@ class Chain(Protocol):
 
     async def wake(self) -> None:
         """Return when a new block may exist: a subscription's hint, or the poll interval at the latest."""
+
+    async def aclose(self) -> None:
+        """Close connections; calling it twice is fine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A run of past blocks, each the parent of the next. ``blocks`` are those of them that touch the watch set."""
+
+    first: BlockRef
+    parent_hash: str  # of the first
+    last: BlockRef
+    start: int  # time of the first, UTC seconds
+    end: int  # of the last
+    source: str  # endpoint that answered, secrets removed
+    blind_spots: tuple[str, ...] = ()  # what this reading cannot show
+    blocks: tuple[Block, ...] = ()
+
+
+class History(Protocol):
+    """What a chain family may offer beside `Chain`: past blocks, on connections of its own and at a bounded rate.
+
+    Constructed as ``Family(spec, watch, rate)``, ``rate`` in requests a second. Every block equals the one that
+    `Chain.block` gives. Raises only `ChainError`s; `HistoryRefused` where no endpoint ever will.
+    """
+
+    def __init__(self, spec: ChainSpec, watch: Container[str], rate: float) -> None: ...
+
+    async def time_of(self, number: int) -> int:
+        """The time of a block, UTC seconds."""
+
+    async def history(self, start: int, end: int) -> Stretch:
+        """Blocks ``start`` to ``end`` (exclusive, above ``start``)."""
 
     async def aclose(self) -> None:
         """Close connections; calling it twice is fine."""

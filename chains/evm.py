@@ -78,6 +78,15 @@ class EvmChain:
         self._poll = max(FASTEST_POLL, spec.poll_seconds or min(seconds, 4.0) / 2)
         self._standstill = Standstill(spec.name, exchange, max(STALL_SECONDS, STALL_BLOCKS * seconds), clock)
 
+    @property
+    def rpc(self) -> JsonRpc:
+        """The calls behind it."""
+        return self._rpc
+
+    def rotate(self) -> None:
+        """Prefer the next endpoint from now on."""
+        self._exchange.rotate()
+
     async def open(self) -> None:
         """Check the chain id of every endpoint.
 
@@ -166,6 +175,16 @@ class EvmChain:
             raise ChainUnavailable(f"{self.spec.name}: {source} has no block {number} yet")
         if self._number(block.number) != number:
             raise ChainInconsistent(f"asked for block {number}, got {self._number(block.number)}")
+        return await self.complete(block, source)
+
+    async def complete(self, block: RpcBlock, source: str) -> Block:
+        """A block that was read from ``source`` (redacted), with its receipts.
+
+        Raises
+        ------
+        ChainUnavailable : they cannot be had
+        ChainInconsistent : they are not those of this block
+        """
         receipts = await self._receipts(block)
         logs = None
         if receipts is None:

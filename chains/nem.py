@@ -152,6 +152,16 @@ class NemChain:
         """Close connections; calling it twice is fine."""
         await self._pool.aclose()
 
+    async def raw(self, number: int) -> RawBlock:
+        """A block as the node gives it; ChainUnavailable where it is not there, ChainInconsistent where it is none."""
+        return await self._at(number)
+
+    def decoded(self, block: RawBlock, below: RawBlock | None) -> Block:
+        """A block on the one ``below`` it, None before block 1, both from the endpoint that answered last."""
+        parent_hash = NEMESIS_PARENT if below is None else identity(below)
+        source = self._pool.endpoint
+        return decode_block(block, parent_hash, self._network, self._watch, signers=self._signers, source=source)
+
     async def _read(self, number: int) -> Block:
         trusted = self._pool.endpoint in self._with_hashes
         pair = await self._local_pair(number) if trusted and number > 2 else None

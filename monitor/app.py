@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import resource
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,10 @@ from monitor.watchlist import Watchlist
 __all__ = [
     "asset_names",
     "backtest",
+    "calibrate",
     "chain_infos",
     "chain_spec",
+    "fold_history",
     "make_channels",
     "make_engine",
     "make_router",
@@ -33,8 +36,16 @@ Progress = Callable[[int, int], None]
 
 def make_engine(config: Config) -> Engine:
     """An engine for the wallets of a configuration, without state."""
-    natives = {chain.network.asset for chain in config.chains}
-    return Engine(Watchlist(config.wallets), listed=set(config.assets) | natives)
+    from monitor.policies.book import PolicyBook
+    from monitor.policies.cold import ColdWallets
+    from monitor.policies.fleet import DepositFleets
+    from monitor.policies.plain import PlainRules
+
+    listed = set(config.assets) | {chain.network.asset for chain in config.chains}
+    watchlist = Watchlist(config.wallets)
+    cold = ColdWallets(watchlist, config.planned, listed)
+    policies = (PlainRules(config.rules, config.lists), cold, DepositFleets(watchlist))
+    return Engine(watchlist, listed, PolicyBook(watchlist, policies))
 
 
 def asset_names(config: Config) -> AssetNames:
@@ -80,6 +91,22 @@ def run_backtest(
     rename: Mapping[str, str] | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
+    """History through the engine: the report of `fold_history`."""
+    return fold_history(
+        config, data, start=start, end=end, strict=strict, rename=rename, progress=progress
+    )[0]
+
+
+def fold_history(
+    config: Config,
+    data: Sequence[str],
+    *,
+    start: int | None = None,
+    end: int | None = None,
+    strict: bool = False,
+    rename: Mapping[str, str] | None = None,
+    progress: Progress | None = None,
+) -> tuple[dict[str, Any], Engine, Any]:
     """History through the engine.
 
     Parameters
@@ -92,7 +119,7 @@ def run_backtest(
 
     Returns
     -------
-    a report, schema ``heistwatch/backtest/1``
+    (report, engine, reading) : a report, schema ``heistwatch/backtest/1``; the engine after the fold; what was read
 
     Raises
     ------
@@ -105,7 +132,7 @@ def run_backtest(
     if not config.wallets:
         raise ConfigError("the configuration watches no wallet: add one under `wallets:`")
     engine = make_engine(config)
-    watch = {chain: frozenset(engine.watchlist.watch(chain)) for chain in engine.watchlist.chains}
+    watch = {chain: engine.watchlist.watched(chain) for chain in engine.watchlist.chains}
     warm_up()
     begin = time.perf_counter()
     reading = read(
@@ -138,7 +165,72 @@ def run_backtest(
         "chains": reading.chains,
         "notes": [*reading.notes, *([] if reading.balances is not None else [NO_BALANCES])],
     }
-    return report(described, replayed, names, [wallet.id for wallet in config.wallets], speed)
+    wallets = [wallet.id for wallet in config.wallets]
+    return report(described, replayed, names, wallets, speed), engine, reading
+
+
+def calibrate(
+    config: Config, data: Sequence[str], *, replace: bool = False, **options: Any
+) -> tuple[dict[str, Any], list[Any], list[Any]]:
+    """Fold history and store what it taught, so that a live monitor starts warm. Runs an event loop of its own.
+
+    Parameters
+    ----------
+    data, options : see `fold_history`
+    replace : take the place of what the store knows of the same wallets on the same chains
+
+    Returns
+    -------
+    (report, learned, past) : the backtest's report, `monitor.calibrate.Learned` a wallet and chain, and
+        `monitor.calibrate.Past` a chain
+
+    Raises
+    ------
+    ConfigError : the data cannot be read, shows no watched wallet, or the store knows these wallets already
+    StoreError : the store cannot be used, or a monitor runs on it
+    """
+    from monitor.calibrate import calibrate as store_state
+    from monitor.calibrate import learned
+
+    async def nothing(store: Any) -> None:
+        """Only whether the store can be had, before the long work."""
+
+    async def stored(store: Any) -> None:
+        await store_state(store, engine, past, replace=replace)
+
+    if config.store.kind == "memory":
+        raise ConfigError("store.url is memory://, which keeps nothing: name a file, sqlite:///heistwatch.db")
+    asyncio.run(_with_store(config, nothing))
+    report, engine, reading = fold_history(config, data, **options)
+    past = _past(reading)
+    if not past:
+        raise ConfigError("the history shows no transfer of a watched wallet: are its addresses and chains right?")
+    asyncio.run(_with_store(config, stored))
+    return report, learned(engine), past
+
+
+async def _with_store(config: Config, work: Callable[[Any], Awaitable[None]]) -> None:
+    """Do ``work`` on the store as the only one who runs on it."""
+    store = make_store(config)
+    try:
+        await store.open()
+        if hasattr(store, "acquire"):
+            await store.acquire()
+        await work(store)
+    finally:
+        await store.aclose()
+
+
+def _past(reading: Any) -> list[Any]:
+    """The reach of the history of each chain, as far as it touches the watch list."""
+    from monitor.calibrate import Past
+
+    found = []
+    for chain in reading.frame["chain"].unique().sort().to_list():
+        rows = reading.frame.filter(reading.frame["chain"] == chain)
+        numbers, times = rows["block_number"], rows["block_timestamp"]
+        found.append(Past(chain, int(numbers.min()), int(numbers.max()), int(times.min()), int(times.max())))
+    return found
 
 
 NO_BALANCES = "no balances table: balances are inferred from flows, and wallets learn for their first 7 days"
@@ -252,3 +344,13 @@ def make_chain(config: Config, chain: ChainConfig) -> Any:
 
     watch = Watchlist(config.wallets).watch(chain.chain)
     return load(CHAINS, chain.kind, "chain kind")(chain_spec(chain), watch)
+
+
+def make_history(config: Config, chain: ChainConfig) -> Any:
+    """What gives past blocks of a chain, not yet open; None where its family gives none."""
+    from monitor.registry import HISTORIES, load
+
+    if chain.kind not in HISTORIES:
+        return None
+    watch = Watchlist(config.wallets).watch(chain.chain)
+    return load(HISTORIES, chain.kind, "chain kind")(chain_spec(chain), watch, chain.backfill_rate)

@@ -2,24 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import groupby, pairwise
+from collections.abc import Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
+from monitor.ids import iso
+from monitor.marks import Mark, MarkState
 from monitor.store import CoverageRange
 
 __all__ = ["coverage_data"]
 
+_STATISTICS = {
+    MarkState.CALIBRATED: "calibrated with history tables",
+    MarkState.BACKFILLING: "learning from history: the guard rail alone watches",
+    MarkState.BACKFILLED: "learned from history",
+    MarkState.REFUSED: "learning as it goes: the guard rail alone watches a wallet's first 7 days",
+}
 
-def coverage_data(ranges: Sequence[CoverageRange]) -> dict[str, Any]:
-    """Ranges and gaps by chain, lowest first."""
+
+def coverage_data(
+    ranges: Sequence[CoverageRange],
+    marks: Mapping[str, Mark] | None = None,
+    seconds_left: Mapping[str, float | None] | None = None,
+) -> dict[str, Any]:
+    """Ranges and gaps by chain, lowest first, and how a chain learns where that began with history.
+
+    Parameters
+    ----------
+    marks : by chain
+    seconds_left : of a running backfill, by chain
+    """
     found: dict[str, Any] = {}
     for chain, group in groupby(sorted(ranges, key=lambda r: (r.chain, r.first)), key=lambda r: r.chain):
         scanned = list(group)
         gaps = []
-        for before, after in pairwise(scanned):
-            if after.first > before.last + 1:
-                gaps.append({"first": before.last + 1, "last": after.first - 1})
+        reached, blocks = scanned[0].first - 1, 0
+        for r in scanned:  # ranges may overlap: the same blocks, through another source
+            if r.first > reached + 1:
+                gaps.append({"first": reached + 1, "last": r.first - 1})
+            blocks += max(0, r.last - max(reached, r.first - 1))
+            reached = max(reached, r.last)
         found[chain] = {
             "ranges": [
                 {
@@ -32,6 +54,23 @@ def coverage_data(ranges: Sequence[CoverageRange]) -> dict[str, Any]:
                 for r in scanned
             ],
             "gaps": gaps,
-            "blocks": sum(r.last - r.first + 1 for r in scanned),
+            "blocks": blocks,
         }
+    for chain, mark in sorted((marks or {}).items()):
+        entry = found.setdefault(chain, {"ranges": [], "gaps": [], "blocks": 0})
+        entry["learning"] = _learning(mark, (seconds_left or {}).get(chain))
     return found
+
+
+def _learning(mark: Mark, seconds_left: float | None) -> dict[str, Any]:
+    return {
+        "state": str(mark.state),
+        "says": _STATISTICS[mark.state],
+        "history_from": iso(mark.since),
+        "blocks_done": mark.done,
+        "blocks_total": mark.total,
+        "seconds_left": None if seconds_left is None else round(seconds_left),
+        "note": mark.note,
+        "would_have_raised": mark.would_have,
+        "balances_to_ask": len(mark.stale),
+    }

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from monitor.assets import AssetNames
 from monitor.intake import Intake, destination_key
-from monitor.model import Block, Direction, Flow
+from monitor.model import Block, Direction, Finding, Flow
+from monitor.policies.book import PolicyBook
 from monitor.state import EngineState
 from monitor.store import Delta
 from monitor.trust import TrustBook
@@ -43,6 +45,7 @@ class Folded:
     state: Delta
     undo: Delta
     ignored: int  # flows that are not real to their owner
+    findings: tuple[Finding, ...] = ()  # of policies
 
 
 class Engine:
@@ -52,13 +55,16 @@ class Engine:
     ----------
     watchlist : whom to watch
     listed : CAIP-19 assets that the owner named as real
+    policies : exact rules beside the statistics; none where it is not given
     """
 
-    def __init__(self, watchlist: Watchlist, listed: Iterable[str] = ()) -> None:
+    def __init__(self, watchlist: Watchlist, listed: Iterable[str] = (), policies: PolicyBook | None = None) -> None:
         self.watchlist = watchlist
         self.state = EngineState()
         self.trust = TrustBook(watchlist)
         self.intake = Intake(watchlist, self.state, self.trust, listed)
+        self.policies = policies or PolicyBook(watchlist)
+        self.names = AssetNames()  # for the texts of policies; whoever runs the engine may know more names
 
     def connect(self, block: Block, told: Mapping[tuple[str, str, str], int] | None = None) -> Folded:
         """Fold a block.
@@ -82,12 +88,23 @@ class Engine:
             flow = taken.flows[int(record["row"])]
             assert flow is not None  # only payments hit
             hits.append(Hit(flow, record))
+        judged = self.policies.fold(
+            block.ref.chain,
+            block.ref.number,
+            block.timestamp,
+            taken.real,
+            told or {},
+            taken.trust,
+            self.names,
+            block.controls,
+        )
         return Folded(
             tuple(taken.real),
             tuple(hits),
-            state + spent,
-            undo + tuple((key, windows[key]) for key, _ in spent),
+            state + spent + judged.state,
+            undo + tuple((key, windows[key]) for key, _ in spent) + judged.undo,
             taken.ignored,
+            judged.findings,
         )
 
     def disconnect(self, undo: Delta) -> None:
@@ -100,13 +117,15 @@ class Engine:
         for key, value in records:
             if self.trust.owns(key):
                 self.trust.put(key, value)
+            elif self.policies.owns(key):
+                self.policies.put(key, value)
             else:
                 rest.append((key, value))
         self.state.put(rest)
 
     def dump(self) -> list[tuple[bytes, bytes]]:
         """The canonical state, sorted by key."""
-        return sorted([*self.state.dump(), *self.trust.dump()])
+        return sorted([*self.state.dump(), *self.trust.dump(), *self.policies.dump()])
 
     def unknown_balances(self, block: Block) -> list[tuple[str, str, str]]:
         """(wallet, chain, asset) that this block touches and whose balance nobody has told yet, sorted."""
@@ -129,7 +148,8 @@ class Engine:
     def _knows(self, wallet: str, chain: str, asset: str) -> bool:
         """Whether a balance was told already."""
         slot = self.state.asset(wallet, chain, asset)
-        return slot >= 0 and self.state.balance(slot)[1]
+        exact = wallet not in self.policies.wallets or self.policies.knows(wallet, chain, asset)
+        return exact and slot >= 0 and self.state.balance(slot)[1]
 
     def _deserves_record(self, flow: Flow) -> bool:
         if self.intake.is_genuine(flow):
@@ -137,16 +157,22 @@ class Engine:
         return flow.direction is Direction.OUT and self.intake.is_own(flow)
 
     def clear_suspect(
-        self, wallet: str, chain: str, address: str, learned: Mapping[str, int]
+        self, wallet: str, chain: str, address: str, learned: Mapping[str, int], *, false_alarm: bool = False
     ) -> tuple[Delta, Delta]:
-        """A false alarm: payments to this address are ordinary again, up to ``learned`` (base units by asset).
+        """Payments to this address are ordinary again, up to ``learned`` (base units by asset).
+
+        Policies learn from a ``false_alarm`` alone.
 
         Returns
         -------
         (what changed, how to undo it)
         """
         amounts = {asset: float(value) for asset, value in learned.items()}
-        return self.state.clear_suspect(wallet, chain, destination_key(address), amounts)
+        changed, undo = self.state.clear_suspect(wallet, chain, destination_key(address), amounts)
+        if false_alarm:
+            now, before = self.policies.clear(wallet, chain, address)
+            changed, undo = changed + now, undo + before
+        return changed, undo
 
     def confirm_theft(self, suspects: Sequence[tuple[str, str, str]]) -> tuple[Delta, Delta]:
         """A confirmed theft, by (wallet, chain, address): no threshold adapts to it, the addresses stay suspects.

@@ -8,6 +8,7 @@
     │   ├── ChainUnavailable     no answer: retry, rotate the endpoint
     │   ├── ChainInconsistent    answers contradict each other: read again
     │   ├── ReorgTooDeep         the chain was rewritten below what is stored
+    │   ├── HistoryRefused       no endpoint gives these past blocks, and asking again will not help
     │   └── DecodeError          one transaction cannot be understood: count it, keep it raw, continue
     ├── DetectorError        one detector failed: it is quarantined, the rest goes on
     ├── StoreError           exit 3: the store failed: stop (crash only)
@@ -28,6 +29,7 @@ __all__ = [
     "DecodeError",
     "DetectorError",
     "HeistwatchError",
+    "HistoryRefused",
     "Problem",
     "ReorgTooDeep",
     "StoreError",
@@ -91,6 +93,10 @@ class ChainInconsistent(ChainError):
 
 class ReorgTooDeep(ChainError):
     """The chain was rewritten below the oldest block that can be undone."""
+
+
+class HistoryRefused(ChainError):
+    """No endpoint gives these past blocks (any more), and asking again will not help."""
 
 
 class DecodeError(ChainError):

@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 
 from monitor.fold import IN, OUT, SPEND, TELL, TRUSTED
 from monitor.ids import hash64
-from monitor.model import ControlEvent, ControlKind, Direction, Flow, TransferKind, Wallet
+from monitor.model import ControlEvent, ControlKind, Direction, Flow, Role, TransferKind, Wallet
+from monitor.policies.base import Place, place_of
 from monitor.rows import FlowRows, RowBuilder
 from monitor.state import EngineState
-from monitor.trust import TrustBook
+from monitor.trust import Trust, TrustBook
 from monitor.watchlist import Watchlist
 
 __all__ = ["Intake", "Taken", "destination_key"]
@@ -37,6 +38,7 @@ class Taken:
     flows: list[Flow | None] = field(default_factory=list)
     real: list[Flow] = field(default_factory=list)
     ignored: int = 0
+    trust: dict[Place, Trust] = field(default_factory=dict)  # payments that are expected
 
 
 class Intake:
@@ -82,6 +84,10 @@ class Intake:
             slot = self._state.add_asset(wallet, chain, asset)
         return slot
 
+    def is_exact(self, wallet: str) -> bool:
+        """Whether policies alone judge a wallet: it pays too rarely, or has too many members, for statistics."""
+        return self._watchlist.wallets[wallet].role in (Role.COLD, Role.DEPOSIT)
+
     def is_listed(self, asset: str) -> bool:
         """Whether the owner named this asset as real."""
         return asset in self._listed
@@ -108,6 +114,7 @@ class Intake:
         kept: list[Flow | None] = []
         real: list[Flow] = []
         ignored = 0
+        trust: dict[Place, Trust] = {}
         proven: list[int] = []
         for (wallet, chain, asset), balance in sorted(told.items()):
             slot = self.admit(wallet, chain, asset, out=False, own=True, genuine=True)
@@ -139,10 +146,13 @@ class Intake:
             elif flow.transfer.kind is TransferKind.FEE or not flow.counterparty:
                 builder.add(slot, place, at, SPEND, float(flow.value))
             else:
-                trusted = TRUSTED if flow.authorised or self._trust.expects(flow, at) else 0
-                builder.add(slot, place, at, OUT, float(flow.value), destination_key(flow.counterparty), trusted)
+                answer = Trust.PLANNED if flow.authorised else self._trust.answer(flow, at)
+                if answer:
+                    trust[place_of(flow)] = answer
+                flags = TRUSTED if answer or self.is_exact(flow.wallet) else 0
+                builder.add(slot, place, at, OUT, float(flow.value), destination_key(flow.counterparty), flags)
             kept.append(flow)
-        return Taken(builder.build(), kept, real, ignored), proven
+        return Taken(builder.build(), kept, real, ignored, trust), proven
 
     def _slot(self, flow: Flow, proven: Container[int]) -> int:
         if not flow.value:

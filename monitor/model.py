@@ -10,7 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from monitor.addresses.compact import AddressSet
 
 __all__ = [
     "Alert",
@@ -214,6 +217,7 @@ class Wallet:
     trusted: tuple[Trusted, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     budget: float = 1.0  # false alarms a 30 days
+    fleets: tuple[tuple[str, AddressSet], ...] = ()  # (CAIP-2 chain, addresses of a long list), beside ``addresses``
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,14 @@ from monitor.errors import ReorgTooDeep
 from monitor.findings import finding_of, movement_of
 from monitor.ids import iso
 from monitor.incidents import GAP, Change, Correlator, Record, movement_key
-from monitor.model import Alert, Block, BlockRef, Direction, Flow, Movement, TransferKind
+from monitor.marks import Mark, MarkState, begun, mark_key, of_pipeline, read_mark, write_mark
+from monitor.model import Alert, Block, BlockRef, Direction, Finding, Flow, Movement, TransferKind
+from monitor.policies.base import left_by, movement_for
 from monitor.published import alert_of
+from monitor.refold import Refold, unjudged
+from monitor.spool import Said, Seen, live_key, pack_seen
 from monitor.store import BlockRecord, Commit, CoverageRange, Delta, FlowRecord, OperatorEvent, OutboxRow, Store
+from monitor.swap import state_delta, still_covered
 
 __all__ = ["Pipeline", "flow_record"]
 
@@ -82,8 +87,11 @@ class Pipeline:
         finality: Mapping[str, int],
     ) -> None:
         self.engine = engine
+        engine.names = names
         self.correlator = correlator
         self.tips: dict[str, BlockRef | None] = {}
+        self.marks: dict[str, Mark] = {}  # how a chain's state began, where not with the first live block
+        self.backfills: dict[str, int] = {}  # chains that learn from history at their first block: seconds of it
         self.config_path = ""  # named by the commands in messages
         self.changes: list[Change] = []  # since the last flush, for whoever shows them
         self._store = store
@@ -95,12 +103,22 @@ class Pipeline:
         self._old_tip: dict[str, int] = {}  # height of the branch that is being undone, until it is passed
         self._final: dict[str, int] = {}  # blocks at or below are stored without their undo
         self._open: dict[str, _Open] = {}
+        self._heard: dict[str, list[Said]] = {}  # what verdicts did on a chain since its last block
         self._again: dict[str, OperatorEvent] = {}  # verdicts whose block was disconnected
 
     async def start(self) -> None:
         """Take the stored state over."""
-        self.engine.load([item async for item in self._store.state()])
+        self._load([item async for item in self._store.state()])
         self.correlator.load(await self._store.incidents())
+
+    def _load(self, records: Sequence[tuple[bytes, bytes | None]]) -> None:
+        """Take records over: those of the engine, and the marks."""
+        self.engine.load([item for item in records if not of_pipeline(item[0])])
+        for key, value in records:
+            if value is None and key.startswith(mark_key("")):
+                self.marks.pop(key.removeprefix(mark_key("")).decode(), None)
+            elif value is not None and (found := read_mark(key, value)) is not None:
+                self.marks[found[0]] = found[1]
 
     # -- blocks ---------------------------------------------------------------------------------------------------
 
@@ -117,6 +135,7 @@ class Pipeline:
         said = await self._verdicts(work, block.ref)
         folded = self.engine.connect(block, told)
         work.state.update(folded.state)
+        said.update(self._marked(work, block, told))
         work.connected.append(
             BlockRecord(
                 block.ref,
@@ -138,6 +157,28 @@ class Pipeline:
         self._tell(work, changed)
         return folded
 
+    def _marked(self, work: _Open, block: Block, told: Told | None) -> dict[bytes, bytes | None]:
+        """What a block does to its chain's mark, and whether it is spooled; how to undo that."""
+        chain = block.ref.chain
+        changed: dict[bytes, bytes | None] = {}
+        mark, said = self.marks.get(chain), self._heard.pop(chain, [])
+        if mark is not None:
+            after = mark.after(block, told or {})
+        elif chain in self.backfills:
+            after = begun(block, self.backfills[chain])
+        else:
+            return {}
+        if after != mark:
+            self.marks[chain] = after
+            work.state[mark_key(chain)] = write_mark(after)
+            changed[mark_key(chain)] = write_mark(mark) if mark is not None else None
+        if after.state is MarkState.BACKFILLING and (block.transfers or block.controls or told or said):
+            known = tuple(sorted((wallet, asset, value) for (wallet, _, asset), value in (told or {}).items()))
+            key = live_key(chain, block.ref.number)
+            work.state[key] = pack_seen(Seen(block, known, tuple(said)))
+            changed[key] = None
+        return changed
+
     async def disconnect(self, ref: BlockRef) -> None:
         """Undo the tip of a chain."""
         chain = ref.chain
@@ -149,7 +190,7 @@ class Pipeline:
             raise ReorgTooDeep(f"block {ref.number} of {chain} was rewritten, and is no longer kept to be undone")
         work = self._work(chain)
         undo = tuple(item for item in stored.undo if item != _KEPT)
-        self.engine.disconnect(undo)
+        self._load(undo)
         work.state.update(undo)
         work.disconnected.append(ref)
         parent = BlockRef(chain, ref.number - 1, stored.parent_hash)
@@ -199,6 +240,74 @@ class Pipeline:
         )
         return bool(work.outbox)
 
+    # -- history --------------------------------------------------------------------------------------------------
+
+    async def keep(self, chain: str, records: Delta, mark: Mark) -> None:
+        """Store records of the spool and the chain's mark; between two blocks."""
+        work = self._work(chain)
+        work.state.update(records)
+        self.marks[chain] = mark
+        work.state[mark_key(chain)] = write_mark(mark)
+        await self.flush(chain, force=True)
+
+    async def swap(
+        self, chain: str, refold: Refold, mark: Mark, gone: Sequence[bytes], past: Sequence[CoverageRange]
+    ) -> None:
+        """Put the state of a fold with history in the place of a chain's, in one commit; between two blocks.
+
+        Blocks that are not final keep being undoable, into the new state. What the fold shows in live blocks joins
+        incidents; what it showed in history does not.
+
+        Parameters
+        ----------
+        refold : up to the tip
+        mark : the chain's from now on
+        gone : keys of the spool that go
+        past : coverage of the history
+        """
+        await self._flush_others(chain)
+        await self.flush(chain)
+        delta = state_delta(self.engine, refold.engine, chain)
+        self.engine.load(delta)
+        work = self._work(chain)
+        work.state.update(delta)
+        work.state.update(dict.fromkeys(gone))
+        self.marks[chain] = mark
+        work.state[mark_key(chain)] = write_mark(mark)
+        await self._restore(work, refold, mark)
+        work.coverage += past
+        changed: list[str] = []
+        for item in refold.live:
+            changed += await self._evidence(unjudged(item.folded, self.correlator))
+        self._tell(work, changed)
+        await self.flush(chain, force=True)
+
+    async def _restore(self, work: _Open, refold: Refold, mark: Mark) -> None:
+        """Take the blocks that may still be undone out and in again, with the undo and the flows of ``refold``."""
+        chain, tip = work.chain, self.tips.get(work.chain)
+        live = {item.seen.block.ref.number: item for item in refold.live}
+        number = tip.number if tip is not None else -1
+        while number > max(self._final_of(chain), mark.block - 1):
+            old = await self._store.block(chain, number)
+            if old is None or _KEPT not in old.undo:
+                break
+            item = live.get(number)
+            undo = item.undo if item is not None else ()
+            flows = tuple(flow_record(flow) for flow in item.folded.flows) if item is not None else ()
+            work.disconnected.append(old.ref)
+            work.connected.insert(0, BlockRecord(old.ref, old.parent_hash, old.timestamp, (_KEPT, *undo), flows))
+            number -= 1
+        if work.connected:
+            work.tip = tip
+            stored = await self._store.coverage(chain)
+            work.coverage += still_covered(stored, work.connected[0].ref.number, work.connected[-1].ref.number)
+
+    def _hear(self, chain: str, said: Said) -> None:
+        """Remember what a verdict does, for a later fold of the same blocks."""
+        mark = self.marks.get(chain)
+        if mark is not None and mark.state is MarkState.BACKFILLING:
+            self._heard.setdefault(chain, []).append(said)
+
     async def _flush_others(self, chain: str) -> None:
         """Incidents belong to all chains: what another chain did to them is stored before this one changes them."""
         for other in [name for name, work in self._open.items() if work.incidents or work.effective]:
@@ -227,14 +336,24 @@ class Pipeline:
         for hit in folded.hits:
             entity = self.engine.watchlist.wallets[hit.flow.wallet].entity
             by_entity.setdefault(entity, []).append(hit)
+        exact: dict[str, list[Finding]] = {}
+        for finding in folded.findings:
+            exact.setdefault(self.engine.watchlist.wallets[finding.wallet].entity, []).append(finding)
         changed: list[str] = []
-        for entity, hits in by_entity.items():
+        for entity in dict.fromkeys([*by_entity, *exact]):
+            hits = by_entity.get(entity, [])
             findings = [finding_of(hit, self._names) for hit in hits if hit.fired]
+            findings += exact.get(entity, [])
             movements = [movement_of(hit) for hit in hits]
             earlier: list[Movement] = []
             for finding in findings:
                 earlier += await self._earlier(finding.wallet, finding.chain, finding.destination, finding.at)
             left = {movement_key(m): float(hit.record["balance"]) for m, hit in zip(movements, hits, strict=True)}
+            for finding in exact.get(entity, []):
+                paid = movement_for(finding)
+                if paid is not None and movement_key(paid) not in left:
+                    movements.append(paid)
+                    left.update({movement_key(paid): value for value in left_by(finding)})
             changed += self.correlator.add(entity, findings, [*earlier, *movements], left)
         return changed
 
@@ -289,6 +408,8 @@ class Pipeline:
         findings = [f for f in incident.findings if only in (None, f.chain)]
         suspects = sorted({(f.wallet, f.chain, f.destination) for f in findings})
         if event.kind == "confirm":
+            for wallet, chain, address in suspects:
+                self._hear(chain, Said("confirm", wallet, address))
             return self.engine.confirm_theft(suspects)
         confirmed = any(entry["what"] == "confirm" for entry in record.history)
         if event.kind != "false-alarm" and (event.kind != "resolve" or confirmed):
@@ -301,7 +422,10 @@ class Pipeline:
                 for m in incident.movements:
                     if (m.wallet, m.chain, m.counterparty) == (wallet, chain, address):
                         learned[m.asset] = max(learned.get(m.asset, 0), m.value)
-            changed, before = self.engine.clear_suspect(wallet, chain, address, learned)
+            self._hear(chain, Said(event.kind, wallet, address, tuple(sorted(learned.items()))))
+            changed, before = self.engine.clear_suspect(
+                wallet, chain, address, learned, false_alarm=event.kind == "false-alarm"
+            )
             state += changed
             undo += before
         return tuple(state), tuple(undo)

@@ -12,11 +12,15 @@ from typing import Any
 
 from monitor.errors import ConfigError
 
-__all__ = ["ADDRESSES", "CHAINS", "CHANNELS", "STORES", "did_you_mean", "load"]
+__all__ = ["ADDRESSES", "CHAINS", "CHANNELS", "HISTORIES", "STORES", "did_you_mean", "load"]
 
 CHAINS = {
     "evm": "chains.evm:EvmChain",
     "nem": "chains.nem:NemChain",
+}
+HISTORIES = {  # families that also give past blocks
+    "evm": "chains.evm_history:EvmHistory",
+    "nem": "chains.nem_history:NemHistory",
 }
 ADDRESSES = {
     "evm": "monitor.addresses.evm:canonical",

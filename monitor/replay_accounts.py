@@ -16,6 +16,8 @@ from monitor.fold import IN, OUT, SPEND, TELL, TRUSTED
 from monitor.grouping import GAP
 from monitor.intake import destination_key
 from monitor.model import Direction, Flow
+from monitor.policies.base import place_of
+from monitor.replay_policies import PolicyBlock, judge
 from monitor.replayed import (
     Evidence,
     Replayed,
@@ -27,6 +29,7 @@ from monitor.replayed import (
     transfer_of,
 )
 from monitor.rows import FlowRows
+from monitor.trust import Trust
 
 __all__ = ["replay_accounts"]
 
@@ -58,8 +61,10 @@ def replay_accounts(
     slots = _admit(engine, chain, frame, flows, wallet_ids, asset_names)
     kept = slots >= 0
     result.ignored += int((~kept).sum())
-    rows = _account_rows(engine, chain, frame, flows, slots, kept, wallet_ids)
+    trust: dict[int, Trust] = {}
+    rows = _account_rows(engine, chain, frame, flows, slots, kept, wallet_ids, trust)
     origin = flows.row[kept]
+    exact = _policy_blocks(engine, chain, frame, flows, np.flatnonzero(kept), wallet_ids, trust, told)
     rows, origin = _with_told(engine, chain, frame, rows, origin, told)
     records, _ = engine.state.fold(rows)
     hits = [
@@ -67,6 +72,7 @@ def replay_accounts(
         for r in records
     ]
     evidence = evidence_of(hits, names)
+    judge(engine, chain, exact, names, evidence)
     _add_movements(evidence, engine, chain, frame, rows, origin)
     return evidence
 
@@ -90,10 +96,9 @@ def _account_flows(
     result: Replayed,
 ) -> _Accounts:
     index = {name: place for place, name in enumerate(wallet_ids)}
-    owners = {address: index[wallet.id] for address, wallet in engine.watchlist.watch(chain).items()}
-    sender = _numbers(frame["from_address"], owners, pl.Int32)
-    receiver = _numbers(frame["to_address"], owners, pl.Int32)
-    starter = _numbers(frame["tx_from"], owners, pl.Int32)
+    sender, receiver, starter = (
+        engine.watchlist.owners(chain, frame[name], index) for name in ("from_address", "to_address", "tx_from")
+    )
     unknown = frame["tx_from"].is_null().to_numpy()
     moves = frame["amount"].to_numpy() > 0
     fee = (frame["kind"] == "fee").to_numpy()
@@ -197,7 +202,9 @@ def _account_rows(
     slots: NDArray[np.int32],
     kept: NDArray[np.bool_],
     wallet_ids: Sequence[str],
+    trust: dict[int, Trust],
 ) -> FlowRows:
+    """Rows of the flows that are kept; ``trust`` takes in which of them (by position) are expected."""
     row, out, wallet = flows.row[kept], flows.out[kept], flows.wallet[kept]
     places = np.full(len(wallet_ids), -1, np.int32)
     for place in np.unique(wallet):
@@ -214,16 +221,57 @@ def _account_rows(
     flags = np.zeros(len(row), np.uint8)
     for at in _listed_payments(engine, chain, pays, destinations):
         flow = _flow_of(frame, int(row[at]), chain, wallet_ids[int(wallet[at])])
-        if engine.trust.expects(flow, int(times[at])):
+        answer = engine.trust.answer(flow, int(times[at]))
+        if answer:
+            trust[at] = answer
             flags[at] = TRUSTED
+    by_policy = np.array([engine.intake.is_exact(name) for name in wallet_ids], np.bool_)
+    flags[(ops == OUT) & by_policy[wallet]] = TRUSTED
     amounts = frame["amount"].to_numpy()[row]
     return FlowRows(slots[kept], places[wallet], times, ops, amounts, keys, flags)
+
+
+def _policy_blocks(
+    engine: Engine,
+    chain: str,
+    frame: pl.DataFrame,
+    flows: _Accounts,
+    kept: NDArray[np.int64],
+    wallet_ids: Sequence[str],
+    trust: Mapping[int, Trust],
+    told: pl.DataFrame | None,
+) -> list[PolicyBlock]:
+    """What policies see, block by block: flows of their wallets alone, and balances where the next row follows."""
+    if not engine.policies.wallets or not len(kept):
+        return []
+    numbers = frame["block_number"].to_numpy()[flows.row[kept]]
+    times = frame["block_timestamp"].to_numpy()[flows.row[kept]]
+    blocks: dict[int, PolicyBlock] = {}
+    for (wallet, asset, number), value in sorted(told_balances(engine, chain, told).items(), key=lambda i: i[0][2]):
+        at = int(np.searchsorted(numbers, number, side="right"))
+        if at < len(numbers) and wallet in engine.policies.wallets:
+            block = blocks.setdefault(int(numbers[at]), PolicyBlock(int(numbers[at]), int(times[at])))
+            block.told[wallet, chain, asset] = value
+    wanted = np.array([name in engine.policies.wallets for name in wallet_ids], np.bool_)
+    mine = np.flatnonzero(wanted[flows.wallet[kept]])
+    for at, r in zip(mine.tolist(), frame[flows.row[kept[mine]]].iter_rows(named=True), strict=True):
+        place = int(kept[at])
+        direction = Direction.OUT if flows.out[place] else Direction.IN
+        flow = _flow_from(r, chain, wallet_ids[int(flows.wallet[place])], direction)
+        block = blocks.setdefault(int(numbers[at]), PolicyBlock(int(numbers[at]), int(times[at])))
+        block.flows.append(flow)
+        if at in trust:
+            block.trust[place_of(flow)] = trust[at]
+    return [blocks[number] for number in sorted(blocks)]
 
 
 def _listed_payments(engine: Engine, chain: str, pays: NDArray[np.int64], destinations: pl.Series) -> list[int]:
     """Payments whose destination has a trusted entry, or is watched itself."""
     listed = pl.Series(sorted(engine.trust.listed(chain)), dtype=pl.String)
-    return [int(at) for at in pays[destinations.is_in(listed.implode()).to_numpy()]]
+    look = destinations.is_in(listed.implode()).to_numpy()
+    for members in engine.watchlist.watched(chain).lists:
+        look = look | members.contains(destinations)
+    return [int(at) for at in pays[look]]
 
 
 def _with_told(
@@ -272,9 +320,13 @@ def _wallet_name(engine: Engine, rows: FlowRows, at: int) -> str:
 
 def _flow_of(frame: pl.DataFrame, row: int, chain: str, wallet: str) -> Flow:
     """The payment of one row, as a live reading would give it."""
-    r = frame.row(row, named=True)
+    return _flow_from(frame.row(row, named=True), chain, wallet, Direction.OUT)
+
+
+def _flow_from(r: Mapping[str, Any], chain: str, wallet: str, direction: Direction) -> Flow:
     transfer = transfer_of(r, chain)
-    return Flow(transfer, wallet, Direction.OUT, transfer.to_address, transfer.value, int(r["block_timestamp"]))
+    other = transfer.to_address if direction is Direction.OUT else transfer.from_addresses[0]
+    return Flow(transfer, wallet, direction, other, transfer.value, int(r["block_timestamp"]))
 
 
 def _add_movements(

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from monitor.assets import AssetNames
 from monitor.engine import Engine, Hit
 from monitor.model import Block, BlockRef, Direction, Flow, TransferKind
+from monitor.replay_policies import PolicyBlock, judge
 from monitor.replayed import (
     Evidence,
     Replayed,
@@ -38,6 +39,7 @@ def replay_utxo(
     """Fold the rows of one UTXO chain (in chain order, inputs on each output); ``told`` holds after its blocks."""
     parts: list[FlowRows] = []
     flows: list[Flow | None] = []
+    exact: list[PolicyBlock] = []
     pending = sorted(told_balances(engine, chain, told).items(), key=lambda item: (item[0][2], item[0]))
     for number, group in groupby(frame.iter_rows(named=True), key=lambda r: r["block_number"]):
         records = list(group)
@@ -61,6 +63,10 @@ def replay_utxo(
         for seen_flow in moved:
             count = result.wallets.setdefault(seen_flow.wallet, WalletCount())
             count.see(1, int(seen_flow.direction is Direction.OUT), block.timestamp, block.timestamp)
+        if engine.policies.wallets:
+            mine = [flow for flow in taken.real if flow.wallet in engine.policies.wallets]
+            if mine or now:
+                exact.append(PolicyBlock(int(number), block.timestamp, mine, now, taken.trust))
         parts.append(taken.rows)
         flows.extend(taken.flows)
     rows = FlowRows(*(np.concatenate(columns) for columns in zip(*map(_columns, parts), strict=True)))
@@ -71,6 +77,7 @@ def replay_utxo(
         assert paid is not None  # only payments hit
         hits.append(Hit(paid, r))
     evidence = evidence_of(hits, names)
+    judge(engine, chain, exact, names, evidence)
     suspects = by_suspect(evidence.findings)
     for flow in filter(None, flows):
         if flow.direction is Direction.OUT:

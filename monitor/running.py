@@ -10,11 +10,13 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from monitor.assets import AssetNames
+from monitor.backfill import Backfill, abandon
 from monitor.config import ChainConfig, Config
 from monitor.errors import ChainUnavailable, ConfigError
 from monitor.ids import iso
 from monitor.incidents import Change, Correlator
-from monitor.model import Delivery, Outcome
+from monitor.marks import Mark, MarkState
+from monitor.model import BlockRef, Delivery, Outcome
 from monitor.networks import by_name
 from monitor.pipeline import Pipeline
 from monitor.watch import SETTLE_SECONDS, Followed, Watch
@@ -23,6 +25,7 @@ __all__ = ["Parts", "running"]
 
 log = logging.getLogger("heistwatch")
 
+CATCH_UP_BLOCKS = 256  # after the end of a calibration's history that are read, not left out
 OPEN_SECONDS = 10.0  # how long a chain that does not answer is tried at the start
 
 
@@ -98,13 +101,15 @@ async def running(
             stack.push_async_callback(source.aclose)
             await _open(source, chain, open_seconds)
             tip = await store.checkpoint(chain.chain)
+            tip, start = await _begin(chain, tip, pipeline.marks.get(chain.chain), source)
             pipeline.tips[chain.chain] = tip
-            follower = Follower(source, tip=tip, ancestor=_ancestor(store, chain.chain), start=chain.start)
+            follower = Follower(source, tip=tip, ancestor=_ancestor(store, chain.chain), start=start)
+            backfill = await _backfill(config, chain, tip, pipeline, store, source)
             followed.append(
                 Followed(
                     chain.name, chain.chain, chain.network.asset, source, follower,
                     replay=chain.replay, block_seconds=chain.network.block_seconds,
-                    settle_seconds=_settle_seconds(chain),
+                    settle_seconds=_settle_seconds(chain), backfill=backfill,
                 )
             )  # fmt: skip
         if not followed:
@@ -138,6 +143,48 @@ async def _open(source: Any, chain: ChainConfig, seconds: float) -> None:
                 log.warning("%s: %s; trying again for %.0f s", chain.name, error, until - time.monotonic())
             said = str(error)
             await asyncio.sleep(0.5)
+
+
+async def _backfill(
+    config: Config, chain: ChainConfig, tip: BlockRef | None, pipeline: Pipeline, store: Any, source: Any
+) -> Backfill | None:
+    """What fetches a chain's history: at its first start, and until it is done."""
+    from monitor import app
+
+    mark = pipeline.marks.get(chain.chain)
+    if (tip is not None and mark is None) or (mark is not None and mark.state is not MarkState.BACKFILLING):
+        return None
+    history = app.make_history(config, chain) if chain.backfill else None
+    if history is None:
+        await abandon(pipeline, store, chain.chain, "backfill is off")
+        return None
+    pipeline.backfills[chain.chain] = chain.backfill
+    step = min(1000, max(50, int(20 * chain.backfill_rate)))
+    return Backfill(
+        chain.name, chain.chain, history, source, pipeline, store, lambda: app.make_engine(config),
+        step=step, block_seconds=chain.network.block_seconds,
+    )  # fmt: skip
+
+
+async def _begin(
+    chain: ChainConfig, tip: BlockRef | None, mark: Mark | None, source: Any
+) -> tuple[BlockRef | None, int | None]:
+    """(tip, first block where there is none) to follow from.
+
+    After a calibration that is above the history, and above what was followed before: that cannot be undone any more.
+    Where nothing was followed before it is the head, unless what is missing up to there can be read at once.
+    """
+    if mark is None or mark.state is not MarkState.CALIBRATED or mark.started:
+        return tip, chain.start
+    after = mark.block + 1
+    if tip is not None:
+        return None, max(after, tip.number + 1)
+    if chain.start is not None:
+        if chain.start < after:
+            log.warning("%s: start %d lies in the history that it was calibrated with", chain.name, chain.start)
+        return None, max(after, chain.start)
+    head = (await source.head()).number
+    return None, after if head - after < CATCH_UP_BLOCKS else max(after, head)
 
 
 def _settle_seconds(chain: ChainConfig) -> float:

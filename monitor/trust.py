@@ -5,13 +5,25 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Iterable
+from enum import IntEnum
 
-from monitor.model import Flow, Trusted
+from monitor.model import Flow, Role, Trusted
 from monitor.watchlist import Watchlist
 
-__all__ = ["TrustBook"]
+__all__ = ["Trust", "TrustBook"]
 
 _PREFIX = b"t\x1f"
+
+
+class Trust(IntEnum):
+    """How far an outflow is expected. Planned: an entry bounds its destination, its amount and both ends of its time.
+
+    Only payments of cold wallets are told to be planned; elsewhere they are expected.
+    """
+
+    UNKNOWN = 0
+    EXPECTED = 1
+    PLANNED = 2
 
 
 class TrustBook:
@@ -26,9 +38,9 @@ class TrustBook:
         self._spent: dict[bytes, deque[tuple[int, int]]] = {}
 
     def listed(self, chain: str) -> frozenset[str]:
-        """Every address of a chain that needs a look: with an entry of any wallet, or watched itself."""
+        """Every address of a chain that needs a look: with an entry of any wallet, or watched itself (lists apart)."""
         entries = {address for _, on, address in self._entries if on == chain}
-        return frozenset(entries | set(self._watchlist.watch(chain)))
+        return frozenset(entries | self._watchlist.watched(chain).single)
 
     def _is_sister(self, wallet: str, chain: str, address: str) -> bool:
         other = self._watchlist.wallet_at(chain, address)
@@ -39,13 +51,22 @@ class TrustBook:
 
         ``at`` is the wallet's clock, UTC seconds.
         """
+        return self.answer(flow, at) is not Trust.UNKNOWN
+
+    def answer(self, flow: Flow, at: int) -> Trust:
+        """How far this outflow is expected; ask once a flow, since an amount within a window is used up by it."""
         chain = flow.transfer.block.chain
-        if self._is_sister(flow.wallet, chain, flow.counterparty):
-            return True
+        cold = self._watchlist.wallets[flow.wallet].role is Role.COLD
+        found = Trust.EXPECTED if self._is_sister(flow.wallet, chain, flow.counterparty) else Trust.UNKNOWN
         for place, entry in self._entries.get((flow.wallet, chain, flow.counterparty), ()):
+            planned = cold and None not in (entry.max_value, entry.start, entry.end)
+            if found and not planned:
+                continue
             if self._covers(entry, flow, at) and self._within(place, entry, flow, at):
-                return True
-        return False
+                if planned:
+                    return Trust.PLANNED
+                found = Trust.EXPECTED
+        return found
 
     @staticmethod
     def _covers(entry: Trusted, flow: Flow, at: int) -> bool:

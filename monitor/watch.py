@@ -12,8 +12,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from monitor.backfill import Backfill
 from monitor.errors import ChainError, ReorgTooDeep
+from monitor.ids import iso
 from monitor.incidents import Change
+from monitor.marks import MarkState
 from monitor.model import Block, BlockRef, Direction
 from monitor.pipeline import Pipeline
 
@@ -25,6 +28,24 @@ QUEUE = 256  # events between the followers and the consumer; when it is full, f
 BATCH = 64  # events folded into one commit while catching up
 SETTLE_SECONDS = 4.0  # after a reorg without further blocks, what the new branch lacks did not happen
 PRUNE_SECONDS = 86400.0  # how often old flows are forgotten
+
+
+@dataclass(slots=True)
+class _Job:
+    """Something to be done between two blocks of a chain, and what came of it."""
+
+    work: Callable[[], Awaitable[Any]]
+    done: asyncio.Future[Any]
+
+    async def do(self) -> None:
+        try:
+            result = await self.work()
+        except Exception as error:
+            if not self.done.cancelled():
+                self.done.set_exception(error)
+        else:
+            if not self.done.cancelled():
+                self.done.set_result(result)
 
 
 class _Chain(Protocol):
@@ -65,6 +86,7 @@ class Followed:
     replay: bool = False
     block_seconds: float = 12.0  # usual time between blocks
     settle_seconds: float = SETTLE_SECONDS
+    backfill: Backfill | None = None  # where it learns from history
     block_time: int | None = None  # time of the last connected block, UTC seconds
     stored_time: int | None = None  # the same of the last stored one; its alerts are queued by then
     blocks: int = 0
@@ -106,10 +128,18 @@ class Watch:
         async with asyncio.TaskGroup() as group:
             for item in self.followed.values():
                 group.create_task(self._follow(item), name=f"follow {item.name}")
+                if item.backfill is not None:
+                    group.create_task(item.backfill.run(self.between_blocks), name=f"backfill {item.name}")
             group.create_task(self._consume(), name="consume")
             group.create_task(self._tick(), name="tick")
             group.create_task(self._forget(), name="forget")
             group.create_task(self._dispatcher.run(), name="dispatch")
+
+    async def between_blocks(self, chain: str, work: Callable[[], Awaitable[Any]]) -> Any:
+        """Do something between two blocks of a chain, when those before it are stored; what it gives, or raises."""
+        job = _Job(work, asyncio.get_running_loop().create_future())
+        await self._queue.put((chain, job))
+        return await job.done
 
     async def _follow(self, item: Followed) -> None:
         async for event in item.follower.events():
@@ -133,6 +163,10 @@ class Watch:
             self._show()
             self._dispatcher.wake()
             return
+        if isinstance(event, _Job):
+            await self._flush(chain)
+            await event.do()
+            return
         self._last_event[chain] = time.monotonic()
         block: Block | None = getattr(event, "block", None)
         if block is None:
@@ -141,7 +175,10 @@ class Watch:
             return
         item = self.followed[chain]
         told = await self._told(item, block)
+        self._say_gap(item, block)
         folded = await self._pipeline.connect(block, told)
+        if item.backfill is not None:
+            item.backfill.begin()
         item.block_time = block.timestamp
         item.blocks += 1
         if block.undecoded:
@@ -150,6 +187,19 @@ class Watch:
             log.warning("%s: block %d: %d transactions not understood", item.name, block.ref.number, count)
         if folded.hits:
             await self._flush(chain)
+
+    def _say_gap(self, item: Followed, block: Block) -> None:
+        """At the first block after a calibration: what lies between the end of history and here."""
+        mark = self._pipeline.marks.get(item.chain)
+        if mark is None or mark.state is not MarkState.CALIBRATED or mark.started:
+            return
+        missing = block.ref.number - mark.block - 1
+        log.info(
+            "%s: starts warm, with history up to block %d (%s); %s",
+            item.name, mark.block, iso(mark.time),
+            f"{missing:,} blocks ({(block.timestamp - mark.time) / 86400:.1f} days) after it are not known"
+            if missing > 0 else "no block after it is missing",
+        )  # fmt: skip
 
     async def _flush(self, chain: str) -> None:
         await self._pipeline.flush(chain)
@@ -192,7 +242,17 @@ class Watch:
                 slot = engine.state.asset(wallet, item.chain, item.native)
                 if has and (wallet, item.native) not in known and (slot < 0 or not engine.state.balance(slot)[1]):
                     wanted.append((wallet, item.chain, item.native))
+        if (mark := self._pipeline.marks.get(item.chain)) is not None and mark.stale:
+            known = {(wallet, asset) for wallet, _, asset in wanted}
+            wanted += [
+                (wallet, item.chain, asset)
+                for wallet, asset in mark.stale
+                if (wallet, asset) not in known
+                and wallet in engine.watchlist.wallets
+                and engine.watchlist.addresses(wallet, item.chain)
+            ]
         wanted = [entry for entry in wanted if item.ask_again.get((entry[0], entry[2]), (0, 0))[0] <= item.blocks]
+        wanted = [entry for entry in wanted if not engine.watchlist.has_long_list(entry[0], item.chain)]
         if not wanted:
             return {}
         questions = [

@@ -5,10 +5,49 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
+from typing import Protocol
 
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from monitor.addresses.compact import AddressSet, WatchedAddresses
 from monitor.model import Block, Direction, Flow, Transfer, TransferKind, Wallet
 
-__all__ = ["Watchlist"]
+__all__ = ["Watch", "Watchlist"]
+
+
+class Watch(Protocol):
+    """The watched addresses of a chain: a dict, or more than fits into one."""
+
+    def __contains__(self, address: object, /) -> bool:
+        """Whether it is watched."""
+
+    def __len__(self) -> int:
+        """How many are."""
+
+    def get(self, address: str, /) -> Wallet | None:
+        """Whose it is."""
+
+
+class _Long:
+    """Single addresses and long lists of one chain, as a `Watch`."""
+
+    def __init__(self, single: Mapping[str, Wallet], lists: Sequence[tuple[AddressSet, Wallet]]) -> None:
+        self._single, self._lists = single, lists
+
+    def __contains__(self, address: object) -> bool:
+        return address in self._single or any(address in members for members, _ in self._lists)
+
+    def __len__(self) -> int:
+        return len(self._single) + sum(len(members) for members, _ in self._lists)
+
+    def get(self, address: str) -> Wallet | None:
+        """Whose it is."""
+        found = self._single.get(address)
+        if found is None:
+            found = next((wallet for members, wallet in self._lists if address in members), None)
+        return found
 
 
 class Watchlist:
@@ -21,29 +60,63 @@ class Watchlist:
 
     def __init__(self, wallets: Iterable[Wallet]) -> None:
         self.wallets = {wallet.id: wallet for wallet in wallets}
-        self._by_chain: dict[str, dict[str, Wallet]] = {}
+        self._single: dict[str, dict[str, Wallet]] = {}
+        self._lists: dict[str, list[tuple[AddressSet, Wallet]]] = {}
+        self._chains_of: dict[str, tuple[str, ...]] = {}
         for wallet in self.wallets.values():
             for chain, address in wallet.addresses:
-                self._by_chain.setdefault(chain, {})[address] = wallet
-        self._chains_of = {
-            wallet.id: tuple(dict.fromkeys(chain for chain, _ in wallet.addresses)) for wallet in self.wallets.values()
-        }
+                self._single.setdefault(chain, {})[address] = wallet
+            for chain, members in wallet.fleets:
+                self._lists.setdefault(chain, []).append((members, wallet))
+            on = (chain for chain, _ in (*wallet.addresses, *wallet.fleets))
+            self._chains_of[wallet.id] = tuple(dict.fromkeys(on))
+        self._by_chain: dict[str, Watch] = dict(self._single)  # a plain dict wherever there is no long list
+        for chain, lists in self._lists.items():
+            self._by_chain[chain] = _Long(self._single.get(chain, {}), lists)
 
     @property
     def chains(self) -> tuple[str, ...]:
         """Chains with a watched address."""
         return tuple(self._by_chain)
 
-    def watch(self, chain: str) -> Mapping[str, Wallet]:
+    def watch(self, chain: str) -> Watch:
         """Watched addresses of a chain: answers ``address in ...``."""
         return self._by_chain.get(chain, {})
 
+    def watched(self, chain: str) -> WatchedAddresses:
+        """Watched addresses of a chain, for whole columns."""
+        lists = tuple(members for members, _ in self._lists.get(chain, ()))
+        return WatchedAddresses(frozenset(self._single.get(chain, ())), lists)
+
     def wallet_at(self, chain: str, address: str) -> Wallet | None:
         """The wallet that an address belongs to."""
-        return self._by_chain.get(chain, {}).get(address)
+        return self.watch(chain).get(address)
+
+    def owners(self, chain: str, column: pl.Series, places: Mapping[str, int]) -> NDArray[np.int32]:
+        """The place of each address's wallet, -1 where it has none: shape (n,).
+
+        Parameters
+        ----------
+        places : number of each wallet by its id
+        """
+        single = self._single.get(chain, {})
+        known = pl.DataFrame(
+            {"text": list(single), "place": [places[wallet.id] for wallet in single.values()]},
+            schema={"text": pl.String, "place": pl.Int32},
+        )
+        texts = pl.DataFrame({"text": column.cast(pl.String)})
+        joined = texts.join(known, on="text", how="left", maintain_order="left")["place"].fill_null(-1)
+        found: NDArray[np.int32] = joined.to_numpy().astype(np.int32)
+        for members, wallet in self._lists.get(chain, ()):
+            found = np.where((found < 0) & members.contains(texts["text"]), np.int32(places[wallet.id]), found)
+        return found
+
+    def has_long_list(self, wallet: str, chain: str) -> bool:
+        """Whether a wallet has more addresses on a chain than can be asked about one by one."""
+        return any(on == chain for on, _ in self.wallets[wallet].fleets)
 
     def addresses(self, wallet: str, chain: str) -> tuple[str, ...]:
-        """A wallet's addresses on one chain."""
+        """A wallet's addresses on one chain, those of long lists apart."""
         return tuple(address for on, address in self.wallets[wallet].addresses if on == chain)
 
     def budget(self, wallet: str, chain: str) -> float:
@@ -52,7 +125,7 @@ class Watchlist:
 
     def flows(self, block: Block) -> list[Flow]:
         """The flows of a block, in chain order; a transfer between two watched wallets is two flows."""
-        watched = self._by_chain.get(block.ref.chain, {})
+        watched = self.watch(block.ref.chain)
         found: list[Flow] = []
         ordered = sorted(block.transfers, key=lambda transfer: (transfer.tx.index, transfer.index))
         if block.ref.chain.startswith("bip122:"):
@@ -64,7 +137,7 @@ class Watchlist:
         return found
 
 
-def account_flows(transfer: Transfer, watched: Mapping[str, Wallet], timestamp: int) -> list[Flow]:
+def account_flows(transfer: Transfer, watched: Watch, timestamp: int) -> list[Flow]:
     """Flows of one transfer of an account chain."""
     sender = watched.get(transfer.from_addresses[0]) if transfer.from_addresses else None
     receiver = watched.get(transfer.to_address) if transfer.to_address else None
@@ -79,7 +152,7 @@ def account_flows(transfer: Transfer, watched: Mapping[str, Wallet], timestamp: 
     return flows
 
 
-def utxo_flows(outputs: Sequence[Transfer], watched: Mapping[str, Wallet], timestamp: int) -> list[Flow]:
+def utxo_flows(outputs: Sequence[Transfer], watched: Watch, timestamp: int) -> list[Flow]:
     """Flows of one transaction of an UTXO chain, given as its outputs with all inputs on each.
 
     A wallet's outflow is its inputs less its own outputs less its share of the fee; where other owners put inputs in
@@ -112,7 +185,7 @@ def _spender_flows(
     total_in: int,
     fee: int,
     payments: Sequence[Transfer],
-    watched: Mapping[str, Wallet],
+    watched: Watch,
     timestamp: int,
 ) -> list[Flow]:
     """Flows of a wallet that put ``mine`` of ``total_in`` into a transaction."""
@@ -140,7 +213,7 @@ def _spender_flows(
     return flows
 
 
-def _owner(output: Transfer, watched: Mapping[str, Wallet]) -> str | None:
+def _owner(output: Transfer, watched: Watch) -> str | None:
     owner = watched.get(output.to_address)
     return owner.id if owner is not None else None
 

@@ -91,7 +91,13 @@ class _Routes:
     async def coverage(self, _: web.Request) -> web.Response:
         from monitor.coverage import coverage_data
 
-        return web.json_response(coverage_data(await self._parts.store.coverage()))
+        left = {
+            item.chain: progress.seconds_left
+            for item in self._parts.watch.followed.values()
+            if item.backfill is not None and (progress := item.backfill.progress) is not None
+        }
+        ranges = await self._parts.store.coverage()
+        return web.json_response(coverage_data(ranges, self._parts.pipeline.marks, left))
 
     async def incidents(self, _: web.Request) -> web.Response:
         found = self._parts.pipeline.correlator.all()

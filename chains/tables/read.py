@@ -17,6 +17,7 @@ from chains.tables.scan import Found, Plan, Scan, Wanted
 from chains.tables.source import ChainInfo, Source, default_chain, expand
 from chains.tables.table import open_table
 from chains.tables.times import BlockTimes
+from monitor.addresses.compact import WatchedAddresses
 from monitor.errors import ConfigError, Problem
 from monitor.networks import by_chain
 from monitor.registry import did_you_mean
@@ -57,7 +58,7 @@ def read(
     sources: Sequence[Source],
     *,
     chains: Mapping[str, ChainInfo],
-    watch: Mapping[str, frozenset[str]],
+    watch: Mapping[str, frozenset[str] | WatchedAddresses],
     start: int | None = None,
     end: int | None = None,
     strict: bool = False,
@@ -82,7 +83,7 @@ def read(
     """
     files, skipped = expand(sources)
     plans = _plans(files, chains, rename or {})
-    wanted = Wanted(chains, watch, strict=strict)
+    wanted = Wanted(chains, {chain: _watched(addresses) for chain, addresses in watch.items()}, strict=strict)
     wanted.start = wanted.start if start is None else max(start, wanted.start)
     wanted.end = wanted.end if end is None else min(end, wanted.end)
     wanted.knots = any(not plan.timed for plan in plans)
@@ -108,6 +109,10 @@ def read(
         notes=notes_of(plans, stats, filled, duplicates, unplaced, skipped),
         balances=balances(found),
     )
+
+
+def _watched(addresses: frozenset[str] | WatchedAddresses) -> WatchedAddresses:
+    return addresses if isinstance(addresses, WatchedAddresses) else WatchedAddresses(addresses)
 
 
 def _plans(

@@ -15,6 +15,7 @@ from chains.tables.raw import Raw
 from chains.tables.source import ChainInfo
 from chains.tables.table import Table
 from chains.tables.text import ROW
+from monitor.addresses.compact import WatchedAddresses
 
 __all__ = ["FACTS", "Found", "Plan", "Scan", "Wanted"]
 
@@ -53,7 +54,7 @@ class Wanted:
     """
 
     chains: Mapping[str, ChainInfo]
-    watch: Mapping[str, frozenset[str]]
+    watch: Mapping[str, WatchedAddresses]
     start: int = 0
     end: int = _END_OF_TIME
     strict: bool = False
@@ -194,14 +195,13 @@ class Scan:
 
     def _watched(self, made: _Made, addresses: Sequence[pl.Expr | None], lists: pl.Expr | None) -> pl.Expr:
         touches: list[pl.Expr] = []
-        for chain, watch in sorted(self.wanted.watch.items()):
+        for chain in sorted(self.wanted.watch):
+            watch = self.wanted.watch[chain]
             if not watch or made.chain.constant not in (None, chain):
                 continue
-            watched = pl.lit(pl.Series(sorted(watch), dtype=pl.String).implode())
-            hits = [address.is_in(watched) for address in addresses if address is not None]
+            hits = [_is_in(address, watch) for address in addresses if address is not None]
             if lists is not None:
-                inside = pl.element().is_in(pl.Series(sorted(watch), dtype=pl.String).implode())
-                hits.append(lists.list.eval(inside).list.any())
+                hits.append(_any_in(lists, watch))
             hit = pl.any_horizontal([h.fill_null(False) for h in hits]) if hits else pl.lit(False)
             touches.append(hit if made.chain.constant else made.chain.is_one(chain) & hit)
         return pl.any_horizontal(touches).fill_null(False) if touches else pl.lit(False)
@@ -245,6 +245,29 @@ def _cast(columns: Mapping[str, pl.Expr], schema: Mapping[str, pl.DataType]) -> 
     return [
         columns.get(name, pl.lit(None)).cast(dtype).alias(name) for name, dtype in schema.items() if name != "chain"
     ]
+
+
+def _is_in(address: pl.Expr, watch: WatchedAddresses) -> pl.Expr:
+    """Whether an address is watched; long lists are asked piece by piece, never made into texts."""
+    hit = address.is_in(pl.Series(sorted(watch.single), dtype=pl.String).implode())
+    if not watch.lists:
+        return hit
+    return address.map_batches(lambda column: pl.Series(watch.contains(column)), pl.Boolean, is_elementwise=True)
+
+
+def _any_in(lists: pl.Expr, watch: WatchedAddresses) -> pl.Expr:
+    """Whether any address of a list is watched."""
+    if not watch.lists:
+        inside = pl.element().is_in(pl.Series(sorted(watch.single), dtype=pl.String).implode())
+        return lists.list.eval(inside).list.any()
+
+    def touched(column: pl.Series) -> pl.Series:
+        flat = column.explode()
+        inside = pl.DataFrame({"row": pl.int_range(len(column), eager=True), "list": column}).explode("list")
+        rows = inside["row"].filter(pl.Series(watch.contains(flat))).unique()
+        return pl.int_range(len(column), eager=True).is_in(rows.implode())
+
+    return lists.map_batches(touched, pl.Boolean, is_elementwise=True)
 
 
 def _collect(frame: pl.LazyFrame) -> pl.DataFrame:

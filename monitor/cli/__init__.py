@@ -20,10 +20,12 @@ COMMANDS = {
     "watch": ("monitor.cli.watch", "Follow the chains, detect, alert."),
     "backtest": ("monitor.cli.backtest", "The same engine over history."),
     "demo": ("monitor.cli.demo", "See real thefts of history caught live, on this machine alone."),
+    "calibrate": ("monitor.cli.calibrate", "Learn from history, so that `watch` starts warm."),
     "case": ("monitor.cli.case", "Built-in historical thefts: list, show, run."),
     "incidents": ("monitor.cli.incidents", "List and show incidents; confirm or dismiss them."),
     "deliveries": ("monitor.cli.deliveries", "What was sent to whom, and what waits."),
     "coverage": ("monitor.cli.coverage", "Which blocks were scanned, through what, and what could not be seen."),
+    "labels": ("monitor.cli.labels", "What is known of addresses: import it, look it up."),
     "detectors": ("monitor.cli.detectors", "What each detector catches, misses and takes for a theft."),
     "schema": ("monitor.cli.schema", "JSON Schemas of the configuration and of the outputs."),
 }

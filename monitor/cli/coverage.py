@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from monitor.cli.common import config_option, find_config, json_option, print_json, run, stored
+from monitor.cli.show import clean
 
 __all__ = ["command"]
 
@@ -18,7 +19,7 @@ def command(config: str | None, as_json: bool) -> None:
     """Show which blocks were scanned, through what, and what could not be seen."""
     from monitor.coverage import coverage_data
 
-    found = coverage_data(run(_ranges(find_config(config))))
+    found = coverage_data(*run(_stored(find_config(config))))
     if as_json:
         print_json(found)
         return
@@ -30,10 +31,25 @@ def command(config: str | None, as_json: bool) -> None:
             blind = f", cannot see {', '.join(r['blind_spots'])}" if r["blind_spots"] else ""
             undecoded = f", {r['undecoded']} transactions not understood" if r["undecoded"] else ""
             click.echo(f"  {r['first']} to {r['last']} through {r['source'] or 'unknown'}{blind}{undecoded}")
+        if "learning" in entry:
+            click.echo(f"  {_learning(entry['learning'])}")
         for gap in entry["gaps"]:
             click.echo(f"  GAP {gap['first']} to {gap['last']}")
 
 
-async def _ranges(config: Any) -> Any:
+def _learning(entry: Any) -> str:
+    text = str(entry["says"])
+    if entry["state"] == "backfilling" and entry["blocks_total"]:
+        text += f", {entry['blocks_done']:,} of {entry['blocks_total']:,} blocks fetched"
+    if entry["would_have_raised"]:
+        text += f"; {entry['would_have_raised']} outflows of it would have raised an alarm"
+    return clean(f"{text} ({entry['note']})" if entry["note"] else text)
+
+
+async def _stored(config: Any) -> tuple[Any, Any]:
+    """Scanned ranges, and how each chain began."""
+    from monitor.marks import MARKS, read_mark
+
     async with stored(config) as store:
-        return await store.coverage()
+        found = [read_mark(key, value) async for key, value in store.state(MARKS)]
+        return await store.coverage(), dict(mark for mark in found if mark is not None)

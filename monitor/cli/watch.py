@@ -124,6 +124,14 @@ async def _status(parts: Any) -> None:
             await asyncio.sleep(0.5)
 
 
+def _learning(item: Any, days: list[float]) -> str:
+    """How the chain learns: a backfill's progress, else the days that the youngest wallet has left."""
+    progress = item.backfill.progress if item.backfill is not None else None
+    if progress is not None:
+        return str(progress)
+    return f"{max(days):.0f} days left" if days else "-"
+
+
 def _rows(parts: Any) -> list[dict[str, str]]:
     rows = []
     for item in parts.watch.followed.values():
@@ -139,7 +147,7 @@ def _rows(parts: Any) -> list[dict[str, str]]:
                 "block": str(follower.tip.number) if follower.tip else "-",
                 "lag": str(follower.lag),
                 "time": (iso(item.block_time) or "-") if item.block_time else "-",
-                "learning": f"{max(learning):.0f} days left" if learning else "-",
+                "learning": _learning(item, learning),
                 "last delivery": parts.last_delivery or "-",
                 "trouble": follower.last_error or "-",
             }

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import glob
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from itertools import chain as chain_of
 from pathlib import Path
 from typing import Any
 
 from pydantic import SecretStr
 
 from monitor.config.chains import Chains, bad
+from monitor.config.claims import Claims
 from monitor.config.file import ConfigFile, PlannedEntry, TrustedEntry, WalletEntry
-from monitor.config.lists import read_addresses
+from monitor.config.fleets import LONG_LIST, MAX_LISTED, Fleet, LongList, address_of
+from monitor.config.lists import read_parts
+from monitor.config.named import build_lists
 from monitor.config.routes import build_route
 from monitor.config.rules import build_rules, build_trusted, check_period
 from monitor.config.template import PLACEHOLDERS
@@ -36,7 +40,6 @@ from monitor.registry import CHANNELS, STORES, did_you_mean
 __all__ = ["build"]
 
 PERSONAL_BUDGET = 0.1  # false alarms a 30 days
-MAX_LISTED = 20  # problems of one list of addresses; more are counted
 _LISTEN = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[^:\[\]\s]+):(?P<port>[0-9]{1,5})")
 _LIST = re.compile(r"(?:(?P<chain>[^\s]+?):)?file:(?P<path>.+)")
 
@@ -69,6 +72,7 @@ def build(
         route=route,
         false_alarms_per_wallet_month=file.budget.false_alarms_per_wallet_month,
         warnings=tuple(builder.warnings),
+        lists=builder.lists,
         places=dict(_places(root, ())),
     )
 
@@ -94,10 +98,11 @@ class _Builder:
         self.rules: dict[str, tuple[Rule, ...]] = {}
         self.settings: dict[str, dict[str, Any]] = {}
         self.ids: dict[str, str] = {}  # wallet id -> where
-        self.owners: dict[tuple[str, str], tuple[str, str, int]] = {}  # (chain, address) -> (wallet, file, line)
+        self.claims = Claims()
         self.chains = Chains(problems)
         self.chains.add_entries(file.chains, _items(root, "chains"))
         self.chains.add_assets(file.assets, _items(root, "assets"))
+        self.lists = build_lists(root.child("lists"), self.chains, problems)
 
     def wallet(self, entry: WalletEntry, node: Node) -> Wallet:
         if entry.id in self.ids:
@@ -106,9 +111,11 @@ class _Builder:
                 place.problem(f"wallet id {_said(place)} is used twice, first at {self.ids[entry.id]}")
             )
         self.ids.setdefault(entry.id, node.at("id").where)
+        earlier = len(self.claims.fleets)
         addresses = tuple(dict.fromkeys(self._addresses(entry, node)))
-        chains = [self.chains.by_chain[chain] for chain in dict.fromkeys(chain for chain, _ in addresses)]
-        rules = build_rules(entry.rules, node.child("rules"), chains, self.chains, self.problems)
+        fleets = tuple((fleet.chain.chain, fleet.members) for fleet in self.claims.fleets[earlier:])
+        chains = [self.chains.by_chain[chain] for chain in dict.fromkeys(chain for chain, _ in (*addresses, *fleets))]
+        rules = build_rules(entry.rules, node.child("rules"), chains, self.chains, self.problems, self.lists)
         if rules:
             self.rules[entry.id] = rules
         if entry.detectors:
@@ -121,6 +128,7 @@ class _Builder:
             trusted=tuple(self._trusted(entry.trusted, node.child("trusted"))),
             labels=entry.labels,
             budget=entry.budget or self._budget(entry.role),
+            fleets=fleets,
         )
 
     def _budget(self, role: Role) -> float:
@@ -146,25 +154,16 @@ class _Builder:
                 except ValueError as error:
                     self.problems.append(bad(item, error))
                     continue
-                yield from self._claim(found, wallet, item.source.name, item.line, self.problems)
+                yield from self.claims.single(found, wallet, item.source.name, item.line, self.problems)
                 self._check_placeholder(found, item)
             else:
                 yield from self._listed(match, item, wallet)
 
-    def _claim(
-        self, found: tuple[ChainConfig, str], wallet: str, file: str, line: int, problems: list[Problem]
-    ) -> Iterator[tuple[str, str]]:
-        key = (found[0].chain, found[1])
-        owner, at_file, at_line = self.owners.setdefault(key, (wallet, file, line))
-        if owner == wallet:
-            yield key
-        else:
-            first = f"{at_file}:{at_line}" if at_line else at_file
-            message = f"address {found[0].name}:{found[1]} is in two wallets: {owner} ({first}) and {wallet}"
-            problems.append(Problem(message, f"{file}:{line}" if line else file))
-
     def _listed(self, match: re.Match[str], item: Node, wallet: str) -> Iterator[tuple[str, str]]:
-        """The addresses of a file; its problems beyond the first 20 are only counted."""
+        """The addresses of a file, where it is short; a long one joins the claims.
+
+        Problems of a file beyond the first 20 are only counted.
+        """
         path = item.source.folder / match["path"]
         chain = self.chains.get(match["chain"]) if match["chain"] else None
         if match["chain"] and chain is None:
@@ -174,30 +173,46 @@ class _Builder:
                 self.problems.append(bad(item, error))
             return
         found: list[Problem] = []
-        number = 0
+        more = rows = 0
         try:
-            for number, text, name in read_addresses(path):
-                try:
-                    address = self._row(text, name, chain)
-                except ValueError as error:
-                    found.append(Problem(f"bad address: {error}", f"{path}:{number}"))
-                    continue
-                yield from self._claim(address, wallet, str(path), number, found)
+            parts = read_parts(path)
+            first = []
+            for part in parts:
+                first.append(part)
+                rows += part.height
+                if rows > LONG_LIST:
+                    more = self._long(path, chain, wallet, chain_of(first, parts), found)
+                    break
+            else:
+                for number, text, name in chain_of(*(part.iter_rows() for part in first)):
+                    try:
+                        address = address_of(self.chains, text, name, chain)
+                    except ValueError as error:
+                        found.append(Problem(f"bad address: {error}", f"{path}:{number}"))
+                        continue
+                    yield from self.claims.single(address, wallet, str(path), number, found)
         except ValueError as error:
             self.problems.append(bad(item, error))
         else:
-            if not number:
+            if not rows:
                 self.problems.append(item.problem(f"{item.label}: file {item.spoken(path)} has no addresses"))
         self.problems += found[:MAX_LISTED]
-        if len(found) > MAX_LISTED:
-            self.problems.append(item.problem(f"{len(found) - MAX_LISTED:,} more problems in {path}"))
+        more += max(0, len(found) - MAX_LISTED)
+        if more:
+            self.problems.append(item.problem(f"{more:,} more problems in {path}"))
 
-    def _row(self, text: str, name: str, chain: ChainConfig | None) -> tuple[ChainConfig, str]:
-        if name:
-            chain = self.chains.get(name)
-            if chain is None:
-                self.chains.split(f"{name}:")  # raises, with a hint
-        return self.chains.address(text, chain)
+    def _long(
+        self, path: Path, chain: ChainConfig | None, wallet: str, parts: Iterable[Any], problems: list[Problem]
+    ) -> int:
+        """Take a long list in; how many of its problems are only counted."""
+        reader = LongList(path, chain, self.chains)
+        sets = reader.read(parts)
+        taken = []
+        for on, members in sets.items():
+            taken += self.claims.long(Fleet(wallet, self.chains.by_chain[on], members, path))
+        room = max(0, MAX_LISTED - len(reader.problems))
+        problems += [*reader.problems, *taken[:room]]
+        return reader.wrong - len(reader.problems) + max(0, len(taken) - room)
 
     def _check_placeholder(self, found: tuple[ChainConfig, str], item: Node) -> None:
         if PLACEHOLDERS.get(found[0].network.name) == found[1]:
@@ -225,7 +240,7 @@ class _Builder:
         except ValueError as error:
             self.problems.append(bad(place, error))
             return None
-        if (chain.chain, account) not in self.owners:
+        if (chain.chain, account) not in self.claims:
             self.problems.append(place.problem(f"{place.label} belongs to no wallet of this configuration"))
         check_period(entry.start, entry.end, node, self.problems)
         value = entry.value.lower() if chain.network.kind == "evm" else entry.value

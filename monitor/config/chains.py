@@ -14,12 +14,13 @@ from monitor.config.tree import Node, key_shown
 from monitor.config.types import ChainConfig, seal
 from monitor.errors import Problem
 from monitor.networks import NETWORKS, Network, by_chain, by_name, token_asset
-from monitor.registry import ADDRESSES, CHAINS, did_you_mean
+from monitor.registry import ADDRESSES, CHAINS, HISTORIES, did_you_mean
 
 __all__ = ["Chains", "bad"]
 
 _CAIP2 = re.compile(r"[a-z0-9-]{3,8}:[A-Za-z0-9_-]{1,32}")
 _FAMILIES = {"eip155": "evm", "bip122": "bitcoin", "nem": "nem"}
+BACKFILL_SECONDS = 14 * 86400
 _ASSET_HINT = "tokens are listed under assets"
 
 
@@ -233,8 +234,17 @@ def _chain(entry: ChainEntry, network: Network) -> ChainConfig:
         start=entry.start,
         finality_depth=entry.finality_depth or network.finality_depth,
         timeout=entry.timeout,
+        backfill=_backfill(entry, network),
+        backfill_rate=entry.backfill_rate,
         options=_sealed(entry.options, network.params),
     )
+
+
+def _backfill(entry: ChainEntry, network: Network) -> int:
+    """Seconds of history to learn from: as said, else two weeks where the chain is live and its family gives any."""
+    if entry.backfill is not None:
+        return entry.backfill
+    return 0 if entry.replay or (entry.kind or network.kind) not in HISTORIES else BACKFILL_SECONDS
 
 
 def _implicit(network: Network) -> ChainConfig:

@@ -60,6 +60,10 @@ def parse_duration(value: Any) -> int:
     return seconds
 
 
+def _duration_or_none(value: Any) -> int:
+    return 0 if not isinstance(value, bool) and str(value).strip() == "0" else parse_duration(value)
+
+
 def _moment(value: Any) -> int:
     if isinstance(value, (str, int)) and not isinstance(value, bool):
         try:
@@ -92,6 +96,7 @@ def _as_mapping(value: Any) -> Any:
 Text = Annotated[str, Field(min_length=1)]
 Texts = Annotated[list[Text], BeforeValidator(_listed, json_schema_input_type=Text | list[Text])]
 Duration = Annotated[int, BeforeValidator(parse_duration, json_schema_input_type=int | str)]
+Backfill = Annotated[int, BeforeValidator(_duration_or_none, json_schema_input_type=int | str)]
 Moment = Annotated[int, BeforeValidator(_moment, json_schema_input_type=int | str)]
 Amount = Annotated[str, BeforeValidator(_amount, json_schema_input_type=int | str)]
 Count = Annotated[int, Field(ge=0), BeforeValidator(_no_bool)]
@@ -135,6 +140,10 @@ class ChainEntry(Entry):
         "Blocks this far below the head are final. Default: the network's.", None
     )
     timeout: Positive = described("Seconds to wait for one answer of an endpoint.", 10.0)
+    backfill: Backfill | None = described(
+        "History to learn from at the first start: `14d`, `0` for none. Default: 14d, none where `replay` is set.", None
+    )
+    backfill_rate: Positive = described("Requests a second that fetching this history may make.", 5.0)
     options: dict[str, Any] = described("Settings of the chain family.", {})
 
 
@@ -168,8 +177,12 @@ class RuleEntry(Entry):
     """A plain rule: exactly one of `outflow`, `over`, `not_in` and `balance_below`."""
 
     outflow: Literal["any"] | None = described("`any`: every outflow breaks the rule.", None)
-    over: Amount | None = described("Outflow above this amount within the window (or at once) breaks the rule.", None)
-    not_in: Text | None = described("Outflow to an address that is not in this list breaks the rule.", None)
+    over: Amount | None = described(
+        "Outflow above this amount, or above a share of the balance such as `20 %`, within the window (or at once) "
+        "breaks the rule.",
+        None,
+    )
+    not_in: Text | None = described("Outflow to an address that is not in this one of `lists` breaks the rule.", None)
     balance_below: Amount | None = described("A balance below this amount breaks the rule.", None)
     asset: Text | None = described("Asset of `over` and `balance_below`: `native`, a symbol, a contract.", None)
     window: Duration | None = described("Length of the window for `over`: `1h` for example.", None)
@@ -265,6 +278,9 @@ class ConfigFile(Entry):
     assets: list[AssetEntry] = described("Tokens whose symbols and decimals are known.", [])
     wallets: list[WalletEntry] = described("Wallets to watch.")
     planned: list[PlannedEntry] = described("Planned changes of control.", [])
+    lists: dict[str, Texts] = described(
+        "Named lists of addresses, for `not_in`: addresses with their chain, `file:PATH` or `ethereum:file:PATH`.", {}
+    )
     labels: Texts = described("Files with labels of addresses; patterns such as `labels/*.yaml` are allowed.", [])
     prices: PricesEntry = described("Where prices come from.", default_factory=PricesEntry)
     store: StoreEntry = described("Where the state is kept.", default_factory=StoreEntry)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from fractions import Fraction
 
 from monitor.config.chains import Chains, bad
 from monitor.config.file import RuleEntry, TrustedEntry
@@ -10,8 +12,11 @@ from monitor.config.tree import Node
 from monitor.config.types import ChainConfig, Rule, RuleKind
 from monitor.errors import Problem
 from monitor.model import Severity, Trusted
+from monitor.registry import did_you_mean
 
 __all__ = ["build_rules", "build_trusted", "check_period"]
+
+_SHARE = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,9})?)\s*%")
 
 
 def check_period(start: int | None, end: int | None, node: Node, problems: list[Problem]) -> None:
@@ -51,9 +56,14 @@ def build_rules(
     wallet_chains: Sequence[ChainConfig],
     chains: Chains,
     problems: list[Problem],
+    lists: Collection[str] = (),
 ) -> tuple[Rule, ...]:
-    """The plain rules of a wallet, its amounts resolved on each of the wallet's chains that has the asset."""
-    return tuple(_rules(zip(entries, node.value if node else (), strict=True), wallet_chains, chains, problems))
+    """The plain rules of a wallet, its amounts resolved on each of the wallet's chains that has the asset.
+
+    ``lists`` are the names that ``not_in`` may use.
+    """
+    pairs = zip(entries, node.value if node else (), strict=True)
+    return tuple(_rules(pairs, wallet_chains, chains, problems, lists))
 
 
 def _rules(
@@ -61,6 +71,7 @@ def _rules(
     wallet_chains: Sequence[ChainConfig],
     chains: Chains,
     problems: list[Problem],
+    lists: Collection[str],
 ) -> Iterator[Rule]:
     kinds = ", ".join(RuleKind)
     for entry, node in entries:
@@ -71,6 +82,14 @@ def _rules(
             continue
         kind = given[0]
         _check_extras(entry, kind, node, problems)
+        if entry.not_in is not None and entry.not_in not in lists:
+            place = node.at("not_in")
+            hint = did_you_mean(entry.not_in, lists) if lists else "there are no lists: add one under lists"
+            problems.append(place.problem(f"{place.label} is not the name of a list: {hint}"))
+        severity = None if entry.severity is None else Severity.parse(entry.severity)
+        if kind is RuleKind.OVER and (written := _SHARE.fullmatch(str(entry.over).strip())):
+            yield from _share(entry, node, Fraction(written[1]) / 100, severity, wallet_chains, chains, problems)
+            continue
         limits: tuple[tuple[str, int], ...] = ()
         amount = {RuleKind.OVER: entry.over, RuleKind.BALANCE_BELOW: entry.balance_below}.get(kind)
         if amount is not None and wallet_chains:
@@ -78,8 +97,32 @@ def _rules(
                 limits = chains.amount(amount, entry.asset, wallet_chains)
             except ValueError as error:
                 problems.append(bad(node.at(kind), error))
-        severity = None if entry.severity is None else Severity.parse(entry.severity)
         yield Rule(kind, limits, entry.window, entry.not_in, severity)
+
+
+def _share(
+    entry: RuleEntry,
+    node: Node,
+    share: Fraction,
+    severity: Severity | None,
+    wallet_chains: Sequence[ChainConfig],
+    chains: Chains,
+    problems: list[Problem],
+) -> Iterator[Rule]:
+    """A limit that is a share of the balance; without an asset it holds for each one."""
+    if not 0 < share <= 1:
+        problems.append(node.at("over").problem(f"{node.label}.over is not above 0 % and at most 100 %"))
+    assets: list[str] = []
+    failure: ValueError | None = None
+    for chain in wallet_chains if entry.asset is not None else ():
+        try:
+            assets.append(chains.asset(entry.asset or "", chain).asset)
+        except ValueError as error:
+            failure = error
+    if failure is not None and not assets:
+        problems.append(bad(node.at("asset"), failure))
+    else:
+        yield Rule(RuleKind.OVER, (), entry.window, None, severity, share, tuple(assets))
 
 
 def _check_extras(entry: RuleEntry, kind: RuleKind, node: Node, problems: list[Problem]) -> None:

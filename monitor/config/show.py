@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import SecretStr
 
 from monitor.ids import iso
+from monitor.model import Role
 
 if TYPE_CHECKING:
     from monitor.config.types import ChainConfig, Config, Rule
@@ -48,6 +49,7 @@ def public(config: Config) -> dict[str, Any]:
             }
             for planned in config.planned
         ],
+        "lists": {name: len(addresses) for name, addresses in config.lists.items()},
         "labels": list(config.labels),
         "prices": {
             "source": config.prices.source,
@@ -81,6 +83,8 @@ def _chain(chain: ChainConfig) -> dict[str, Any]:
         "start": chain.start,
         "finality_depth": chain.finality_depth,
         "timeout": chain.timeout,
+        "backfill": chain.backfill,
+        "backfill_rate": chain.backfill_rate,
         "options": mask(chain.options),
     }
 
@@ -91,6 +95,7 @@ def _wallet(wallet: Wallet, config: Config) -> dict[str, Any]:
         "entity": wallet.entity,
         "role": str(wallet.role),
         "addresses": [f"{chain}:{address}" for chain, address in wallet.addresses],
+        "fleets": [{"chain": chain, "addresses": len(members)} for chain, members in wallet.fleets],
         "trusted": [_trusted(trusted) for trusted in wallet.trusted],
         "rules": [_rule(rule) for rule in config.rules.get(wallet.id, ())],
         "labels": dict(wallet.labels),
@@ -115,6 +120,8 @@ def _rule(rule: Rule) -> dict[str, Any]:
         "kind": str(rule.kind),
         "limits": [{"asset": asset, "value": str(value)} for asset, value in rule.limits],
         "window": rule.window,
+        "share": None if rule.share is None else str(rule.share),
+        "assets": list(rule.assets),
         "list": rule.list_name,
         "severity": None if rule.severity is None else str(rule.severity),
     }
@@ -138,10 +145,9 @@ def summary(config: Config) -> list[str]:
 def not_applied(config: Config) -> list[str]:
     """What a configuration says, is checked, and changes nothing yet: nobody may believe it protects them."""
     found = []
-    if any(config.rules.values()):
-        found.append("rules of wallets")
-    if config.planned:
-        found.append("planned changes of control")
+    cold = {place for wallet in config.wallets if wallet.role is Role.COLD for place in wallet.addresses}
+    if any((planned.chain, planned.account) not in cold for planned in config.planned):
+        found.append("planned changes of control of wallets that are not cold")
     if any(config.detectors.values()):
         found.append("detector settings of wallets")
     if config.labels:
@@ -153,17 +159,26 @@ def not_applied(config: Config) -> list[str]:
 
 def _chain_line(chain: ChainConfig) -> str:
     reach = _count(len(chain.endpoints), "endpoint") if chain.endpoints else "no endpoint, history only"
-    return f"chain {chain.name} ({chain.kind}, {chain.chain}): {reach}"
+    learns = ""
+    if chain.endpoints and chain.backfill:
+        blocks = int(chain.backfill / chain.network.block_seconds)
+        hours = blocks / chain.backfill_rate / 3600
+        learns = (
+            f"; at its first start it learns from {chain.backfill / 86400:g} days of history, about {blocks:,} blocks, "
+            f"{hours:.1f} hours at {chain.backfill_rate:g} requests a second, the guard rail alone watches until then"
+        )
+    return f"chain {chain.name} ({chain.kind}, {chain.chain}): {reach}{learns}"
 
 
 def _wallet_line(wallet: Wallet, config: Config) -> str:
     names = {chain.chain: chain.name for chain in config.chains}
-    on = ", ".join(dict.fromkeys(names[chain] for chain, _ in wallet.addresses))
+    on = ", ".join(dict.fromkeys(names[chain] for chain, _ in (*wallet.addresses, *wallet.fleets)))
     return f"wallet {wallet.id} ({wallet.role}): {', '.join([*_parts(wallet, on, config)])}"
 
 
 def _parts(wallet: Wallet, on: str, config: Config) -> Iterator[str]:
-    yield f"{_count(len(wallet.addresses), 'address', 'addresses')} on {on}"
+    number = len(wallet.addresses) + sum(len(members) for _, members in wallet.fleets)
+    yield f"{_count(number, 'address', 'addresses')} on {on}"
     yield f"budget {wallet.budget:g} a month"
     if wallet.trusted:
         yield f"{len(wallet.trusted)} trusted"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,8 @@ class ChainConfig:
     start: int | None = None
     finality_depth: int = 64  # blocks
     timeout: float = 10.0  # seconds
+    backfill: int = 0  # seconds of history to learn from at the first start
+    backfill_rate: float = 5.0  # requests a second for it
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -83,13 +86,18 @@ class RuleKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A plain rule of one wallet. ``limits`` are (CAIP-19 asset, base units) on each chain where the rule holds."""
+    """A plain rule of one wallet. ``limits`` are (CAIP-19 asset, base units) on each chain where the rule holds.
+
+    ``share`` is a limit as a part of the balance, over 0 and at most 1, of each of ``assets`` (CAIP-19; empty: all).
+    """
 
     kind: RuleKind
     limits: tuple[tuple[str, int], ...] = ()
     window: int | None = None  # seconds; None: each outflow on its own
     list_name: str | None = None
     severity: Severity | None = None
+    share: Fraction | None = None
+    assets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +190,7 @@ class Config:
     route: Mapping[str, Any]
     false_alarms_per_wallet_month: float
     warnings: tuple[Problem, ...] = ()
+    lists: Mapping[str, frozenset[tuple[str, str]]] = field(default_factory=dict)  # (CAIP-2, address) by name
     places: Mapping[tuple[str | int, ...], str] = field(default_factory=dict, repr=False, compare=False)
 
     def chain(self, name: str) -> ChainConfig:

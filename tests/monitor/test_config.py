@@ -6,6 +6,7 @@ import copy
 import json
 import pickle
 import time
+from fractions import Fraction
 from pathlib import Path
 
 import polars
@@ -129,12 +130,14 @@ def test_the_example_loads_and_means_what_it_says():
         "eip155:1", paid, "eip155:1/slip44:60", 100 * 10**18, 86400, 1704067200, 1893456000
     )
     assert hot.trusted[2] == Trusted("eip155:1", paid, usdc, 250_000 * 10**6, 86400)
-    over, tokens, below, unlisted = config.rules["example-hot"]
+    over, tokens, below, share, unlisted = config.rules["example-hot"]
     assert over.limits == (("eip155:1/slip44:60", 500 * 10**18),)
     assert (over.kind, over.window, over.severity) == (RuleKind.OVER, 3600, Severity.HIGH)
     assert tokens.limits == ((usdc, 10**12),)
     assert below.kind is RuleKind.BALANCE_BELOW
+    assert (share.share, share.window, share.limits) == (Fraction(1, 5), 6 * 3600, ())
     assert unlisted.list_name == "customers"
+    assert ("eip155:1", paid) in config.lists["customers"] and len(config.lists["customers"]) == 2
     assert config.rules["example-cold"][0].severity is Severity.CRITICAL
     assert (hot.budget, cold.budget, hot.entity) == (0.5, 1.0, "Example Exchange")
     assert config.planned[0].kind is ControlKind.IMPLEMENTATION_CHANGE
@@ -634,5 +637,7 @@ def test_what_outputs_print_is_accepted_as_an_address():
 def test_settings_that_change_nothing_yet_are_said():
     """A rule that is checked and not applied must not look like protection."""
     wallet = {"id": "w", "role": "hot", "addresses": ["ethereum:0x" + "1" * 40], "rules": [{"outflow": "any"}]}
+    wallet["detectors"] = {"HW-1": {"x": 1}}
     config = config_from_mapping({"version": 1, "wallets": [wallet]}, Path(), "case")
-    assert "not applied by this version: rules of wallets" in config.summary()
+    assert "not applied by this version: detector settings of wallets" in config.summary()
+    assert not [line for line in config.summary() if "not applied" in line and "rules" in line]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from random import Random
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +16,7 @@ from hypothesis import HealthCheck, settings
 
 from chains.tables.layout import BALANCES, FRAME
 from monitor.assets import AssetNames
+from monitor.config.types import Rule, RuleKind
 from monitor.engine import Engine, Folded
 from monitor.ids import stable_id
 from monitor.incidents import Correlator
@@ -26,6 +28,7 @@ from monitor.model import (
     ControlKind,
     Incident,
     Role,
+    Severity,
     Status,
     Transfer,
     TransferKind,
@@ -34,6 +37,9 @@ from monitor.model import (
     Wallet,
 )
 from monitor.pipeline import Pipeline
+from monitor.policies.book import PolicyBook
+from monitor.policies.cold import ColdWallets
+from monitor.policies.plain import PlainRules
 from monitor.replay import replay
 from monitor.store import OutboxRow
 from monitor.watchlist import Watchlist
@@ -77,6 +83,16 @@ WALLETS = (
     Wallet("cold", "One", Role.COLD, ((ETH, "c1"), (BTC, "q3")), budget=0.1),
     Wallet("other", "Two", Role.HOT, ((ETH, "o1"), (BSC, "o2"), (BTC, "q4")), budget=3.0),
 )
+KNOWN = frozenset((chain, f"customer{n}") for chain in NATIVE for n in range(4))
+RULES = {
+    "other": (
+        Rule(RuleKind.OVER, tuple((asset, UNIT // 4) for asset in NATIVE.values()), 6 * 3600, severity=Severity.HIGH),
+        Rule(RuleKind.OVER, share=Fraction(1, 3), window=DAY),
+        Rule(RuleKind.OVER, ((NATIVE[ETH], UNIT // 2),)),
+        Rule(RuleKind.NOT_IN, list_name="known", severity=Severity.LOW),
+        Rule(RuleKind.BALANCE_BELOW, tuple((asset, UNIT // 2) for asset in NATIVE.values())),
+    ),
+}
 OWN = {chain: [a for w in WALLETS for on, a in w.addresses if on == chain] for chain in NATIVE}
 WATCHED = {(chain, a): w for w in WALLETS for chain, a in w.addresses}
 
@@ -372,8 +388,11 @@ def _pulse(chain: str, number: int) -> Draft:
 
 
 def engine_of(kind: type[Engine] = Engine) -> Engine:
-    """An engine for the wallets of the scripts."""
-    return kind(Watchlist(WALLETS), {token(ETH, "usd"), token(BSC, "usd"), *NATIVE.values()})
+    """An engine for the wallets of the scripts: statistics, plain rules, cold wallets."""
+    listed = {token(ETH, "usd"), token(BSC, "usd"), *NATIVE.values()}
+    watchlist = Watchlist(WALLETS)
+    policies = (PlainRules(RULES, {"known": KNOWN}), ColdWallets(watchlist, (), listed))
+    return kind(watchlist, listed, PolicyBook(watchlist, policies))
 
 
 class Live:

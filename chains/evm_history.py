@@ -1,0 +1,209 @@
+"""Past blocks of an EVM chain: which of them touch the watch set, and those in full.
+
+Native coins leave no log, so every block is read with its transactions, in batches. Token transfers and approvals are
+found through logs, filtered by the watched addresses; ranges adapt to what the endpoint gives at once. A block that
+touches the watch set is then completed as the watcher does it, so that it is the very block that a live reading gives.
+Where more addresses are watched than a filter holds, each block is completed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import Awaitable, Callable, Container, Mapping, Sequence, Set
+from typing import Any
+
+from chains.base import ChainSpec, Stretch
+from chains.evm import EvmChain
+from chains.evm_decode import APPROVAL, NO_TRACES, TRANSFER, touching
+from chains.evm_wire import RpcBlock, RpcLog
+from chains.rpc import Refused, RpcError
+from chains.throttle import Throttle
+from monitor.errors import ChainInconsistent, ChainUnavailable, HistoryRefused
+from monitor.model import Block, BlockRef
+
+__all__ = ["EvmHistory"]
+
+MOST_LOG_BLOCKS = 10_000  # of one question for logs
+FIRST_LOG_BLOCKS = 1_000
+MOST_BATCH = 20  # blocks of one batch
+IN_A_FILTER = 500  # addresses of one question for logs
+MOST_ADDRESSES = 5_000  # beyond them each block is completed: two requests a block are fewer than so many filters
+ASKED_AGAIN = 3  # a block that is not there is asked for so often, each time elsewhere
+
+
+class EvmHistory:
+    """See `chains.base.History`.
+
+    Parameters
+    ----------
+    spec, watch : as for `chains.evm.EvmChain`; the connections are others than those of the watcher
+    rate : calls a second; each call of a batch is one
+    sleep, clock : pause and monotonic time, for tests
+    """
+
+    def __init__(
+        self,
+        spec: ChainSpec,
+        watch: Container[str],
+        rate: float,
+        *,
+        sleep: Callable[[float], Awaitable[Any]] = asyncio.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.spec = spec
+        self._watch = watch
+        self._chain = EvmChain(spec, watch, sleep=sleep)
+        self._rpc = self._chain.rpc
+        self._throttle = Throttle(rate, sleep=sleep, clock=clock)
+        self._filters = _filters(watch)
+        self._log_blocks = FIRST_LOG_BLOCKS
+        self._batch = max(1, min(MOST_BATCH, int(rate)))
+        self._opened = False
+
+    async def time_of(self, number: int) -> int:
+        """The time of a block, UTC seconds."""
+        await self._open()
+        (block,) = await self._blocks(number, number + 1)
+        return _number(block.timestamp)
+
+    async def history(self, start: int, end: int) -> Stretch:
+        """Blocks ``start`` to ``end`` (exclusive).
+
+        Raises
+        ------
+        HistoryRefused : no endpoint has these blocks, or gives their logs
+        ChainUnavailable, ChainInconsistent : ask again later
+        """
+        await self._open()
+        blocks = await self._blocks(start, end)
+        _check_links(blocks)
+        source = self._rpc.endpoint
+        logs = await self._logs_of(blocks, start, end)
+        found: list[Block] = []
+        for block in blocks:
+            if logs is None or touching(block, logs.get(block.hash, ()), self._watch):
+                await self._throttle.take(2)
+                found.append(await self._chain.complete(block, source))
+        first, last = blocks[0], blocks[-1]
+        return Stretch(
+            self._ref(first), first.parent_hash.lower(), self._ref(last),
+            _number(first.timestamp), _number(last.timestamp), source, (NO_TRACES,),
+            tuple(block for block in found if block.transfers or block.controls),
+        )  # fmt: skip
+
+    async def aclose(self) -> None:
+        """Close connections; calling it twice is fine."""
+        await self._chain.aclose()
+
+    async def _open(self) -> None:
+        if not self._opened:
+            await self._chain.open()
+            self._opened = True
+
+    def _ref(self, block: RpcBlock) -> BlockRef:
+        return BlockRef(self.spec.chain, _number(block.number), block.hash.lower())
+
+    # -- blocks ---------------------------------------------------------------------------------------------------
+
+    async def _blocks(self, start: int, end: int) -> list[RpcBlock]:
+        """All blocks with their transactions; smaller batches where an endpoint does not take them."""
+        found: list[RpcBlock] = []
+        while (at := start + len(found)) < end:
+            numbers = range(at, min(end, at + self._batch))
+            await self._throttle.take(len(numbers))
+            calls = [("eth_getBlockByNumber", [hex(number), True]) for number in numbers]
+            try:
+                answers = await self._rpc.batch(calls, type=RpcBlock)
+            except ChainUnavailable as error:
+                if len(numbers) > 1:
+                    self._batch = max(1, len(numbers) // 2)
+                    continue
+                if isinstance(error, Refused):
+                    raise HistoryRefused(f"{self.spec.name}: no endpoint gives block {at}: {error}") from None
+                raise
+            for number, answer in zip(numbers, answers, strict=True):
+                found.append(answer if isinstance(answer, RpcBlock) else await self._alone(number))
+        for number, block in zip(range(start, end), found, strict=True):
+            if _number(block.number) != number:
+                raise ChainInconsistent(f"asked for block {number}, got {_number(block.number)}")
+        return found
+
+    async def _alone(self, number: int) -> RpcBlock:
+        """A block that was not in a batch, asked for again, at other endpoints too."""
+        why = "it is not there"
+        for _ in range(ASKED_AGAIN):
+            await self._throttle.take()
+            try:
+                block: RpcBlock | None = await self._rpc.call("eth_getBlockByNumber", hex(number), True, type=RpcBlock)
+            except (RpcError, Refused) as error:
+                why, block = str(error), None
+            if block is not None:
+                return block
+            self._chain.rotate()
+        raise HistoryRefused(f"{self.spec.name}: no endpoint gives block {number}: {why}")
+
+    # -- logs -----------------------------------------------------------------------------------------------------
+
+    async def _logs_of(self, blocks: Sequence[RpcBlock], start: int, end: int) -> dict[str, list[RpcLog]] | None:
+        """Logs of tokens that touch the watch set, by block hash; None where each block must be looked at."""
+        if self._filters is None:
+            return None
+        found: dict[str, list[RpcLog]] = {block.hash: [] for block in blocks}
+        at = start
+        while at < end and self._filters:
+            upto = min(end, at + self._log_blocks)
+            logs = await self._ask(at, upto)
+            if logs is None:
+                continue
+            for log in logs:
+                if log.removed or log.block_hash not in found:
+                    raise ChainInconsistent(f"{self.spec.name}: a log of another block than {at} to {upto - 1}")
+                found[log.block_hash].append(log)
+            at = upto
+            self._log_blocks = min(MOST_LOG_BLOCKS, self._log_blocks * 2)
+        return found
+
+    async def _ask(self, start: int, end: int) -> list[RpcLog] | None:
+        """Logs of blocks ``start`` to ``end`` (exclusive); None: too many at once, `_log_blocks` was halved."""
+        found: list[RpcLog] = []
+        reach = {"fromBlock": hex(start), "toBlock": hex(end - 1)}
+        for topics in self._filters or ():
+            await self._throttle.take()
+            try:
+                found += await self._rpc.call("eth_getLogs", {**reach, "topics": topics}, type=list[RpcLog]) or ()
+            except ChainUnavailable as error:
+                if end - start > 1:
+                    self._log_blocks = max(1, (end - start) // 2)
+                    return None
+                if isinstance(error, RpcError | Refused):
+                    raise HistoryRefused(f"{self.spec.name}: no endpoint gives logs: {error}") from None
+                raise
+        return found
+
+
+def _filters(watch: Container[str]) -> list[list[Any]] | None:
+    """Topics of the questions for logs: from watched addresses, and to them; None where there are too many."""
+    if not isinstance(watch, Mapping | Set) or len(watch) > MOST_ADDRESSES:
+        return None
+    words = ["0x" + address[2:].rjust(64, "0") for address in sorted(watch)]
+    found: list[list[Any]] = []
+    for at in range(0, len(words), IN_A_FILTER):
+        part = words[at : at + IN_A_FILTER]
+        found += [[[TRANSFER, APPROVAL], part], [TRANSFER, None, part]]
+    return found
+
+
+def _check_links(blocks: Sequence[RpcBlock]) -> None:
+    """ChainInconsistent unless each block is the parent of the next."""
+    for below, block in itertools.pairwise(blocks):
+        if block.parent_hash != below.hash:
+            raise ChainInconsistent(f"block {_number(block.number)} is no child of the block before it")
+
+
+def _number(quantity: str) -> int:
+    try:
+        return int(quantity, 16)
+    except (TypeError, ValueError):
+        raise ChainInconsistent("a block with an unreadable number or time") from None

@@ -1,0 +1,115 @@
+"""`heistwatch calibrate`: what history teaches, into the store."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from monitor.cli.backtest import progress_bar
+from monitor.cli.common import find_config, json_option, print_json
+from monitor.cli.show import clean
+from monitor.errors import ConfigError
+from monitor.ids import from_iso
+
+__all__ = ["command"]
+
+_SHOWN = ("single", "dest_1h", "total_1h", "total_24h")
+
+
+@click.command()
+@click.argument("config", metavar="CONFIG")
+@click.option("--data", multiple=True, required=True, metavar="[CHAIN=]PATH", help="File, folder or glob; repeatable.")
+@click.option("--from", "start", metavar="T", help="First moment, inclusive (ISO 8601, UTC).")
+@click.option("--to", "end", metavar="T", help="Last moment, exclusive.")
+@click.option("--map", "mapped", multiple=True, metavar="NEW=OLD", help="Read column OLD as NEW; repeatable.")
+@click.option("--replace", is_flag=True, help="Take the place of what the store knows of these wallets.")
+@json_option
+def command(
+    config: str,
+    data: tuple[str, ...],
+    start: str | None,
+    end: str | None,
+    mapped: tuple[str, ...],
+    replace: bool,
+    as_json: bool,
+) -> None:
+    """Learn from history, so that `heistwatch watch` starts warm: baselines, thresholds, known addresses.
+
+    Reads the same tables as `heistwatch backtest` and stores the state that is left at their end. What would have
+    alarmed in the past is counted, not told to anybody.
+    """
+    from monitor.app import calibrate
+    from monitor.calibrate import calibration_data
+
+    found = find_config(config)
+    options = {"start": _time(start, "--from"), "end": _time(end, "--to"), "rename": dict(map(_pair, mapped))}
+    with progress_bar() as progress:
+        report, learned, past = calibrate(found, list(data), replace=replace, progress=progress, **options)
+    told = calibration_data(report, learned, past, time.time(), [wallet.id for wallet in found.wallets])
+    if as_json:
+        print_json(told)
+    else:
+        _show(told, {chain.chain: chain.name for chain in found.chains})
+
+
+def _time(text: str | None, option: str) -> int | None:
+    if text is None:
+        return None
+    try:
+        return from_iso(text)
+    except ValueError as error:
+        raise ConfigError(f"{option}: {error}") from None
+
+
+def _pair(text: str) -> tuple[str, str]:
+    new, _, old = text.partition("=")
+    if not new or not old:
+        raise ConfigError(f"--map was {text!r}, expected NEW=OLD, for example value=amount")
+    return new, old
+
+
+def _show(told: Mapping[str, Any], names: Mapping[str, str]) -> None:
+    data = told["data"]
+    click.echo(f"{data['rows']:,} rows, {data['flows']:,} flows of watched wallets")
+    if data["bad_rows"]:
+        click.echo(f"{data['bad_rows']:,} rows cannot be read; `heistwatch backtest` shows them")
+    for note in data["notes"]:
+        click.echo(clean(f"note: {note}"))
+    for item in told["chains"]:
+        click.echo(
+            f"chain {names.get(item['chain'], item['chain'])}: history from {item['first']} to {item['last']} "
+            f"(block {item['last_block']:,}), {_ago(item['gap_seconds'])} before now"
+        )
+    for item in told["wallets"]:
+        _show_wallet(item, names)
+    for name in told["without_history"]:
+        click.echo(f"wallet {name}: no history, it learns from its first flow on")
+    many = "no incident" if not told["incidents"] else f"{told['incidents']} incident(s)"
+    click.echo(f"history would have raised {many}; they are not alarms, `heistwatch backtest` shows them")
+    click.echo("stored: `heistwatch watch` starts with this, and asks for today's balances at its first block")
+
+
+def _show_wallet(item: Mapping[str, Any], names: Mapping[str, str]) -> None:
+    on = "on now" if item["statistics_on"] else f"on from {item['statistics_from']}"
+    click.echo(
+        f"wallet {item['id']} on {names.get(item['chain'], item['chain'])}: {item['flows_out']:,} outflows in "
+        f"{item['days']:.1f} days, {item['daily_maxima']} daily maxima known, statistics {on}, "
+        f"{item['incidents']} incident(s)"
+    )
+    for usual in item["usual"]:
+        if usual["statistic"] in _SHOWN and item["daily_maxima"] >= 3:
+            click.echo(f"  {usual['says']}: usual daily maximum {_percent(usual['share'])}")
+
+
+def _percent(share: float) -> str:
+    return f"{share * 100:.0f} %" if share >= 0.1 else f"{share * 100:.1f} %"
+
+
+def _ago(seconds: int) -> str:
+    for size, word in ((86400, "day"), (3600, "hour"), (60, "minute")):
+        if seconds >= 2 * size:
+            return f"{seconds // size} {word}s"
+    return f"{seconds} seconds"

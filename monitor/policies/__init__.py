@@ -1,0 +1,12 @@
+"""Deterministic detectors beside the compiled statistics, exact to the base unit: rules, cold wallets, fleets."""
+
+from __future__ import annotations
+
+from monitor.detectors.base import Detector
+from monitor.policies.cold import COLD
+from monitor.policies.fleet import FLEET
+from monitor.policies.plain import RULE
+
+__all__ = ["POLICIES"]
+
+POLICIES: tuple[Detector, ...] = (RULE, *COLD, *FLEET)

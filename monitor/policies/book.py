@@ -1,0 +1,228 @@
+"""All policies of a configuration, as the engine sees them; and what they share: exact balances, and a clock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from monitor.assets import AssetNames
+from monitor.errors import StoreError
+from monitor.model import ControlEvent, Direction, Finding, Flow
+from monitor.policies.base import Learns, Place, Policy, Seen, net_of
+from monitor.store import Delta
+from monitor.trust import Trust
+from monitor.watchlist import Watchlist
+
+__all__ = ["Judged", "PolicyBook"]
+
+K = TypeVar("K")
+Told = Mapping[tuple[str, str, str], int]
+_SEPARATOR = "\x1f"
+_PREFIX = b"p" + _SEPARATOR.encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What a block showed to the policies, and what it did to their state."""
+
+    findings: tuple[Finding, ...] = ()
+    state: Delta = ()
+    undo: Delta = ()
+
+
+class _Ledger:
+    """Exact balances once told, when each wallet was first seen, and each chain's clock, for wallets with a policy."""
+
+    def __init__(self, wallets: frozenset[str]) -> None:
+        self.wallets = wallets
+        self.balances: dict[tuple[str, str, str], int] = {}
+        self.first: dict[tuple[str, str], int] = {}
+        self.clock: dict[str, int] = {}
+
+    @staticmethod
+    def key(wallet: str, chain: str, asset: str = "") -> bytes:
+        """Of a balance; without an asset of when a wallet was first seen; without a wallet of a chain's clock."""
+        return _PREFIX + _SEPARATOR.join((wallet, chain, asset)).encode()
+
+    def get(self, key: bytes) -> bytes | None:
+        wallet, chain, asset = _parts(key)
+        if not wallet:
+            found = self.clock.get(chain)
+        else:
+            found = self.balances.get((wallet, chain, asset)) if asset else self.first.get((wallet, chain))
+        return None if found is None else str(found).encode()
+
+    def put(self, key: bytes, value: bytes | None) -> None:
+        wallet, chain, asset = _parts(key)
+        if wallet and wallet not in self.wallets:
+            return
+        try:
+            number = None if value is None else int(value)
+        except ValueError:
+            raise StoreError("a stored balance is not a number: the store lost data") from None
+        if not wallet:
+            _set(self.clock, chain, number)
+        elif asset:
+            _set(self.balances, (wallet, chain, asset), number)
+        else:
+            _set(self.first, (wallet, chain), number)
+
+    def names(self) -> Iterable[bytes]:
+        yield from (self.key("", chain) for chain in self.clock)
+        yield from (self.key(*pair) for pair in self.first)
+        yield from (self.key(*place) for place in self.balances)
+
+    def begin(self, chain: str, time: int, flows: Sequence[Flow], told: Told) -> int:
+        """Take in told balances; the chain's clock after it."""
+        at = self.clock[chain] = max(time, self.clock.get(chain, time))
+        self.balances.update(told)
+        for wallet in [*(flow.wallet for flow in flows), *(place[0] for place in told)]:
+            self.first.setdefault((wallet, chain), at)
+        return at
+
+    def add(self, chain: str, flows: Sequence[Flow]) -> None:
+        """Count a block's flows. A balance below zero cannot be: something was not seen, and it is unknown again."""
+        for flow in flows:
+            place = (flow.wallet, chain, flow.transfer.asset)
+            if place in self.balances:
+                self.balances[place] += net_of(flow)
+        for place in {(flow.wallet, chain, flow.transfer.asset) for flow in flows}:
+            if self.balances.get(place, 0) < 0:
+                del self.balances[place]
+
+
+def _parts(key: bytes) -> tuple[str, str, str]:
+    _, wallet, chain, asset = key.decode().split(_SEPARATOR, 3)
+    return wallet, chain, asset
+
+
+def _set(found: dict[K, int], key: K, value: int | None) -> None:
+    if value is None:
+        found.pop(key, None)
+    else:
+        found[key] = value
+
+
+class PolicyBook:
+    """The policies of a configuration.
+
+    Parameters
+    ----------
+    watchlist : to whom an address belongs
+    policies : in the order in which they judge; no prefix may begin another
+    """
+
+    def __init__(self, watchlist: Watchlist, policies: Sequence[Policy] = ()) -> None:
+        self.policies = tuple(policies)
+        self.wallets = frozenset().union(*(policy.wallets for policy in policies))
+        self._watchlist = watchlist
+        self._ledger = _Ledger(self.wallets)
+        self._stale: set[bytes] = set()  # stored records that no policy of this configuration wants
+
+    def knows(self, wallet: str, chain: str, asset: str) -> bool:
+        """Whether the exact balance of a wallet with a policy was told."""
+        return (wallet, chain, asset) in self._ledger.balances
+
+    def fold(
+        self,
+        chain: str,
+        number: int,
+        time: int,
+        flows: Sequence[Flow],
+        told: Told,
+        trust: Mapping[Place, Trust],
+        names: AssetNames,
+        controls: Sequence[ControlEvent] = (),
+        *,
+        keep_undo: bool = True,
+    ) -> Judged:
+        """Judge one block.
+
+        Parameters
+        ----------
+        number, time : of the block; UTC seconds
+        flows : that are real to their owners, in chain order; those of other wallets are left out here
+        told : balances before this block by (wallet, chain, asset), base units
+        trust : payments that are expected (those that are missing are not)
+        keep_undo : whether to say what changed
+        """
+        gone = tuple((key, None) for key in sorted(self._stale)) if keep_undo else ()
+        if keep_undo:
+            self._stale.clear()
+        if not self.wallets:
+            return Judged((), gone)
+        mine = [f for f in flows if f.wallet in self.wallets and f.direction is not Direction.INTERNAL]
+        said = {place: value for place, value in told.items() if place[0] in self.wallets}
+        events = tuple(event for event in controls if self._owner(event) in self.wallets)
+        if not (mine or said or events):
+            return Judged((), gone)
+        keys = sorted(self._keys(chain, mine, said)) if keep_undo else []
+        before = [(key, self.get(key)) for key in keys]
+        ledger = self._ledger
+        at = ledger.begin(chain, time, mine, said) if mine or said else max(time, ledger.clock.get(chain, time))
+        seen = Seen(chain, number, at, ledger.balances, trust, names, ledger.first, events)
+        findings: list[Finding] = []
+        for policy in self.policies:
+            own = [flow for flow in mine if flow.wallet in policy.wallets]
+            if own or any(self._owner(event) in policy.wallets for event in events):
+                findings += policy.judge(own, seen)
+        ledger.add(chain, mine)
+        undo = tuple((key, value) for key, value in before if self.get(key) != value)
+        return Judged(tuple(findings), (*gone, *((key, self.get(key)) for key, _ in undo)), undo)
+
+    def _owner(self, event: ControlEvent) -> str:
+        owner = self._watchlist.wallet_at(event.block.chain, event.account)
+        return owner.id if owner is not None else ""
+
+    def _keys(self, chain: str, flows: Sequence[Flow], told: Told) -> set[bytes]:
+        places = {(flow.wallet, chain, flow.transfer.asset) for flow in flows} | set(told)
+        keys = {_Ledger.key(*place) for place in places} | {_Ledger.key(place[0], chain) for place in places}
+        if places:
+            keys.add(_Ledger.key("", chain))
+        for policy in self.policies:
+            keys |= policy.keys_for([flow for flow in flows if flow.wallet in policy.wallets])
+        return keys
+
+    def clear(self, wallet: str, chain: str, address: str) -> tuple[Delta, Delta]:
+        """A false alarm about an address. Returns (what changed, how to undo it)."""
+        changed: Delta = ()
+        undo: Delta = ()
+        for policy in self.policies:
+            if isinstance(policy, Learns):
+                now, before = policy.clear(wallet, chain, address)
+                changed, undo = changed + now, undo + before
+        return changed, undo
+
+    # -- state ----------------------------------------------------------------------------------------------------
+
+    def _home(self, key: bytes) -> Policy | _Ledger | None:
+        if key.startswith(_PREFIX):
+            return self._ledger
+        return next((policy for policy in self.policies if key.startswith(policy.prefix)), None)
+
+    def owns(self, key: bytes) -> bool:
+        """Whether a state key belongs here."""
+        return self._home(key) is not None
+
+    def get(self, key: bytes) -> bytes | None:
+        """Stored form of one record; None: there is none."""
+        home = self._home(key)
+        return home.get(key) if home is not None else None
+
+    def put(self, key: bytes, value: bytes | None) -> None:
+        """Take a stored record over.
+
+        What no wallet or rule of this configuration wants goes from the store with the next block: were the rule to
+        come back later, its sums and balances would be wrong.
+        """
+        home = self._home(key)
+        if home is not None:
+            home.put(key, value)
+            if value is not None and home.get(key) is None:
+                self._stale.add(key)
+
+    def dump(self) -> list[tuple[bytes, bytes]]:
+        """Every record, sorted by key."""
+        own = [(key, value) for key in self._ledger.names() if (value := self._ledger.get(key)) is not None]
+        return sorted([*own, *(item for policy in self.policies for item in policy.dump())])

@@ -1,0 +1,237 @@
+"""Past blocks of an EVM chain: the same as live ones, in ranges that adapt, and endpoints that refuse."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from chains.base import ChainSpec
+from chains.evm import EvmChain
+from chains.evm_decode import APPROVAL, TRANSFER
+from chains.evm_history import EvmHistory, _filters
+from monitor.errors import ChainInconsistent, ChainUnavailable, HistoryRefused
+from monitor.model import Block
+
+CHAIN = "eip155:31337"
+FRESH = "0x" + "ab" * 20
+
+
+def word(value: int | str) -> str:
+    return f"{int(value, 16) if isinstance(value, str) else value:064x}"
+
+
+def call(token: dict[str, Any], method: str, *arguments: int | str) -> str:
+    return f"0x{token['methods'][method]}{''.join(map(word, arguments))}"
+
+
+@pytest.fixture
+async def made() -> Any:
+    """Make chains and histories that end with the test."""
+    things = []
+
+    def make(kind: Any, url: str, watch: Any, *rate: float, **more: Any) -> Any:
+        spec = ChainSpec("local", "evm", CHAIN, (url,), timeout_seconds=5.0)
+        things.append(kind(spec, watch, *rate, **more))
+        return things[-1]
+
+    yield make
+    for thing in things:
+        await thing.aclose()
+
+
+async def scene(anvil: Any, token: dict[str, Any]) -> str:
+    """Blocks of all sorts, some in between that are nobody's; the watched address."""
+    alice, bob, carol, _ = anvil.accounts
+    receipt = await anvil.send(**{"from": carol, "data": token["bytecode"] + word(10**24)})
+    coin = receipt["contractAddress"]
+    pay = {"from": carol, "to": coin}
+    await anvil.send(**{"from": carol, "to": bob, "value": hex(10**18)})  # nobody's
+    await anvil.send(**{"from": carol, "to": alice, "value": hex(2 * 10**18)})
+    await anvil.send(**pay, data=call(token, "transfer(address,uint256)", alice, 5000))
+    await anvil.send(**pay, data=call(token, "transfer(address,uint256)", bob, 7))  # nobody's
+    await anvil.rpc("anvil_mine", "0x5")
+    await anvil.send(**{"from": alice, "to": coin, "data": call(token, "transfer(address,uint256)", FRESH, 3000)})
+    topics = [APPROVAL[2:], word(alice), word(bob)]
+    body = [word(64), word(64 + 32 * 4), word(3), *topics, word(32), word(900)]
+    await anvil.send(**{"from": alice, "to": coin, "data": f"0x{token['methods']['emitRaw(bytes32[],bytes)']}{''.join(body)}"})
+    await anvil.rpc("evm_setAutomine", False)
+    for n, (sender, to) in enumerate(((carol, bob), (alice, FRESH), (bob, alice), (carol, coin))):
+        data = {"data": call(token, "transfer(address,uint256)", bob, 1)} if to == coin else {"value": hex(n + 1)}
+        await anvil.rpc("eth_sendTransaction", {"from": sender, "to": to, "gas": "0x20000", **data})
+    await anvil.rpc("evm_mine")
+    await anvil.rpc("evm_setAutomine", True)
+    return alice
+
+
+async def live_blocks(chain: EvmChain, start: int, end: int) -> list[Block]:
+    blocks = [await chain.block(n) for n in range(start, end)]
+    return [block for block in blocks if block.transfers or block.controls]
+
+
+@pytest.mark.parametrize("rate", [1000.0, 3.0])
+async def test_a_past_block_equals_a_live_one(rate: float, anvil: Any, token: dict[str, Any], made: Any) -> None:
+    """Every field of every block that touches the watch set, however large the batches; and the ends of the run."""
+    watched = await scene(anvil, token)
+    height = int(await anvil.rpc("eth_blockNumber"), 16)
+    chain = made(EvmChain, anvil.url, frozenset([watched]))
+    waited: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waited.append(seconds)
+
+    history = made(EvmHistory, anvil.url, frozenset([watched]), rate, sleep=sleep)
+    found = await history.history(1, height + 1)
+    expected = await live_blocks(chain, 1, height + 1)
+    assert list(found.blocks) == expected and 5 <= len(expected) < height - 5
+    assert [len(block.controls) for block in expected if block.controls] == [1]
+    assert found.last == await chain.head()
+    first = await chain.block(1)
+    assert (found.first, found.parent_hash, found.start) == (first.ref, first.parent_hash, first.timestamp)
+    assert found.end == (await chain.block(height)).timestamp == await history.time_of(height)
+    assert bool(waited) is (rate < 100) or sum(waited) < 0.2
+
+
+async def test_without_receipts_by_block(anvil: Any, token: dict[str, Any], made: Any, serve: Any) -> None:
+    """An endpoint that knows no eth_getBlockReceipts gives the same blocks through logs and single receipts."""
+    watched = await scene(anvil, token)
+    height = int(await anvil.rpc("eth_blockNumber"), 16)
+    proxy, asked = await forwarded(serve, anvil, lambda body: body["method"] == "eth_getBlockReceipts")
+    history = made(EvmHistory, proxy.url, frozenset([watched]), 1000.0)
+    found = await history.history(1, height + 1)
+    chain = made(EvmChain, anvil.url, frozenset([watched]))
+    expected = await live_blocks(chain, 1, height + 1)
+    assert [replace(block, source="") for block in found.blocks] == [replace(block, source="") for block in expected]
+    assert "eth_getTransactionReceipt" in asked
+
+
+async def forwarded(serve: Any, anvil: Any, refuses: Callable[[dict[str, Any]], bool], code: int = -32601) -> Any:
+    """A server in front of a node that refuses some calls; (server, methods that were asked)."""
+    proxy = await serve()
+    asked: list[str] = []
+
+    async def handler(request: Any) -> Any:
+        from aiohttp import web
+
+        body = await request.json()
+        answers = []
+        for one in body if isinstance(body, list) else [body]:
+            asked.append(one["method"])
+            if refuses(one):
+                error = {"code": code, "message": "query returned more than 10 results"}
+                answers.append({"jsonrpc": "2.0", "id": one["id"], "error": error})
+            else:
+                answers.append({"jsonrpc": "2.0", "id": one["id"], "result": await anvil.rpc(one["method"], *one["params"])})
+        return web.json_response(answers if isinstance(body, list) else answers[0])
+
+    proxy.handler = handler
+    return proxy, asked
+
+
+async def test_ranges_of_logs_adapt(anvil: Any, token: dict[str, Any], made: Any, serve: Any) -> None:
+    """An endpoint that gives logs of four blocks at most is asked for less, and nothing is lost."""
+    watched = await scene(anvil, token)
+    height = int(await anvil.rpc("eth_blockNumber"), 16)
+    spans: list[int] = []
+
+    def refuses(body: dict[str, Any]) -> bool:
+        if body["method"] != "eth_getLogs" or "fromBlock" not in body["params"][0]:
+            return False
+        spans.append(int(body["params"][0]["toBlock"], 16) - int(body["params"][0]["fromBlock"], 16) + 1)
+        return spans[-1] > 4
+
+    proxy, _ = await forwarded(serve, anvil, refuses, code=-32005)
+    history = made(EvmHistory, proxy.url, frozenset([watched]), 1000.0)
+    found = await history.history(1, height + 1)
+    chain = made(EvmChain, anvil.url, frozenset([watched]))
+    assert [b.ref for b in found.blocks] == [b.ref for b in await live_blocks(chain, 1, height + 1)]
+    assert spans[0] == height and min(spans) <= 4 and len(spans) < 40
+
+
+async def test_logs_refused(anvil: Any, made: Any, serve: Any) -> None:
+    """An endpoint that gives no logs at all gives no history, and says why."""
+    await anvil.rpc("anvil_mine", "0x3")
+    proxy, _ = await forwarded(serve, anvil, lambda body: body["method"] == "eth_getLogs")
+    with pytest.raises(HistoryRefused, match="no endpoint gives logs"):
+        await made(EvmHistory, proxy.url, frozenset([FRESH]), 1000.0).history(1, 4)
+
+
+async def test_old_blocks_refused(anvil: Any, made: Any, serve: Any) -> None:
+    """Blocks that no endpoint has any more are no history; the newer ones are."""
+    await anvil.rpc("anvil_mine", "0x6")
+
+    def refuses(body: dict[str, Any]) -> bool:
+        return body["method"] == "eth_getBlockByNumber" and int(body["params"][0], 16) < 4
+
+    proxy, _ = await forwarded(serve, anvil, refuses, code=4444)
+    history = made(EvmHistory, proxy.url, frozenset([FRESH]), 1000.0)
+    with pytest.raises(HistoryRefused, match="no endpoint gives block 3"):
+        await history.history(3, 6)
+    assert (await history.history(4, 7)).first.number == 4
+
+
+async def test_an_endpoint_that_is_down(anvil: Any, made: Any) -> None:
+    """No answer is no refusal: it is asked again later."""
+    await anvil.kill()
+    with pytest.raises(ChainUnavailable):
+        await made(EvmHistory, anvil.url, frozenset([FRESH]), 1000.0).history(0, 1)
+
+
+async def test_blocks_of_two_branches(anvil: Any, made: Any, serve: Any) -> None:
+    """Blocks that are not each other's children are never a run of blocks."""
+    await anvil.rpc("anvil_mine", "0x3")
+    proxy = await serve()
+
+    async def handler(request: Any) -> Any:
+        from aiohttp import web
+
+        body = await request.json()
+        answers = []
+        for one in body if isinstance(body, list) else [body]:
+            result = await anvil.rpc(one["method"], *one["params"])
+            if one["method"] == "eth_getBlockByNumber" and one["params"][0] == "0x2":
+                result["hash"] = "0x" + "77" * 32
+            answers.append({"jsonrpc": "2.0", "id": one["id"], "result": result})
+        return web.json_response(answers if isinstance(body, list) else answers[0])
+
+    proxy.handler = handler
+    with pytest.raises(ChainInconsistent, match="block 3 is no child"):
+        await made(EvmHistory, proxy.url, frozenset([FRESH]), 1000.0).history(1, 4)
+
+
+async def test_the_rate_holds(anvil: Any, made: Any) -> None:
+    """Calls are let through at the rate that was asked for, each call of a batch counted."""
+    await anvil.rpc("anvil_mine", hex(30))
+    now = 0.0
+
+    async def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    history = made(EvmHistory, anvil.url, frozenset([FRESH]), 10.0, sleep=sleep, clock=lambda: now)
+    await history.history(1, 31)
+    await history.history(1, 31)
+    assert now == pytest.approx((2 * 30 + 2 * 2 - 1) / 10, abs=0.21)
+
+
+def test_filters_hold_all_addresses() -> None:
+    """Both directions, in parts; too many addresses mean that every block is looked at."""
+    few = _filters(frozenset([FRESH]))
+    padded = "0x" + "0" * 24 + "ab" * 20
+    assert few == [[[TRANSFER, APPROVAL], [padded]], [TRANSFER, None, [padded]]]
+    many = _filters({f"0x{n:040x}": None for n in range(1200)})
+    assert many is not None and len(many) == 6 and sum(len(topics[-1]) for topics in many) == 2400
+    assert _filters(frozenset(f"0x{n:040x}" for n in range(5001))) is None
+
+
+async def test_a_watch_set_too_large_for_filters(
+    anvil: Any, token: dict[str, Any], made: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then every block is completed, and the same blocks come out."""
+    watched = await scene(anvil, token)
+    height = int(await anvil.rpc("eth_blockNumber"), 16)
+    few = await made(EvmHistory, anvil.url, frozenset([watched]), 1000.0).history(1, height + 1)
+    monkeypatch.setattr("chains.evm_history.MOST_ADDRESSES", 0)
+    assert (await made(EvmHistory, anvil.url, frozenset([watched]), 1000.0).history(1, height + 1)) == few
