@@ -17,7 +17,7 @@ from monitor import fusion
 from monitor.detectors import EVIDENCE_SIZE, Evidence, evidence
 from monitor.features import kernel, looks, table
 from monitor.features.dtypes import CHANNELS, STATISTICS
-from monitor.rows import FOREIGN, IN, KIND_SHIFT, NATIVE, OUT, SPEND, TELL, TOUCH, TRUSTED
+from monitor.rows import FOREIGN, IN, KIND_SHIFT, NATIVE, OUT, TELL, TOUCH, TRUSTED
 
 __all__ = ["DONE", "NEED_HITS", "NEED_POOL", "NEED_UNDO", "fold"]
 
@@ -203,7 +203,8 @@ def fold(  # type: ignore[no-untyped-def]
     amounts : float64 (n), base units
     keys : uint64 (n), the other address of an IN, OUT or TOUCH row
     flags : uint8 (n), see `monitor.rows`
-    marks : uint64 (n), look of the transaction, see `monitor.rows.pack_marks`
+    marks : uint64 (n), look of the transaction, see `monitor.rows.pack_marks`; of a TOUCH, which has no slot (-1),
+        the asset's identity
     identities : uint64 (asset records), the asset's identity within its wallet and chain
     settings : PARAMETERS (fusion records)
     assets, fusions : ASSET and FUSION records
@@ -235,16 +236,19 @@ def fold(  # type: ignore[no-untyped-def]
                 return i, NEED_UNDO
             if used[0] + table.growth(tables, slot) + table.growth(tables, first_suspects + j) > pool.shape[0]:
                 return i, NEED_POOL
-        a = assets[slot]
         w = fusions[j]
         q = settings[j]
         peer = peers[q.peer]
         value = amounts[i]
         if w.used == 0:
             _start_wallet(w, times[i], q, peer)
+        fusion.advance_day(w, times[i], q, peer)
+        if op == TOUCH:
+            looks.swept(w, keys[i], marks[i], w.clock)
+            continue
+        a = assets[slot]
         if a.used == 0:
             _start_asset(a, times[i], value)
-        fusion.advance_day(w, times[i], q, peer)
         t = _advance(a, max(times[i], w.clock))
         if op == IN:
             _inflow(a, value)
@@ -256,9 +260,6 @@ def fold(  # type: ignore[no-untyped-def]
             continue
         key = keys[i]
         identity = identities[slot]
-        if op == TOUCH:
-            looks.swept(w, key, identity, t)
-            continue
         if not pays:
             _deduct(a, value)
             continue

@@ -156,10 +156,12 @@ def _close_day(w, peer):  # type: ignore[no-untyped-def]
     n = min(w.days, MAXIMA_DAYS)
     if n >= 3:
         for k in range(K):
-            w.u[k], w.s[k] = _tail(w.maxima[k], n, peer.u[k], peer.s[k], QUANTILE if k < RARE else QUANTILE_RARE)
+            part = QUANTILE if k < RARE else QUANTILE_RARE
+            w.u[k], w.s[k] = _tail(w.maxima[k], n, peer.u[k], peer.s[k], part)
     if n >= 5:
         for c in range(C):
-            w.centre[c], w.width[c] = _tail(w.maxima[K + c], n, peer.centre[c], peer.width[c], QUANTILE_RARE if c == 2 else QUANTILE)
+            part = QUANTILE_RARE if c == SLOW else QUANTILE
+            w.centre[c], w.width[c] = _tail(w.maxima[K + c], n, peer.centre[c], peer.width[c], part)
 
 
 @njit(cache=True)

@@ -2,16 +2,20 @@
 
 ``flags`` has single bits (`TRUSTED`, ...) in its lower half and what labels say of the destination (`UNLABELLED`,
 `BAD`, `SERVICE`, `EXCHANGE`) in its upper. ``marks`` is what the transaction looks like, packed by `pack_marks`: 0
-where the source says nothing, or where another account signed.
+where the source says nothing, or where another account signed. A `TOUCH` has no slot (-1), and which asset it is of in
+``marks``.
 """
 
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
+
+from monitor.labels.kind import LabelKind
 
 __all__ = [
     "BAD",
@@ -29,7 +33,9 @@ __all__ = [
     "UNLABELLED",
     "FlowRows",
     "RowBuilder",
+    "label_flag",
     "log_bin",
+    "pack_columns",
     "pack_marks",
 ]
 
@@ -43,6 +49,12 @@ KIND_SHIFT = 4
 UNLABELLED, BAD, SERVICE, EXCHANGE = 0, 1, 2, 3
 
 _TOP = 15
+_QUARTERS = (0.5946, 0.7071, 0.8409)  # powers of two by quarters, from a half on
+_OF_LABEL = {
+    LabelKind.SANCTIONED: BAD, LabelKind.THEFT: BAD, LabelKind.SCAM: BAD, LabelKind.MIXER: BAD,
+    LabelKind.BRIDGE: SERVICE, LabelKind.DEX: SERVICE, LabelKind.DEFI: SERVICE,
+    LabelKind.EXCHANGE: EXCHANGE, LabelKind.CUSTODIAN: EXCHANGE,
+}  # fmt: skip
 
 
 def log_bin(value: float | None) -> int:
@@ -73,7 +85,7 @@ def pack_marks(
     packed = 0
     if fee_rate is not None and fee_rate > 0:
         mantissa, exponent = math.frexp(fee_rate)
-        quarter = 0 if mantissa < 0.5946 else 1 if mantissa < 0.7071 else 2 if mantissa < 0.8409 else 3
+        quarter = bisect_right(_QUARTERS, mantissa)
         packed |= min(255, max(1, 4 * (exponent + 8) + quarter + 1))
     packed |= log_bin(gas_limit) << 8 | log_bin(n_outputs) << 12
     if version is not None:
@@ -83,6 +95,39 @@ def pack_marks(
     if nonce is not None:
         packed |= 1 << 24 | (nonce & 0xFFFFFFFF) << 32
     return packed
+
+
+def pack_columns(
+    fee_rate: NDArray[np.float64], gas_limit: NDArray[np.float64], n_outputs: NDArray[np.float64],
+    nonce: NDArray[np.float64],
+) -> NDArray[np.uint64]:  # fmt: skip
+    """`pack_marks` of many transactions; NaN is "the source did not say"."""
+    known = np.nan_to_num(fee_rate, nan=0.0) > 0
+    mantissa, exponent = np.frexp(np.where(known, fee_rate, 1.0))
+    quarter = np.searchsorted(_QUARTERS, mantissa, side="right")
+    fee = np.clip(4 * (exponent.astype(np.int64) + 8) + quarter + 1, 1, 255)
+    packed = np.where(known, fee, 0).astype(np.uint64)
+    packed |= _log_bins(gas_limit) << np.uint64(8) | _log_bins(n_outputs) << np.uint64(12)
+    counted = ~np.isnan(nonce)
+    low = np.where(counted, nonce, 0.0).astype(np.int64).astype(np.uint64) & np.uint64(0xFFFFFFFF)
+    return packed | np.where(counted, np.uint64(1 << 24) | low << np.uint64(32), np.uint64(0))
+
+
+def _log_bins(values: NDArray[np.float64]) -> NDArray[np.uint64]:
+    known = np.nan_to_num(values, nan=0.0) > 0
+    _, exponent = np.frexp(np.where(known, values, 1.0))
+    bins = np.minimum(_TOP, 1 + np.maximum(0, exponent.astype(np.int64) - 1) // 2)
+    return np.where(known, bins, 0).astype(np.uint64)
+
+
+def label_flag(kind: int) -> int:
+    """What the label kind of a destination (`monitor.labels.LabelKind`, 0 none) is in ``flags``.
+
+    >>> from monitor.labels import LabelKind
+    >>> label_flag(LabelKind.MIXER) >> KIND_SHIFT == BAD, label_flag(0)
+    (True, 0)
+    """
+    return _OF_LABEL.get(LabelKind(kind), UNLABELLED) << KIND_SHIFT if kind else 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,11 +30,16 @@ from monitor.priors import PEER
 from monitor.rows import FlowRows
 from monitor.store import Delta
 
-__all__ = ["EngineState"]
+__all__ = ["EngineState", "asset_key"]
 
 _SEPARATOR = "\x1f"
 _NO_SETTINGS = np.zeros(1, PARAMETERS)
 CACHE = _compiled.CACHE
+
+
+def asset_key(asset: str) -> int:
+    """What an asset is called in the compiled tables."""
+    return hash64("asset", asset)
 
 
 def _key(kind: str, *parts: str) -> bytes:
@@ -98,7 +103,7 @@ class EngineState:
         self._assets[slot] = np.zeros((), ASSET)
         self._proven[slot] = 0
         self._asset_tables[slot] = np.zeros((), TABLE)
-        self._identities[slot] = hash64("asset", asset)
+        self._identities[slot] = asset_key(asset)
         self._asset_of[name] = slot
         self._counts[wallet, chain] = self._counts.get((wallet, chain), 0) + 1
         return slot
@@ -239,7 +244,7 @@ class EngineState:
     def before(self, rows: FlowRows, slots: Iterable[int] = ()) -> dict[bytes, bytes | None]:
         """The asset and fusion records that these rows, and ``slots``, will touch, as they are now (None: fresh)."""
         found: dict[bytes, bytes | None] = {}
-        for slot in {*rows.slots.tolist(), *slots}:
+        for slot in {*rows.slots.tolist(), *slots} - {-1}:
             found[self._asset_key(int(slot))] = self._asset_bytes(int(slot))
         for place in set(rows.wallets.tolist()):
             found[self._wallet_key(int(place))] = self._wallet_bytes(int(place))

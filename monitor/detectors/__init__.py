@@ -6,7 +6,23 @@ from numba import njit
 
 from monitor import compiled as _compiled  # noqa: F401  (the kernels' cache folder, before the first kernel)
 from monitor.detectors import (
-    fusion_rule, guard, hw1, hw2, hw3, hw4, hw5, hw6, hw7, hw8, pw1, pw2, pw3, pw4, pw7, pw9, sweep,
+    fusion_rule,
+    guard,
+    hw1,
+    hw2,
+    hw3,
+    hw4,
+    hw5,
+    hw6,
+    hw7,
+    hw8,
+    pw1,
+    pw2,
+    pw3,
+    pw4,
+    pw7,
+    pw9,
+    sweep,
 )  # fmt: skip
 from monitor.detectors.base import EVIDENCE_SIZE, Detector, Evidence, Parameter
 

@@ -12,8 +12,8 @@ DETECTOR = Detector(
     lookalikes="See each detector.",
     evidence=(),
     parameters=(
-        Parameter("floor", ("floor",), 0.005, 0.0, 1.0, "share of the balance below which nothing is an alarm", off=0.005),
-        Parameter("warm_up_days", ("warm_up",), 7.0, 0.0, 365.0, "days of learning, guard rail only", 86400.0, 604800.0),
+        Parameter("floor", ("floor",), 0.005, 0.0, 1.0, "share of the balance below which all is well", off=0.005),
+        Parameter("warm_up_days", ("warm_up",), 7.0, 0.0, 365.0, "days on the guard rail alone", 86400.0, 604800.0),
     ),
     references=("Gibbs and Candes, Adaptive conformal inference under distribution shift, 2021",),
 )

@@ -9,12 +9,12 @@ from monitor.detectors.base import Detector, Evidence, Parameter
 DETECTOR = Detector(
     id="GUARD",
     title="Guard rail: a large part of the balance left within an hour",
-    catches="30 % of the balance to one unfamiliar address, or 60 % to unfamiliar addresses, within an hour.",
+    catches="30 % of the balance to one unfamiliar address, or 60 % to all of them, within an hour.",
     misses="Slower or smaller thefts; it works without history, so it is all there is while a wallet is learning.",
     lookalikes="A wallet migration; a whale's withdrawal from a small wallet. An unconfirmed firing raises it by 15 %.",
     evidence=(Evidence.GUARD, Evidence.GONE),
     parameters=(
-        Parameter("to_one", ("to_one",), 0.30, 0.01, 1e9, "share of the balance to one address", off=1e9, personal=0.60),
+        Parameter("to_one", ("to_one",), 0.30, 0.01, 1e9, "share of the balance to one", off=1e9, personal=0.60),
         Parameter("to_all", ("to_all",), 0.60, 0.01, 1e9, "share of the balance to all", off=1e9, personal=0.90),
     ),
     rules=(

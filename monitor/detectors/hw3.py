@@ -12,8 +12,8 @@ TINY = 1e-9
 DETECTOR = Detector(
     id="HW-3",
     title="Much leaving to unfamiliar destinations altogether",
-    catches="A theft spread over many addresses, within ten minutes, an hour, six hours or a day; what goes to addresses "
-    "first paid within a day counts once more.",
+    catches="A theft spread over many addresses, within ten minutes, an hour, six hours or a day; what goes to "
+    "addresses first paid within a day counts once more.",
     misses="A theft paced inside the ordinary daily outflow.",
     lookalikes="A market panic, when many customers withdraw to new addresses at once.",
     evidence=(

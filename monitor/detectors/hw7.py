@@ -12,7 +12,7 @@ DETECTOR = Detector(
     catches="Adds weight where fee rate, nonce gap, gas limit, number of outputs, version or flags are unusual for the "
     "wallet: thieves sign with software of their own, and pay to be first.",
     misses="A thief inside the wallet's own software. Sources that do not tell these fields (they count as missing).",
-    lookalikes="A software upgrade: a lasting change is usual after some 20 transactions; a fee spike of the whole chain.",
+    lookalikes="A software upgrade: a lasting change is usual after 20 transactions; a fee spike of the whole chain.",
     evidence=(Evidence.ODD,),
     parameters=(Parameter("most", ("odd_most",), 1.0, 0.0, 6.0, "added at most"),),
     rules=(

@@ -10,7 +10,7 @@ from monitor.rows import EXCHANGE, UNLABELLED
 DETECTOR = Detector(
     id="HW-8",
     title="What is known of the destination",
-    catches="Adds weight where the destination is labelled as a mixer, a bridge, an exchange contract, or as known bad.",
+    catches="Adds weight where the destination is labelled as a mixer, a bridge, a swap contract, or as known bad.",
     misses="Addresses without a label, which nearly all fresh theft addresses are.",
     lookalikes="Customers who withdraw to such services: their daily maxima raise the threshold.",
     evidence=(Evidence.KIND,),

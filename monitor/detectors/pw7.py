@@ -13,7 +13,9 @@ DETECTOR = Detector(
     misses="Wallets in use.",
     lookalikes="A holder who sells once a year.",
     evidence=(Evidence.DORMANT,),
-    parameters=(Parameter("weight", ("dormant",), 0.0, -6.0, 6.0, "added after 90 days, twice after 180", personal=0.5),),
+    parameters=(
+        Parameter("weight", ("dormant",), 0.0, -6.0, 6.0, "added after 90 days, twice after 180", personal=0.5),
+    ),
 )
 
 

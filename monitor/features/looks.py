@@ -107,7 +107,7 @@ def swept(w, key, identity, t):  # type: ignore[no-untyped-def]
         for i in range(SWEPT):
             w.swept_id[place, i] = 0
     short = np.uint32(identity & np.uint64(0xFFFFFFFF))
-    for i in range(min(np.int64(w.swept_n[place]), SWEPT)):
+    for i in range(w.swept_n[place]):
         if w.swept_id[place, i] == short:
             return float(w.swept_n[place])
     if w.swept_n[place] < SWEPT:
