@@ -36,6 +36,7 @@ Progress = Callable[[int, int], None]
 
 def make_engine(config: Config) -> Engine:
     """An engine for the wallets of a configuration, without state."""
+    from monitor.labels.load import load_book
     from monitor.policies.book import PolicyBook
     from monitor.policies.cold import ColdWallets
     from monitor.policies.fleet import DepositFleets
@@ -45,7 +46,7 @@ def make_engine(config: Config) -> Engine:
     watchlist = Watchlist(config.wallets)
     cold = ColdWallets(watchlist, config.planned, listed)
     policies = (PlainRules(config.rules, config.lists), cold, DepositFleets(watchlist))
-    return Engine(watchlist, listed, PolicyBook(watchlist, policies))
+    return Engine(watchlist, listed, PolicyBook(watchlist, policies), load_book(config), config.detectors)
 
 
 def asset_names(config: Config) -> AssetNames:
@@ -243,12 +244,14 @@ def _named(reading: Any) -> Mapping[str, tuple[str, int | None]]:
 
 def warm_up() -> None:
     """Compile (or load) the fold before anything is timed."""
+    from monitor.model import Role
+    from monitor.parameters import parameters
     from monitor.rows import RowBuilder
     from monitor.state import EngineState
 
     builder = RowBuilder()
     state = EngineState()
-    builder.add(state.add_asset("w", "c", "a"), state.wallet("w", "c", 1.0), 0, 0, 1.0)
+    builder.add(state.add_asset("w", "c", "a"), state.wallet("w", "c", parameters(Role.HOT, 1.0)), 0, 0, 1.0)
     state.fold(builder.build(), keep_undo=True)
 
 

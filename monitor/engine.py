@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from monitor.assets import AssetNames
 from monitor.intake import Intake, destination_key
+from monitor.labels import LabelBook
 from monitor.model import Block, Direction, Finding, Flow
 from monitor.policies.book import PolicyBook
 from monitor.state import EngineState
@@ -56,13 +58,22 @@ class Engine:
     watchlist : whom to watch
     listed : CAIP-19 assets that the owner named as real
     policies : exact rules beside the statistics; none where it is not given
+    labels : what is known of addresses, and since when
+    settings : parameters of detectors by wallet and detector, see `monitor.parameters`
     """
 
-    def __init__(self, watchlist: Watchlist, listed: Iterable[str] = (), policies: PolicyBook | None = None) -> None:
+    def __init__(
+        self,
+        watchlist: Watchlist,
+        listed: Iterable[str] = (),
+        policies: PolicyBook | None = None,
+        labels: LabelBook | None = None,
+        settings: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> None:
         self.watchlist = watchlist
         self.state = EngineState()
         self.trust = TrustBook(watchlist)
-        self.intake = Intake(watchlist, self.state, self.trust, listed)
+        self.intake = Intake(watchlist, self.state, self.trust, listed, labels, settings)
         self.policies = policies or PolicyBook(watchlist)
         self.names = AssetNames()  # for the texts of policies; whoever runs the engine may know more names
 

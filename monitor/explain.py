@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 
 from monitor.assets import AssetNames
-from monitor.findings import TITLES, span
+from monitor.findings import THEFTS_PER_MONTH, TITLES, span
 from monitor.ids import iso
 from monitor.model import Incident, Severity, Status
 
@@ -40,11 +40,18 @@ def explain(incident: Incident, names: AssetNames) -> tuple[str, ...]:
         lines.append(f"For this wallet this is {rarer} in {span(shown * 86400)}.")
     elif any(f.evidence.get("guard_rail") for f in incident.findings):
         lines.append("The guard rail fired: it needs no history and says nothing of how rare this is.")
+    chance = max((f.evidence.get("chance_of_theft") or 0.0 for f in incident.findings), default=0.0)
+    if chance:
+        lines.append(
+            f"Chance that it is a theft: {chance * 100:.1f} %, if one wallet in {1 / (THEFTS_PER_MONTH * 12):.0f} is "
+            "robbed a year and every theft shows as much."
+        )
     chains = sorted({f.chain for f in incident.findings})
     if len(chains) > 1:
         lines.append(f"Evidence on {len(chains)} chains: {', '.join(chains)}.")
-    if any(f.evidence.get("learning") for f in incident.findings):
-        lines.append("Short history: the wallet is still learning, only the guard rail judges it.")
+    missing = dict.fromkeys(text for f in incident.findings for text in f.evidence.get("missing", ()))
+    if missing:
+        lines.append(f"Evidence that was missing: {'; '.join(missing)}.")
     lines.append(
         "It would be cleared by: the owner knows the destination (a new cold address, a large customer), "
         "or the funds return."

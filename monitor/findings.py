@@ -9,27 +9,39 @@ from monitor.detectors import DETECTORS
 from monitor.engine import Hit
 from monitor.features.dtypes import CHANNELS, STATISTICS
 from monitor.features.maths import exp10
+from monitor.fusion import FAST, OF_CHANNEL
 from monitor.ids import finding_id
 from monitor.model import Finding, Movement, Severity
+from monitor.policies import POLICIES
+from monitor.rows import BAD, EXCHANGE, SERVICE, UNLABELLED
 
 __all__ = ["MEDIUM_DAYS", "finding_of", "movement_of", "severity_of", "span"]
 
 MEDIUM_DAYS, HIGH_DAYS, CRITICAL_DAYS = 365.0, 3650.0, 10950.0
 CRITICAL_GONE = 0.60
 GUARD_BIT = 8
-_OF_STATISTIC = ("HW-1", "HW-2", "HW-2", "HW-2", "HW-3", "HW-3", "HW-3", "HW-3")
-_OF_CHANNEL = ((0, 1, 4, 5), (2, 6, 7), (3,))
+SHORT_DAYS = 14
+_LABELLED = {UNLABELLED: None, BAD: "mixer or known bad", SERVICE: "bridge or swap", EXCHANGE: "exchange"}
+_OF_STATISTIC = {
+    "single": "HW-1", "dest_1h": "HW-2", "dest_24h": "HW-2", "again_1h": "HW-2", "again_24h": "HW-2",
+    "again_10d": "HW-2", "total_10m": "HW-3", "total_1h": "HW-3", "total_6h": "HW-3", "total_24h": "HW-3",
+    "fresh_1h": "HW-3",
+}  # fmt: skip
+THEFTS_PER_MONTH = 0.004  # stated prior: thefts a wallet and month
 _SAYS = {
     "single": "in one payment",
     "dest_1h": "to one address within an hour",
     "dest_24h": "to one address within a day",
-    "dest_10d": "to one address within ten days",
     "total_10m": "to unfamiliar addresses within ten minutes",
     "total_1h": "to unfamiliar addresses within an hour",
     "total_6h": "to unfamiliar addresses within six hours",
     "total_24h": "to unfamiliar addresses within a day",
+    "fresh_1h": "to addresses first paid within a day, within an hour",
+    "again_1h": "to one address beyond its largest payment, within an hour",
+    "again_24h": "in repeated payments to the same addresses, within a day",
+    "again_10d": "to one address beyond its largest payment, within ten days",
 }
-TITLES = {detector.id: detector.title for detector in DETECTORS}
+TITLES = {detector.id: detector.title for detector in (*DETECTORS, *POLICIES)}
 
 
 def severity_of(return_days: float, *, statistical: bool, guard: bool, gone: float) -> Severity:
@@ -61,7 +73,7 @@ def finding_of(hit: Hit, names: AssetNames) -> Finding:
     gone = float(r["gone"])
     severity = severity_of(float(r["return_days"]), statistical=bool(channels), guard=guard, gone=gone)
     top = _top_statistic(hit, channels)
-    detector = _OF_STATISTIC[top] if channels else "GUARD"
+    detector = _OF_STATISTIC[STATISTICS[top]] if channels else "GUARD"
     transfer = flow.transfer
     score = max((float(r["score"][c] - r["tau"][c]) for c in channels), default=0.0)
     return Finding(
@@ -103,8 +115,34 @@ def movement_of(hit: Hit) -> Movement:
 
 
 def _top_statistic(hit: Hit, channels: list[int]) -> int:
-    places = [k for c in channels for k in _OF_CHANNEL[c]] or [0, 1, 4, 5]
+    places = [k for k in range(len(STATISTICS)) if OF_CHANNEL[k] in (channels or (FAST,))]
     return max(places, key=lambda k: (float(hit.record["z"][k]), -k))
+
+
+def _chance_of_theft(return_days: float) -> float:
+    """Chance that a finding this rare is a theft, given `THEFTS_PER_MONTH` and that any theft would show as much.
+
+    >>> _chance_of_theft(30.0), _chance_of_theft(3650.0)
+    (0.004, 0.327)
+    """
+    return round(THEFTS_PER_MONTH / (THEFTS_PER_MONTH + 30.0 / max(return_days, 1e-9)), 3)
+
+
+def _missing(hit: Hit) -> list[str]:
+    """Evidence that this finding had to do without."""
+    tx = hit.flow.transfer.tx
+    missing = []
+    if not bool(hit.record["warm"]):
+        missing.append("history: the wallet is still learning, only the guard rail judges it")
+    elif int(hit.record["days"]) < SHORT_DAYS:
+        missing.append(f"long history: {int(hit.record['days'])} active days, the rest is what wallets in general do")
+    if tx.initiator is None:
+        missing.append("who signed")
+    if tx.fee_rate is None and tx.gas_limit is None and tx.nonce is None and tx.version is None:
+        missing.append("fee, nonce and gas limit")
+    if hit.flow.usd is None:
+        missing.append("a price")
+    return missing
 
 
 def _share(log_share: float) -> float:
@@ -125,6 +163,14 @@ def _evidence(hit: Hit, top: int, *, guard: bool) -> dict[str, Any]:
         "destination_age_seconds": int(r["age"]),
         "probe_seconds_before": int(r["probe"]) if r["probe"] >= 0 else None,
         "other_assets": int(r["others"]),
+        "assets_swept": int(r["swept"]),
+        "unlike_own_transactions": round(float(r["odd"]), 3),
+        "idle_seconds": int(r["idle"]) if r["idle"] >= 0 else None,
+        "fees_topped_up_seconds_before": int(r["topup"]) if r["topup"] >= 0 else None,
+        "destination_label": _LABELLED[int(r["kind_of"])],
+        "signed_by_another": bool(r["foreign"]),
+        "chance_of_theft": _chance_of_theft(float(r["return_days"])) if int(r["fired"]) & ~GUARD_BIT else None,
+        "missing": _missing(hit),
         "active_days_known": int(r["days"]),
         "learning": not bool(r["warm"]),
         "guard_rail": guard,
@@ -160,7 +206,20 @@ def _summary(hit: Hit, top: int, names: AssetNames, *, guard: bool) -> str:
         parts.append(f"a tiny test payment came {span(float(r['probe']))} before")
     if r["others"] > 0:
         parts.append(f"{int(r['others'])} other asset(s) of the wallet moved within two hours")
+    parts += [text for seen, text in _signs(r) if seen]
     return "; ".join(parts)
+
+
+def _signs(r: Any) -> list[tuple[bool, str]]:
+    kind = _LABELLED[int(r["kind_of"])]
+    return [
+        (float(r["swept"]) >= 3, f"{int(r['swept'])} assets went to this address within ten minutes"),
+        (float(r["odd"]) >= 0.3, "the transaction looks unlike the wallet's own"),
+        (kind is not None, f"the destination is labelled: {kind}"),
+        (bool(r["foreign"]), "another account's transaction moved it"),
+        (float(r["topup"]) >= 0, f"a stranger paid for the fees {span(max(0.0, float(r['topup'])))} before"),
+        (float(r["idle"]) > 90 * 86400, f"the wallet had paid nobody for {span(max(0.0, float(r['idle'])))}"),
+    ]
 
 
 def _percent(share: float) -> str:

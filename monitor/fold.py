@@ -15,17 +15,15 @@ from numba import njit
 
 from monitor import fusion
 from monitor.detectors import EVIDENCE_SIZE, Evidence, evidence
-from monitor.features import kernel, table
+from monitor.features import kernel, looks, table
 from monitor.features.dtypes import CHANNELS, STATISTICS
+from monitor.rows import FOREIGN, IN, KIND_SHIFT, NATIVE, OUT, TELL, TOUCH, TRUSTED
 
-__all__ = ["DONE", "IN", "NEED_HITS", "NEED_POOL", "NEED_UNDO", "OUT", "SPEND", "TELL", "TRUSTED", "fold"]
+__all__ = ["DONE", "NEED_HITS", "NEED_POOL", "NEED_UNDO", "fold"]
 
-IN, OUT, SPEND, TELL = 0, 1, 2, 3  # what a row does: coins arrive, are paid, are spent (fees), the balance is told
-TRUSTED = 1  # row flag: the destination is expected for this amount
 DONE, NEED_HITS, NEED_POOL, NEED_UNDO = 0, 1, 2, 3
 K = len(STATISTICS)
 C = len(CHANNELS)
-FLOOR_SHARE = 0.005
 OWN_SHARE = 0.001  # of the typical balance: what a payment must be itself to join a fresh incident
 ALARM_FRESH = 86400
 GUARD_BIT = 8
@@ -113,18 +111,28 @@ def _is_bystander(w, f, t):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _judge(w, a, f, e, s, t):  # type: ignore[no-untyped-def]
+def _judge(w, a, f, q, e, s, t):  # type: ignore[no-untyped-def]
     """Bits of what this outflow exceeds: channels once warm, and the guard rail; nothing on a guessed balance."""
     fired = 0
     if not _is_ready(a, t):
         return fired
-    if t >= w.warm_from and f.share >= FLOOR_SHARE:
+    if t >= w.warm_from and f.share >= q.floor:
         for c in range(C):
             if s[c] >= w.tau[c]:
                 fired |= 1 << c
     if e[Evidence.GUARD] >= w.guard:
         fired |= GUARD_BIT
     return fired
+
+
+@njit(cache=True)
+def _notice(w, f, key, value, identity, flags, marks, t):  # type: ignore[no-untyped-def]
+    """Features that come from the wallet's other doings and from the transaction; they are remembered with it."""
+    f.swept = looks.swept(w, key, identity, t)
+    f.odd = looks.oddness(w, marks)
+    f.kind = flags >> KIND_SHIFT
+    f.foreign = 1 if flags & FOREIGN else 0
+    looks.notice_out(w, value, identity, t, f)
 
 
 @njit(cache=True)
@@ -151,6 +159,14 @@ def _record_hit(h, i, kind, fired, w, a, f, e, z, s, t, peer):  # type: ignore[n
     h.age = f.age
     h.probe = f.probe
     h.others = f.others
+    h.swept = f.swept
+    h.odd = f.odd
+    h.idle = f.idle
+    h.topup = f.topup
+    h.kind_of = f.kind
+    h.foreign = f.foreign
+    for c in range(C):
+        h.width[c] = w.width[c]
     h.days = w.days
     h.warm = 1 if t >= w.warm_from else 0
 
@@ -166,13 +182,15 @@ def _plain_hit(h, i, w, a, t, first):  # type: ignore[no-untyped-def]
     h.typical = a.typical
     h.age = float(t - first)
     h.probe = -1.0
+    h.idle = -1.0
+    h.topup = -1.0
     h.days = w.days
     h.warm = 1 if t >= w.warm_from else 0
 
 
 @njit(cache=True)
 def fold(  # type: ignore[no-untyped-def]
-    begin, slots, wallets, times, ops, amounts, keys, flags, identities, budgets,
+    begin, slots, wallets, times, ops, amounts, keys, flags, marks, identities, settings,
     assets, fusions, tables, first_suspects, pool, used, peers, features, hits, counts, undo, undone,
 ):
     """Fold rows ``begin`` to the end; see the module's docstring.
@@ -181,17 +199,19 @@ def fold(  # type: ignore[no-untyped-def]
     ----------
     slots, wallets : int32 (n), record of the asset and of the fusion of each row
     times : int64 (n), UTC seconds of the block
-    ops : int8 (n), IN, OUT, SPEND or TELL
+    ops : int8 (n), IN, OUT, SPEND, TELL or TOUCH
     amounts : float64 (n), base units
-    keys : uint64 (n), destination of an OUT row
-    flags : uint8 (n)
+    keys : uint64 (n), the other address of an IN, OUT or TOUCH row
+    flags : uint8 (n), see `monitor.rows`
+    marks : uint64 (n), look of the transaction, see `monitor.rows.pack_marks`; of a TOUCH, which has no slot (-1),
+        the asset's identity
     identities : uint64 (asset records), the asset's identity within its wallet and chain
-    budgets : float64 (fusion records), false alarms a 30 days
+    settings : PARAMETERS (fusion records)
     assets, fusions : ASSET and FUSION records
     tables : TABLE records; the table of asset record i is i, that of the suspects of fusion record j is
         ``first_suspects + j``
     pool, used : DESTINATION records, and int64 (1) how many places are taken
-    peers : PRIORS (1)
+    peers : PRIORS (n)
     features : FEATURES (1), scratch
     hits, counts : HIT buffer, and int64 (1) how many are filled
     undo, undone : UNDONE buffer (empty: no undo is kept), and int64 (1) how many are filled
@@ -200,7 +220,6 @@ def fold(  # type: ignore[no-untyped-def]
     -------
     (row, why) : the row after the last folded one; DONE, or the buffer to enlarge
     """
-    peer = peers[0]
     f = features[0]
     e = np.zeros(EVIDENCE_SIZE)
     z = np.zeros(K)
@@ -217,45 +236,54 @@ def fold(  # type: ignore[no-untyped-def]
                 return i, NEED_UNDO
             if used[0] + table.growth(tables, slot) + table.growth(tables, first_suspects + j) > pool.shape[0]:
                 return i, NEED_POOL
-        a = assets[slot]
         w = fusions[j]
+        q = settings[j]
+        peer = peers[q.peer]
         value = amounts[i]
         if w.used == 0:
-            _start_wallet(w, times[i], budgets[j], peer)
+            _start_wallet(w, times[i], q, peer)
+        fusion.advance_day(w, times[i], q, peer)
+        if op == TOUCH:
+            looks.swept(w, keys[i], marks[i], w.clock)
+            continue
+        a = assets[slot]
         if a.used == 0:
             _start_asset(a, times[i], value)
-        fusion.advance_day(w, times[i], peer)
         t = _advance(a, max(times[i], w.clock))
         if op == IN:
             _inflow(a, value)
+            if (flags[i] & NATIVE) != 0 and table.find(pool, tables, slot, keys[i]) < 0:
+                looks.notice_topup(w, t)
             continue
         if op == TELL:
             _tell(a, value)
             continue
+        key = keys[i]
+        identity = identities[slot]
         if not pays:
             _deduct(a, value)
             continue
-        key = keys[i]
         place, is_new = _open(pool, used, tables, slot, key, undo, undone)
         d = pool[place]
         suspects = first_suspects + j
         marked = _mark_of(pool, tables, suspects, key, t, undo, undone) >= 0
-        d.flags = _SUSPECT if marked else 0
-        counts_for = _outflow(a, d, is_new, value, t, f)
+        d.flags = (d.flags & ~_SUSPECT) | (_SUSPECT if marked else 0)
+        counts_for = _outflow(a, d, is_new, value, t, q, f)
+        _notice(w, f, key, value, identity, flags[i], marks[i], t)
         if not counts_for:
             if marked:
                 _plain_hit(hits[counts[0]], i, w, a, t, np.int64(d.first))
                 counts[0] += 1
             else:
                 _learn_familiar(d, value / a.scale)
+                looks.learn_look(w, marks[i])
             continue
-        identity = identities[slot]
         f.others = fusion.others(w, identity, t)
-        _evidence(f, e)
-        fusion.score(w, e, z, s)
+        _evidence(f, q, e)
+        fusion.score(w, q, e, z, s)
         if _is_ready(a, t):
-            fusion.remember(w, z, identity, t)
-        fired = _judge(w, a, f, e, s, t)
+            fusion.remember(w, z, f, q, identity, t)
+        fired = _judge(w, a, f, q, e, s, t)
         if fired != 0 and not marked and _is_bystander(w, f, t):
             _learn_familiar(d, value / a.scale)
             continue
@@ -265,6 +293,7 @@ def fold(  # type: ignore[no-untyped-def]
                 counts[0] += 1
             else:
                 _learn_familiar(d, value / a.scale)
+                looks.learn_look(w, marks[i])
                 if _is_ready(a, t):
                     fusion.learn(w, e, s, False)
             continue

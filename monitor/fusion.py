@@ -29,6 +29,9 @@ QUANTILE = 0.70
 EXCEEDED = 1.0 - QUANTILE
 Z_AT_U = 0.523  # -log10(EXCEEDED)
 Z_MAX = 6.0
+RARE = int(Evidence.AGAIN_1H)
+QUANTILE_RARE = 0.9
+Z_AT_RARE = 1.0
 PRIOR_DAYS_U = 7.0
 PRIOR_DAYS_S = 6.0
 ETA = 0.5
@@ -36,19 +39,21 @@ DELTA_MIN, DELTA_MAX = -0.6, 2.0
 GUARD_STEP, GUARD_MAX, GUARD_KEEP = 1.15, 3.3, 0.995
 LN10 = 2.302585092994046
 NEVER = -9.0
+FAST, DAYLY, SLOW = 0, 1, 2
+OF_CHANNEL = (0, 0, 1, 0, 0, 1, 1, 0, 0, 1, 2)  # of each statistic
 SHARE_0, SHARE_1, SHARE_2 = CHANNEL_SHARE
 OTHERS_WINDOW = 2 * 3600
+PERSONAL_SHARE = 0.1  # what of an asset must go in a personal wallet to count for the others
 
 
 @njit(cache=True)
-def start(w, t, budget, peer):  # type: ignore[no-untyped-def]
+def start(w, t, q, peer):  # type: ignore[no-untyped-def]
     """Begin a fusion record at the wallet's first flow."""
     w.used = 1
     w.born = t
     w.clock = t
-    w.budget = budget
     w.day = t // DAY
-    w.warm_from = t + WARM_UP
+    w.warm_from = t + q.warm_up
     w.guard = 1.0
     for k in range(K):
         w.u[k] = peer.u[k]
@@ -58,7 +63,7 @@ def start(w, t, budget, peer):  # type: ignore[no-untyped-def]
         w.width[c] = peer.width[c]
     for i in range(K + C):
         w.today[i] = NEVER
-    thresholds(w, peer)
+    thresholds(w, q, peer)
 
 
 @njit(cache=True)
@@ -90,9 +95,9 @@ def _share(c):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _chance(w, c):  # type: ignore[no-untyped-def]
+def _chance(q, c):  # type: ignore[no-untyped-def]
     """The clean-day chance that the budget allows channel ``c``."""
-    return _share(c) * SPLIT * w.budget / 30.0
+    return _share(c) * SPLIT * q.budget / 30.0
 
 
 @njit(cache=True)
@@ -103,11 +108,11 @@ def _active_share(w):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def thresholds(w, peer):  # type: ignore[no-untyped-def]
+def thresholds(w, q, peer):  # type: ignore[no-untyped-def]
     """Today's thresholds from the tail of each channel's daily maxima and the controller."""
     active = _active_share(w)
     for c in range(C):
-        p = min(1.0, _chance(w, c) / active)
+        p = min(1.0, _chance(q, c) / active)
         w.tau[c] = w.centre[c] + w.width[c] * _quantile(peer, c, p) + w.delta[c]
 
 
@@ -120,10 +125,10 @@ def return_days(w, c, s, peer):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _tail(maxima, n, u_peer, s_peer):  # type: ignore[no-untyped-def]
+def _tail(maxima, n, u_peer, s_peer, quantile):  # type: ignore[no-untyped-def]
     """Level and mean excess of the last ``n`` daily maxima, shrunk to the peer prior."""
     own = np.sort(maxima[:n])
-    at = QUANTILE * (n - 1)
+    at = quantile * (n - 1)
     low = int(at)
     high = min(low + 1, n - 1)
     level = own[low] + (at - low) * (own[high] - own[low])
@@ -151,19 +156,21 @@ def _close_day(w, peer):  # type: ignore[no-untyped-def]
     n = min(w.days, MAXIMA_DAYS)
     if n >= 3:
         for k in range(K):
-            w.u[k], w.s[k] = _tail(w.maxima[k], n, peer.u[k], peer.s[k])
+            part = QUANTILE if k < RARE else QUANTILE_RARE
+            w.u[k], w.s[k] = _tail(w.maxima[k], n, peer.u[k], peer.s[k], part)
     if n >= 5:
         for c in range(C):
-            w.centre[c], w.width[c] = _tail(w.maxima[K + c], n, peer.centre[c], peer.width[c])
+            part = QUANTILE_RARE if c == SLOW else QUANTILE
+            w.centre[c], w.width[c] = _tail(w.maxima[K + c], n, peer.centre[c], peer.width[c], part)
 
 
 @njit(cache=True)
-def _control(w, day_end):  # type: ignore[no-untyped-def]
+def _control(w, q, day_end):  # type: ignore[no-untyped-def]
     """Midnight: the controller counts what was exceeded without a confirmation, then forgets it."""
     for c in range(C):
         if day_end >= w.warm_from:
             hit = 1.0 if w.exceeded[c] != 0 else 0.0
-            moved = w.delta[c] + ETA * (hit - _chance(w, c))
+            moved = w.delta[c] + ETA * (hit - _chance(q, c))
             w.delta[c] = min(DELTA_MAX, max(DELTA_MIN, moved))
         w.exceeded[c] = 0
     if w.exceeded[C] != 0:
@@ -174,7 +181,7 @@ def _control(w, day_end):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def advance_day(w, t, peer):  # type: ignore[no-untyped-def]
+def advance_day(w, t, q, peer):  # type: ignore[no-untyped-def]
     """Let the wallet's clock pass to ``t``; every UTC midnight passed is one step of the controller."""
     w.clock = max(w.clock, t)
     day = w.clock // DAY
@@ -184,9 +191,9 @@ def advance_day(w, t, peer):  # type: ignore[no-untyped-def]
         _close_day(w, peer)
     passed = day - w.day
     for i in range(min(passed, 400)):
-        _control(w, (w.day + i + 1) * DAY)
+        _control(w, q, (w.day + i + 1) * DAY)
     w.day = day
-    thresholds(w, peer)
+    thresholds(w, q, peer)
 
 
 @njit(cache=True)
@@ -200,9 +207,12 @@ def others(w, identity, t):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def remember(w, z, identity, t):  # type: ignore[no-untyped-def]
+def remember(w, z, f, q, identity, t):  # type: ignore[no-untyped-def]
     """Note where this asset showed evidence: in its own place, else in the one unused longest."""
-    if max(z[Evidence.SINGLE], z[Evidence.DEST_1H]) <= 1.0:
+    if q.personal != 0:
+        if f.share < PERSONAL_SHARE:
+            return
+    elif max(z[Evidence.SINGLE], z[Evidence.DEST_1H]) <= 1.0:
         return
     place = 0
     for i in range(RECENT_ASSETS):
@@ -216,33 +226,40 @@ def remember(w, z, identity, t):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def score(w, e, z, s):  # type: ignore[no-untyped-def]
+def score(w, q, e, z, s):  # type: ignore[no-untyped-def]
     """Fuse the evidence ``e`` of one outflow: ``z`` (8) as -log10 of daily exceedance rates, ``s`` (3) channel scores.
 
     Inside a channel the rates are averaged as e-values (valid under any dependence up to a constant, which the
     calibration of the sum removes); context terms are added, then the sum is calibrated.
     """
     for k in range(K):
+        z0 = Z_AT_U if k < RARE else Z_AT_RARE
         if e[k] > w.u[k]:
-            z[k] = Z_AT_U + (e[k] - w.u[k]) / (w.s[k] * LN10)
+            z[k] = z0 + (e[k] - w.u[k]) / (w.s[k] * LN10)
         else:
             z[k] = Z_AT_U + max(-0.5, (e[k] - w.u[k]) * 0.25)
         z[k] = min(z[k], Z_MAX)
-    context = e[Evidence.PROBE] + e[Evidence.DRAIN] + e[Evidence.OTHERS]
-    fast = (
-        exp10(z[Evidence.SINGLE])
-        + exp10(z[Evidence.DEST_1H])
-        + exp10(z[Evidence.TOTAL_10M])
-        + exp10(z[Evidence.TOTAL_1H])
-    )
-    day = (
-        exp10(z[Evidence.DEST_24H])
-        + exp10(z[Evidence.TOTAL_6H])
-        + exp10(z[Evidence.TOTAL_24H])
-    )
-    s[0] = log10(fast / 4.0) + e[Evidence.SHARE] + context
-    s[1] = log10(day / 3.0) + e[Evidence.DRAIN] + 0.5 * e[Evidence.OTHERS] + e[Evidence.DAY_LEVEL]
-    s[2] = z[Evidence.DEST_10D] + e[Evidence.SLOW_LEVEL]
+    context = e[Evidence.ODD] + e[Evidence.KIND] + e[Evidence.SWEPT]
+    signs = e[Evidence.PROBE] + e[Evidence.DRAIN] + e[Evidence.OTHERS]
+    for k in range(Evidence.FRESH, Evidence.TOPUP + 1):
+        signs += e[k]
+    s[0] = e[Evidence.SHARE] + context + signs
+    if q.personal == 0:
+        s[0] += _fused(q, z, FAST)
+    s[1] = _fused(q, z, DAYLY) + e[Evidence.DRAIN] + 0.5 * (e[Evidence.OTHERS] + context) + e[Evidence.DAY_LEVEL]
+    s[2] = _fused(q, z, SLOW) + e[Evidence.SLOW_LEVEL]
+
+
+@njit(cache=True)
+def _fused(q, z, channel):  # type: ignore[no-untyped-def]
+    """log10 of the weighted mean of the e-values of a channel; as good as nothing where all its weights are 0."""
+    total = 0.0
+    weight = 0.0
+    for k in range(K):
+        if OF_CHANNEL[k] == channel:
+            total += q.uses[k] * exp10(z[k])
+            weight += q.uses[k]
+    return log10(total / weight) if weight > 0.0 else NEVER
 
 
 @njit(cache=True)

@@ -9,13 +9,28 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-from monitor.fold import IN, OUT, SPEND, TELL, TRUSTED
 from monitor.ids import hash64
+from monitor.labels import LabelBook
 from monitor.model import ControlEvent, ControlKind, Direction, Flow, Role, TransferKind, Wallet
+from monitor.parameters import parameters
 from monitor.policies.base import Place, place_of
-from monitor.rows import FlowRows, RowBuilder
-from monitor.state import EngineState
+from monitor.rows import (
+    FOREIGN,
+    IN,
+    NATIVE,
+    OUT,
+    SPEND,
+    TELL,
+    TOUCH,
+    TRUSTED,
+    FlowRows,
+    RowBuilder,
+    label_flag,
+    pack_marks,
+)  # fmt: skip
+from monitor.state import EngineState, asset_key
 from monitor.trust import Trust, TrustBook
 from monitor.watchlist import Watchlist
 
@@ -30,9 +45,27 @@ def destination_key(address: str) -> int:
     return hash64("to", address)
 
 
+def marks_of(flow: Flow) -> int:
+    """What the transaction of a payment looks like."""
+    tx = flow.transfer.tx
+    said = tx.flags if tx.version is not None else None
+    return pack_marks(tx.fee_rate, tx.gas_limit, tx.n_outputs, tx.version, said, tx.nonce)
+
+
+def is_touch(flow: Flow, own: bool) -> bool:
+    """Whether a flow without value is a call that its wallet is known to have signed."""
+    return (
+        own
+        and flow.direction is Direction.OUT
+        and flow.transfer.tx.initiator is not None
+        and flow.transfer.kind is not TransferKind.FEE
+        and bool(flow.counterparty)
+    )
+
+
 @dataclass(slots=True)
 class Taken:
-    """Rows of a block, and the flow behind each (None: a told balance); all real flows; how many are not real."""
+    """Rows of a block, and the flow behind each (None: not a movement); all real flows; how many are not real."""
 
     rows: FlowRows
     flows: list[Flow | None] = field(default_factory=list)
@@ -44,11 +77,35 @@ class Taken:
 class Intake:
     """Turns flows into rows, opening records where a flow deserves one."""
 
-    def __init__(self, watchlist: Watchlist, state: EngineState, trust: TrustBook, listed: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        watchlist: Watchlist,
+        state: EngineState,
+        trust: TrustBook,
+        listed: Iterable[str] = (),
+        labels: LabelBook | None = None,
+        settings: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> None:
         self._watchlist = watchlist
         self._state = state
         self._trust = trust
         self._listed = frozenset(listed)
+        self._settings = settings or {}
+        self._places: dict[tuple[str, str], int] = {}
+        self.labels = labels
+
+    def place(self, wallet: str, chain: str) -> int:
+        """The fusion record of a wallet on a chain, made if needed."""
+        place = self._places.get((wallet, chain))
+        if place is None:
+            role, budget = self._watchlist.wallets[wallet].role, self._watchlist.budget(wallet, chain)
+            place = self._state.wallet(wallet, chain, parameters(role, budget, self._settings.get(wallet)))
+            self._places[wallet, chain] = place
+        return place
+
+    def is_personal(self, wallet: str) -> bool:
+        """Whether signs of personal wallets matter."""
+        return self._watchlist.wallets[wallet].role is Role.PERSONAL
 
     def is_own(self, flow: Flow) -> bool:
         """Whether the wallet itself started the transaction, as far as the source can tell."""
@@ -119,8 +176,7 @@ class Intake:
         for (wallet, chain, asset), balance in sorted(told.items()):
             slot = self.admit(wallet, chain, asset, out=False, own=True, genuine=True)
             if slot >= 0:
-                place = self._state.wallet(wallet, chain, self._watchlist.budget(wallet, chain))
-                builder.add(slot, place, at, TELL, float(balance))
+                builder.add(slot, self.place(wallet, chain), at, TELL, float(balance))
                 kept.append(None)
         for event in controls:
             found = self.approved(event)
@@ -131,6 +187,9 @@ class Intake:
             if flow.direction is Direction.INTERNAL:
                 real.append(flow)
                 continue
+            if not flow.value:
+                ignored += self._touch(flow, at, builder, kept)
+                continue
             slot = self._slot(flow, proven)
             if slot < 0:
                 ignored += 1
@@ -140,23 +199,42 @@ class Intake:
             if out and (self.is_own(flow) or self.is_genuine(flow)):
                 proven.append(slot)
             chain = flow.transfer.block.chain
-            place = self._state.wallet(flow.wallet, chain, self._watchlist.budget(flow.wallet, chain))
+            place = self.place(flow.wallet, chain)
             if not out:
-                builder.add(slot, place, at, IN, float(flow.value))
+                native = flow.transfer.kind is not TransferKind.TOKEN and self.is_personal(flow.wallet)
+                key = destination_key(flow.counterparty) if native else 0
+                builder.add(slot, place, at, IN, float(flow.value), key, NATIVE if native else 0)
             elif flow.transfer.kind is TransferKind.FEE or not flow.counterparty:
                 builder.add(slot, place, at, SPEND, float(flow.value))
             else:
                 answer = Trust.PLANNED if flow.authorised else self._trust.answer(flow, at)
                 if answer:
                     trust[place_of(flow)] = answer
-                flags = TRUSTED if answer or self.is_exact(flow.wallet) else 0
-                builder.add(slot, place, at, OUT, float(flow.value), destination_key(flow.counterparty), flags)
+                flags = TRUSTED if answer or self.is_exact(flow.wallet) else self._signs(flow, at)
+                marks = 0 if flags & (TRUSTED | FOREIGN) else marks_of(flow)
+                builder.add(slot, place, at, OUT, float(flow.value), destination_key(flow.counterparty), flags, marks)
             kept.append(flow)
         return Taken(builder.build(), kept, real, ignored, trust), proven
 
+    def _touch(self, flow: Flow, at: int, builder: RowBuilder, kept: list[Flow | None]) -> int:
+        """A transfer or call without value: it counts only where the wallet itself signed it. 1 where it does not."""
+        chain = flow.transfer.block.chain
+        if not is_touch(flow, self.is_own(flow)):
+            return 1
+        place, key = self.place(flow.wallet, chain), destination_key(flow.counterparty)
+        builder.add(-1, place, at, TOUCH, 0.0, key, 0, asset_key(flow.transfer.asset))
+        kept.append(None)
+        return 0
+
+    def _signs(self, flow: Flow, at: int) -> int:
+        """Flags of a payment that nobody expects: who signed, and what labels say of its destination."""
+        flags = 0 if self.is_own(flow) else FOREIGN
+        if self.labels is not None:
+            kind = self.labels.kind_at(flow.transfer.block.chain, flow.counterparty, at)
+            flags |= label_flag(int(kind)) if kind is not None else 0
+        return flags
+
     def _slot(self, flow: Flow, proven: Container[int]) -> int:
-        if not flow.value:
-            return -1
         return self.admit(
             flow.wallet,
             flow.transfer.block.chain,

@@ -17,8 +17,8 @@ CHANNEL_SHARE = (0.60, 0.25, 0.15)  # fast, day, slow
 
 PRIORS = np.dtype(
     [
-        ("u", "f8", (8,)),  # log10 level that 30 % of active days exceed
-        ("s", "f8", (8,)),  # log10 mean excess above it
+        ("u", "f8", (11,)),  # log10 level that 30 % of active days exceed
+        ("s", "f8", (11,)),  # log10 mean excess above it
         ("centre", "f8", (3,)),  # the same of the fused score, by channel
         ("width", "f8", (3,)),
         ("pool_p", "f8", (6,)),  # chance a clean active day, falling ...
@@ -27,14 +27,15 @@ PRIORS = np.dtype(
     align=True,
 )
 
-PEER = np.zeros(1, PRIORS)
-PEER["u"][0] = (-1.08, -1.08, -1.07, -0.98, -1.00, -0.90, -0.70, -0.38)
-PEER["s"][0] = (0.25, 0.25, 0.25, 0.45, 0.25, 0.25, 0.25, 0.25)
-PEER["centre"][0] = (1.05, 0.65, 0.46)
-PEER["width"][0] = (0.38, 0.38, 0.19)
+PEER = np.zeros(2, PRIORS)  # hot wallets, personal wallets
+PEER["u"][0] = (-1.08, -1.08, -1.07, -1.00, -0.90, -0.70, -0.38, -0.97, -2.0, -1.7, -1.98)
+PEER["s"][0] = (0.25, 0.25, 0.25, 0.25, 0.25, 0.25, 0.25, 0.25, 0.35, 0.35, 0.31)
+PEER["centre"][0] = (1.06, 0.63, -0.10)
+PEER["width"][0] = (0.38, 0.38, 0.35)
 PEER["pool_p"][0] = (0.30, 0.10, 0.033, 0.010, 0.0033, 0.001)
 PEER["pool_q"][0] = (
-    (0.0, 1.08, 2.12, 3.20, 4.35, 5.90),
-    (0.0, 1.18, 2.54, 4.55, 6.09, 7.50),
-    (0.0, 0.87, 1.79, 2.82, 3.72, 4.85),
+    (0.0, 1.08, 2.15, 3.25, 4.45, 6.00),
+    (0.0, 1.05, 2.40, 4.20, 5.80, 7.50),
+    (-0.1, 0.0, 0.80, 2.60, 4.40, 6.20),
 )
+PEER[1] = PEER[0]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -12,38 +10,17 @@ from numpy.typing import NDArray
 
 from monitor.assets import AssetNames
 from monitor.engine import Engine, Hit
-from monitor.fold import IN, OUT, SPEND, TELL, TRUSTED
 from monitor.grouping import GAP
 from monitor.intake import destination_key
-from monitor.model import Direction, Flow
+from monitor.model import Direction
 from monitor.policies.base import place_of
 from monitor.replay_policies import PolicyBlock, judge
-from monitor.replayed import (
-    Evidence,
-    Replayed,
-    WalletCount,
-    add_early,
-    by_suspect,
-    evidence_of,
-    told_balances,
-    transfer_of,
-)
-from monitor.rows import FlowRows
+from monitor.replay_rows import Accounts, account_rows, flow_from, flow_of, numbers_of, with_told
+from monitor.replayed import Evidence, Replayed, WalletCount, add_early, by_suspect, evidence_of, told_balances
+from monitor.rows import OUT, FlowRows
 from monitor.trust import Trust
 
 __all__ = ["replay_accounts"]
-
-
-@dataclass(slots=True)
-class _Accounts:
-    """Columns of an account chain's rows, once a flow (a transfer between two watched wallets is two)."""
-
-    row: NDArray[np.int64]  # row of the frame
-    out: NDArray[np.bool_]
-    wallet: NDArray[np.int32]
-    asset: NDArray[np.int32]
-    own: NDArray[np.bool_]
-    fee: NDArray[np.bool_]
 
 
 def replay_accounts(
@@ -59,32 +36,22 @@ def replay_accounts(
     asset_names = frame["asset"].unique(maintain_order=True).to_list()
     flows = _account_flows(engine, chain, frame, wallet_ids, asset_names, result)
     slots = _admit(engine, chain, frame, flows, wallet_ids, asset_names)
-    kept = slots >= 0
+    kept = (slots >= 0) | flows.touch
     result.ignored += int((~kept).sum())
     trust: dict[int, Trust] = {}
-    rows = _account_rows(engine, chain, frame, flows, slots, kept, wallet_ids, trust)
+    rows = account_rows(engine, chain, frame, flows, slots, kept, wallet_ids, trust)
     origin = flows.row[kept]
     exact = _policy_blocks(engine, chain, frame, flows, np.flatnonzero(kept), wallet_ids, trust, told)
-    rows, origin = _with_told(engine, chain, frame, rows, origin, told)
+    rows, origin = with_told(engine, chain, frame, rows, origin, told)
     records, _ = engine.state.fold(rows)
     hits = [
-        Hit(_flow_of(frame, int(origin[int(r["row"])]), chain, _wallet_name(engine, rows, int(r["row"]))), r)
+        Hit(flow_of(frame, int(origin[int(r["row"])]), chain, _wallet_name(engine, rows, int(r["row"]))), r)
         for r in records
     ]
     evidence = evidence_of(hits, names)
     judge(engine, chain, exact, names, evidence)
     _add_movements(evidence, engine, chain, frame, rows, origin)
     return evidence
-
-
-def _numbers(column: pl.Series, numbers: Mapping[str, int], kind: pl.datatypes.DataTypeClass) -> NDArray[Any]:
-    """The number of each text of a column, -1 (0 where unsigned) where it has none."""
-    table = pl.DataFrame(
-        {"text": list(numbers), "number": list(numbers.values())}, schema={"text": pl.String, "number": kind}
-    )
-    texts = pl.DataFrame({"text": column.cast(pl.String)})
-    joined = texts.join(table, on="text", how="left", maintain_order="left")["number"]
-    return joined.fill_null(0 if kind == pl.UInt64 else -1).to_numpy()
 
 
 def _account_flows(
@@ -94,7 +61,7 @@ def _account_flows(
     wallet_ids: Sequence[str],
     asset_names: Sequence[str],
     result: Replayed,
-) -> _Accounts:
+) -> Accounts:
     index = {name: place for place, name in enumerate(wallet_ids)}
     sender, receiver, starter = (
         engine.watchlist.owners(chain, frame[name], index) for name in ("from_address", "to_address", "tx_from")
@@ -103,17 +70,21 @@ def _account_flows(
     moves = frame["amount"].to_numpy() > 0
     fee = (frame["kind"] == "fee").to_numpy()
     internal = (sender == receiver) & (sender >= 0)
-    out = np.flatnonzero((sender >= 0) & ~internal & moves)
+    somewhere = (frame["to_address"].fill_null("") != "").to_numpy()
+    touches = (sender >= 0) & ~internal & ~moves & ~fee & (starter == sender) & somewhere
+    out = np.flatnonzero((sender >= 0) & ~internal & (moves | touches))
     into = np.flatnonzero((receiver >= 0) & ~internal & moves)
-    asset = _numbers(frame["asset"], {name: place for place, name in enumerate(asset_names)}, pl.Int32)
+    asset = numbers_of(frame["asset"], {name: place for place, name in enumerate(asset_names)}, pl.Int32)
     row = np.concatenate([out, into])
     is_out = np.concatenate([np.ones(len(out), np.bool_), np.zeros(len(into), np.bool_)])
     order = np.lexsort((~is_out, row))
     row, is_out = row[order], is_out[order]
     wallet = np.where(is_out, sender[row], receiver[row]).astype(np.int32)
     own = unknown[row] | (starter[row] == wallet)
-    _count(result, frame, wallet_ids, row, is_out & ~fee[row], wallet, np.flatnonzero(internal & moves), sender)
-    return _Accounts(row, is_out, wallet, asset[row].astype(np.int32), own, fee[row])
+    counted = moves[row]
+    internals = np.flatnonzero(internal & moves)
+    _count(result, frame, wallet_ids, row[counted], (is_out & ~fee[row])[counted], wallet[counted], internals, sender)
+    return Accounts(row, is_out, wallet, asset[row].astype(np.int32), own, fee[row], ~counted)
 
 
 def _count(
@@ -146,7 +117,7 @@ def _admit(
     engine: Engine,
     chain: str,
     frame: pl.DataFrame,
-    flows: _Accounts,
+    flows: Accounts,
     wallet_ids: Sequence[str],
     asset_names: Sequence[str],
 ) -> NDArray[np.int32]:
@@ -164,7 +135,9 @@ def _admit(
     genuine = ~token | listed[flows.asset]
     kind = np.where(~flows.out, 0, np.where(flows.own | genuine, 1, 2))
     group = (flows.wallet.astype(np.int64) * (len(asset_names) + 1) + flows.asset) * 3 + kind
+    group[flows.touch] = -1
     _, firsts = np.unique(group, return_index=True)
+    firsts = firsts[group[firsts] >= 0]
     begins: dict[int, int] = {}  # wallet and asset -> first flow with a record
     proven: dict[int, int] = {}  # -> first flow after which the asset is proven
     slot_of: dict[int, int] = {}
@@ -189,57 +162,16 @@ def _admit(
     begin_by = np.array([begins.get(int(p), n) for p in unique_pairs], np.int64)[inverse]
     proven_by = np.array([proven.get(int(p), n) for p in unique_pairs], np.int64)[inverse]
     place = np.arange(n)
-    real = (place >= begin_by) & ((kind != 2) | (place > proven_by))
+    real = ~flows.touch & (place >= begin_by) & ((kind != 2) | (place > proven_by))
     slots[real] = slot_by[real]
     return slots
-
-
-def _account_rows(
-    engine: Engine,
-    chain: str,
-    frame: pl.DataFrame,
-    flows: _Accounts,
-    slots: NDArray[np.int32],
-    kept: NDArray[np.bool_],
-    wallet_ids: Sequence[str],
-    trust: dict[int, Trust],
-) -> FlowRows:
-    """Rows of the flows that are kept; ``trust`` takes in which of them (by position) are expected."""
-    row, out, wallet = flows.row[kept], flows.out[kept], flows.wallet[kept]
-    places = np.full(len(wallet_ids), -1, np.int32)
-    for place in np.unique(wallet):
-        name = wallet_ids[int(place)]
-        places[place] = engine.state.wallet(name, chain, engine.watchlist.budget(name, chain))
-    times = frame["block_timestamp"].to_numpy().astype(np.int64)[row]
-    spend = out & (flows.fee[kept] | (frame["to_address"].fill_null("") == "").to_numpy()[row])
-    ops = np.where(spend, SPEND, np.where(out, OUT, IN)).astype(np.int8)
-    keys = np.zeros(len(row), np.uint64)
-    pays = np.flatnonzero(ops == OUT)
-    destinations = frame["to_address"].gather(row[pays])
-    unique = destinations.unique()
-    keys[pays] = _numbers(destinations, {text: destination_key(text) for text in unique.to_list()}, pl.UInt64)
-    flags = np.zeros(len(row), np.uint8)
-    listed = destinations.is_in(pl.Series(sorted(engine.trust.listed(chain)), dtype=pl.String).implode()).to_numpy()
-    sisters = pays[_to_sisters(engine, chain, destinations, wallet[pays], wallet_ids) & ~listed]
-    trust.update(dict.fromkeys(sisters.tolist(), Trust.EXPECTED))
-    flags[sisters] = TRUSTED
-    for at in pays[listed].tolist():
-        flow = _flow_of(frame, int(row[at]), chain, wallet_ids[int(wallet[at])])
-        answer = engine.trust.answer(flow, int(times[at]))
-        if answer:
-            trust[at] = answer
-            flags[at] = TRUSTED
-    by_policy = np.array([engine.intake.is_exact(name) for name in wallet_ids], np.bool_)
-    flags[(ops == OUT) & by_policy[wallet]] = TRUSTED
-    amounts = frame["amount"].to_numpy()[row]
-    return FlowRows(slots[kept], places[wallet], times, ops, amounts, keys, flags)
 
 
 def _policy_blocks(
     engine: Engine,
     chain: str,
     frame: pl.DataFrame,
-    flows: _Accounts,
+    flows: Accounts,
     kept: NDArray[np.int64],
     wallet_ids: Sequence[str],
     trust: Mapping[int, Trust],
@@ -259,13 +191,14 @@ def _policy_blocks(
     told_of = {name for block in blocks.values() for name, _, _ in block.told}
     silent = _silent(engine, chain, frame, flows, kept, wallet_ids, trust, told_of)
     wanted = np.array([name in engine.policies.wallets for name in wallet_ids], np.bool_)[flows.wallet[kept]]
+    wanted &= ~flows.touch[kept]
     for at in np.flatnonzero(wanted & silent)[np.unique(numbers[wanted & silent], return_index=True)[1]].tolist():
         blocks.setdefault(int(numbers[at]), PolicyBlock(int(numbers[at]), int(times[at])))
     mine = np.flatnonzero(wanted & ~silent)
     for at, r in zip(mine.tolist(), frame[flows.row[kept[mine]]].iter_rows(named=True), strict=True):
         place = int(kept[at])
         direction = Direction.OUT if flows.out[place] else Direction.IN
-        flow = _flow_from(r, chain, wallet_ids[int(flows.wallet[place])], direction)
+        flow = flow_from(r, chain, wallet_ids[int(flows.wallet[place])], direction)
         block = blocks.setdefault(int(numbers[at]), PolicyBlock(int(numbers[at]), int(times[at])))
         block.flows.append(flow)
         if at in trust:
@@ -277,7 +210,7 @@ def _silent(
     engine: Engine,
     chain: str,
     frame: pl.DataFrame,
-    flows: _Accounts,
+    flows: Accounts,
     kept: NDArray[np.int64],
     wallet_ids: Sequence[str],
     trust: Mapping[int, Trust],
@@ -299,71 +232,8 @@ def _silent(
     return silent
 
 
-def _to_sisters(
-    engine: Engine, chain: str, destinations: pl.Series, payers: NDArray[np.int32], wallet_ids: Sequence[str]
-) -> NDArray[np.bool_]:
-    """Which payments go to a wallet of the same entity; ``payers`` are places in ``wallet_ids``."""
-    owners = engine.watchlist.owners(chain, destinations, {name: place for place, name in enumerate(wallet_ids)})
-    entities = [engine.watchlist.wallets[name].entity for name in wallet_ids]
-    numbers = {name: number for number, name in enumerate(entities)}
-    of = np.array([numbers[name] for name in entities], np.int64)
-    same: NDArray[np.bool_] = (owners >= 0) & (of[owners] == of[payers])
-    return same
-
-
-def _with_told(
-    engine: Engine,
-    chain: str,
-    frame: pl.DataFrame,
-    rows: FlowRows,
-    origin: NDArray[np.int64],
-    told: pl.DataFrame | None,
-) -> tuple[FlowRows, NDArray[np.int64]]:
-    """Rows with told balances put where they hold: after their block, before the next flow."""
-    inserts = told_balances(engine, chain, told)
-    if not inserts:
-        return rows, origin
-    numbers = frame["block_number"].to_numpy()[origin] if len(origin) else np.zeros(0, np.int64)
-    at, slots, wallets, values = [], [], [], []
-    for (wallet, asset, number), value in sorted(inserts.items(), key=lambda item: (item[0][2], item[0])):
-        slot = engine.intake.admit(wallet, chain, asset, out=False, own=True, genuine=True)
-        if slot < 0:
-            continue
-        at.append(int(np.searchsorted(numbers, number, side="right")))
-        slots.append(slot)
-        wallets.append(engine.state.wallet(wallet, chain, engine.watchlist.budget(wallet, chain)))
-        values.append(float(value))
-    if len(rows):
-        times = np.array([rows.times[min(place, len(rows) - 1)] for place in at], np.int64)
-    else:
-        return rows, origin
-    return (
-        FlowRows(
-            np.insert(rows.slots, at, slots),
-            np.insert(rows.wallets, at, wallets),
-            np.insert(rows.times, at, times),
-            np.insert(rows.ops, at, np.full(len(at), TELL, np.int8)),
-            np.insert(rows.amounts, at, values),
-            np.insert(rows.keys, at, np.zeros(len(at), np.uint64)),
-            np.insert(rows.flags, at, np.zeros(len(at), np.uint8)),
-        ),
-        np.insert(origin, at, -1),
-    )
-
-
 def _wallet_name(engine: Engine, rows: FlowRows, at: int) -> str:
     return engine.state.wallet_name(int(rows.wallets[at]))
-
-
-def _flow_of(frame: pl.DataFrame, row: int, chain: str, wallet: str) -> Flow:
-    """The payment of one row, as a live reading would give it."""
-    return _flow_from(frame.row(row, named=True), chain, wallet, Direction.OUT)
-
-
-def _flow_from(r: Mapping[str, Any], chain: str, wallet: str, direction: Direction) -> Flow:
-    transfer = transfer_of(r, chain)
-    other = transfer.to_address if direction is Direction.OUT else transfer.from_addresses[0]
-    return Flow(transfer, wallet, direction, other, transfer.value, int(r["block_timestamp"]))
 
 
 def _add_movements(
@@ -383,4 +253,4 @@ def _add_movements(
     paid &= rows.times >= min(f.at for f in evidence.findings) - GAP
     for at in np.flatnonzero(paid):
         wallet = _wallet_name(engine, rows, int(at))
-        add_early(evidence, suspects, _flow_of(frame, int(origin[at]), chain, wallet))
+        add_early(evidence, suspects, flow_of(frame, int(origin[at]), chain, wallet))

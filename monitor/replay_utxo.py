@@ -86,4 +86,4 @@ def replay_utxo(
 
 
 def _columns(rows: FlowRows) -> tuple[NDArray[Any], ...]:
-    return (rows.slots, rows.wallets, rows.times, rows.ops, rows.amounts, rows.keys, rows.flags)
+    return (rows.slots, rows.wallets, rows.times, rows.ops, rows.amounts, rows.keys, rows.flags, rows.marks)

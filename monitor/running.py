@@ -159,7 +159,7 @@ async def _backfill(
         await abandon(pipeline, store, chain.chain, "backfill is off")
         return None
     pipeline.backfills[chain.chain] = chain.backfill
-    step = min(1000, max(50, int(20 * chain.backfill_rate)))
+    step = min(1000, max(20, int(4 * chain.backfill_rate)))  # so that a kill costs seconds
     return Backfill(
         chain.name, chain.chain, history, source, pipeline, store, lambda: app.make_engine(config),
         step=step, block_seconds=chain.network.block_seconds,

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from monitor import compiled as _compiled  # sets the kernels' cache folder before the first kernel is imported
 from monitor.errors import StoreError
 from monitor.features import table
-from monitor.features.dtypes import ASSET, DESTINATION, FEATURES, FUSION, HIT, TABLE, UNDONE
+from monitor.features.dtypes import ASSET, DESTINATION, FEATURES, FUSION, HIT, PARAMETERS, TABLE, UNDONE
 from monitor.features.kernel import CONFIRMED
 from monitor.fold import DONE, NEED_HITS, NEED_POOL, fold
 from monitor.ids import hash64
@@ -30,10 +30,16 @@ from monitor.priors import PEER
 from monitor.rows import FlowRows
 from monitor.store import Delta
 
-__all__ = ["EngineState"]
+__all__ = ["EngineState", "asset_key"]
 
 _SEPARATOR = "\x1f"
+_NO_SETTINGS = np.zeros(1, PARAMETERS)
 CACHE = _compiled.CACHE
+
+
+def asset_key(asset: str) -> int:
+    """What an asset is called in the compiled tables."""
+    return hash64("asset", asset)
 
 
 def _key(kind: str, *parts: str) -> bytes:
@@ -48,7 +54,7 @@ class EngineState:
         self._fusions = np.zeros(16, FUSION)
         self._proven = np.zeros(16, np.uint8)
         self._identities = np.zeros(16, np.uint64)
-        self._budgets = np.zeros(16, np.float64)
+        self._settings = np.zeros(16, PARAMETERS)
         self._asset_tables = np.zeros(16, TABLE)
         self._suspect_tables = np.zeros(16, TABLE)
         self._pool = table.new_pool(1 << 12)
@@ -97,7 +103,7 @@ class EngineState:
         self._assets[slot] = np.zeros((), ASSET)
         self._proven[slot] = 0
         self._asset_tables[slot] = np.zeros((), TABLE)
-        self._identities[slot] = hash64("asset", asset)
+        self._identities[slot] = asset_key(asset)
         self._asset_of[name] = slot
         self._counts[wallet, chain] = self._counts.get((wallet, chain), 0) + 1
         return slot
@@ -109,21 +115,20 @@ class EngineState:
             new[: len(old)] = old
             setattr(self, name, new)
 
-    def wallet(self, wallet: str, chain: str, budget: float) -> int:
-        """The place of a fusion record, made if needed; ``budget`` is its false alarms a 30 days on this chain."""
+    def wallet(self, wallet: str, chain: str, settings: NDArray[np.void]) -> int:
+        """The place of a fusion record, made if needed; ``settings`` are its `monitor.parameters.parameters`."""
         place = self._wallet_of.get((wallet, chain))
         if place is None:
             place = len(self._wallet_names)
             self._wallet_names.append((wallet, chain))
             self._wallet_of[wallet, chain] = place
             if place >= len(self._fusions):
-                for name in ("_fusions", "_budgets", "_suspect_tables"):
+                for name in ("_fusions", "_settings", "_suspect_tables"):
                     old = getattr(self, name)
                     new = np.zeros(len(old) * 2, old.dtype)
                     new[: len(old)] = old
                     setattr(self, name, new)
-        self._budgets[place] = budget
-        self._fusions[place]["budget"] = budget
+        self._settings[place] = settings[0]
         return place
 
     def wallet_name(self, place: int) -> str:
@@ -157,8 +162,9 @@ class EngineState:
                 rows.amounts,
                 rows.keys,
                 rows.flags,
+                rows.marks,
                 self._identities,
-                self._budgets,
+                self._settings,
                 self._assets,
                 self._fusions,
                 tables,
@@ -238,7 +244,7 @@ class EngineState:
     def before(self, rows: FlowRows, slots: Iterable[int] = ()) -> dict[bytes, bytes | None]:
         """The asset and fusion records that these rows, and ``slots``, will touch, as they are now (None: fresh)."""
         found: dict[bytes, bytes | None] = {}
-        for slot in {*rows.slots.tolist(), *slots}:
+        for slot in {*rows.slots.tolist(), *slots} - {-1}:
             found[self._asset_key(int(slot))] = self._asset_bytes(int(slot))
         for place in set(rows.wallets.tolist()):
             found[self._wallet_key(int(place))] = self._wallet_bytes(int(place))
@@ -304,7 +310,7 @@ class EngineState:
             if kind == "a":
                 self._put_asset((parts[0], parts[1], parts[2]), value, gone)
             elif kind == "w":
-                place = self.wallet(parts[0], parts[1], self._budget_of(parts[0], parts[1]))
+                place = self._known_wallet(parts[0], parts[1])
                 self._fusions[place] = _record(value, FUSION, key) if value is not None else np.zeros((), FUSION)
             elif kind == "d":
                 slot = self._asset_of.get((parts[0], parts[1], parts[2]), -1)
@@ -327,9 +333,10 @@ class EngineState:
         for name in gone:
             self._drop_asset(name)
 
-    def _budget_of(self, wallet: str, chain: str) -> float:
+    def _known_wallet(self, wallet: str, chain: str) -> int:
+        """A fusion record whose settings are not known yet: they come with the first flow."""
         place = self._wallet_of.get((wallet, chain))
-        return float(self._budgets[place]) if place is not None else 1.0
+        return place if place is not None else self.wallet(wallet, chain, _NO_SETTINGS)
 
     def _put_asset(self, name: tuple[str, str, str], value: bytes | None, gone: list[tuple[str, str, str]]) -> None:
         slot = self._asset_of.get(name, -1)
@@ -405,12 +412,12 @@ class EngineState:
         for name in mine:
             slot, ceiling = self._asset_of[name], learned.get(name[2], 0.0)
             if name[2] in learned:
-                for ring in ("ring_10m", "ring_1h", "ring_6h", "ring_24h"):
+                for ring in ("ring_10m", "ring_1h", "ring_6h", "ring_24h", "ring_fresh", "ring_again"):
                     self._assets[slot][ring] = 0
             at = table.find(self._pool, self._asset_tables, slot, np.uint64(key))
             if at < 0:
                 continue
-            for sums in ("flags", "d1", "d24", "d240", "probe"):
+            for sums in ("flags", "d1", "d24", "d240"):
                 self._pool[at][sums] = 0
             scaled = np.float32(ceiling / float(self._assets[slot]["scale"]))
             self._pool[at]["older"] = max(self._pool[at]["older"], scaled)

@@ -222,12 +222,16 @@ class _Builder:
 
     def _detectors(self, node: Node, entry: WalletEntry) -> dict[str, Any]:
         from monitor.detectors import DETECTORS  # compiles code: only where it is needed
+        from monitor.parameters import faults
 
         known = {name.lower(): name for name in (*(d.id for d in DETECTORS), *self.more_detectors)}
         out: dict[str, Any] = {}
         for name, settings in entry.detectors.items():
             if name.lower() in known:
                 out[known[name.lower()]] = settings
+                detector = next((d for d in DETECTORS if d.id == known[name.lower()]), None)
+                wrong = faults(detector, settings) if detector is not None else []
+                self.problems += [node.at(name).problem(f"{node.label}.{name}: {fault}") for fault in wrong]
             else:
                 hint = did_you_mean(name.upper(), known.values())
                 self.problems.append(node.at(name).problem(f"{node.label}: unknown detector {key_shown(name)}: {hint}"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from numba import njit
 
-from monitor.detectors.base import Detector, Evidence
+from monitor.detectors.base import Detector, Evidence, Parameter
 from monitor.features.maths import log10
 
 TINY = 1e-9
@@ -16,11 +16,15 @@ DETECTOR = Detector(
     misses="A theft in many small payments (HW-2, HW-3), and one groomed for days with a third of each amount.",
     lookalikes="A large customer's first withdrawal; a new cold address: list expected ones as trusted.",
     evidence=(Evidence.SINGLE,),
-    parameters={"familiar": "up to 3 times the largest amount that the destination got before yesterday"},
+    parameters=(
+        Parameter("weight", ("uses:SINGLE",), 1.0, 0.0, 10.0, "weight of its statistic among those of the channel"),
+        Parameter("familiar", ("familiar",), 3.0, 0.0, 100.0, "times the largest amount before yesterday is familiar",
+                  off=3.0),
+    ),
     references=("Coincheck 2018, Upbit 2019: the first large payment was 19 % and 100 % of the wallet",),
 )
 
 
 @njit(cache=True)
-def evidence(f, e):  # type: ignore[no-untyped-def]
+def evidence(f, q, e):  # type: ignore[no-untyped-def]
     e[Evidence.SINGLE] = log10(f.novel / f.typical + TINY)

@@ -4,29 +4,43 @@ from __future__ import annotations
 
 from numba import njit
 
-from monitor.detectors.base import Detector, Evidence
+from monitor.detectors.base import Detector, Evidence, Parameter
 from monitor.features.maths import log10
 
 TINY = 1e-9
+RARE = 1e-2  # what is paid again counts from this share of the typical balance on
 
 DETECTOR = Detector(
     id="HW-2",
     title="Payments adding up at one unfamiliar destination",
-    catches="A theft cut into pieces for one address: over an hour, a day or ten days, young addresses count wholly.",
+    catches="A theft cut into pieces for one address or a few: sums to one address over an hour and a day, and what an "
+    "address gets beyond its largest payment over an hour, a day and ten days.",
     misses="A new address for each piece (HW-3).",
     lookalikes="A large customer who withdraws in several steps; a migration that was not announced.",
-    evidence=(Evidence.DEST_1H, Evidence.DEST_24H, Evidence.DEST_10D),
-    parameters={
-        "windows": "decaying sums over 1 h, 24 h and 240 h",
-        "young": "the whole amount counts below an age of 7 days (24 h) and 30 days (240 h)",
-    },
+    evidence=(
+        Evidence.DEST_1H, Evidence.DEST_24H, Evidence.AGAIN_1H, Evidence.AGAIN_24H, Evidence.AGAIN_10D,
+        Evidence.SLOW_LEVEL,
+    ),
+    parameters=(
+        Parameter(
+            "weight", ("uses:DEST_1H", "uses:DEST_24H", "uses:AGAIN_1H", "uses:AGAIN_24H", "uses:AGAIN_10D"),
+            1.0, 0.0, 10.0, "weight of its statistics among those of their channels",
+        ),
+    ),
+    rules=(
+        "sums to one address decay over 1 h, 24 h and 240 h; the whole amount counts below an age of 7 days (24 h) and "
+        "14 days (240 h), else its novel part",
+        "repeated payments count from 1 % of the typical balance on",
+    ),
     references=("Coincheck 2018: five payments of 100,000,000 XEM to one address within eight minutes",),
 )
 
 
 @njit(cache=True)
-def evidence(f, e):  # type: ignore[no-untyped-def]
+def evidence(f, q, e):  # type: ignore[no-untyped-def]
     e[Evidence.DEST_1H] = log10(f.d1 / f.typical + TINY)
     e[Evidence.DEST_24H] = log10(f.d24 / f.typical + TINY)
-    e[Evidence.DEST_10D] = log10(f.d240 / f.typical + TINY)
-    e[Evidence.SLOW_LEVEL] = 0.5 * min(1.0, max(-1.5, log10(f.d240 / f.typical + TINY) + 1.0))
+    e[Evidence.AGAIN_1H] = log10(max(f.again1 / f.typical, RARE))
+    e[Evidence.AGAIN_24H] = log10(max(f.again24 / f.typical, RARE))
+    e[Evidence.AGAIN_10D] = log10(max(f.again240 / f.typical, RARE))
+    e[Evidence.SLOW_LEVEL] = 0.5 * min(1.0, max(-1.5, log10(f.again240 / f.typical + TINY) + 1.0))

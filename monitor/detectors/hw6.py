@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from numba import njit
 
-from monitor.detectors.base import Detector, Evidence
+from monitor.detectors.base import Detector, Evidence, Parameter
 
 DETECTOR = Detector(
     id="HW-6",
     title="Several assets leave at once",
     catches="Adds weight for each other asset of the wallet with evidence of its own within two hours.",
-    misses="A theft of one asset. Other chains and wallets of the entity count in the incident, not here.",
+    misses="A theft of one asset. Other chains and wallets of the entity count when incidents are joined, not here.",
     lookalikes="A scheduled sweep of all assets: list its destination as trusted.",
     evidence=(Evidence.OTHERS,),
-    parameters={"weight": "+0.6 for each other asset, at most +1.2, where 3 % of the balance moved"},
+    parameters=(
+        Parameter("weight", ("others",), 0.6, 0.0, 6.0, "added for each other asset", personal=0.0),
+        Parameter("most", ("others_most",), 1.2, 0.0, 6.0, "added at most"),
+    ),
+    rules=("it counts where 3 % of the balance moved",),
     references=("Zaif 2018: three coins within six minutes", "Poloniex 2023: hundreds of tokens within minutes"),
 )
 
 
 @njit(cache=True)
-def evidence(f, e):  # type: ignore[no-untyped-def]
-    e[Evidence.OTHERS] = min(1.2, 0.6 * f.others) if f.share > 0.03 else 0.0
+def evidence(f, q, e):  # type: ignore[no-untyped-def]
+    e[Evidence.OTHERS] = min(q.others_most, q.others * f.others) if f.share > 0.03 else 0.0

@@ -17,16 +17,26 @@ __all__ = [
     "FUSION",
     "HIT",
     "MAXIMA_DAYS",
+    "PARAMETERS",
+    "PRINTS",
+    "PRINT_BINS",
     "RECENT_ASSETS",
     "STATISTICS",
+    "SWEEPS",
+    "SWEPT",
     "TABLE",
     "UNDONE",
 ]
 
-STATISTICS = ("single", "dest_1h", "dest_24h", "dest_10d", "total_10m", "total_1h", "total_6h", "total_24h")
+STATISTICS = (
+    "single", "dest_1h", "dest_24h", "total_10m", "total_1h", "total_6h", "total_24h",
+    "fresh_1h", "again_1h", "again_24h", "again_10d",
+)  # fmt: skip
 CHANNELS = ("fast", "day", "slow")
 MAXIMA_DAYS = 60  # active days of daily maxima that a wallet remembers
 RECENT_ASSETS = 8  # other assets whose evidence is remembered, see HW-6
+SWEEPS, SWEPT = 8, 8  # addresses to which several assets go, see SWEEP, and the assets remembered of each
+PRINTS, PRINT_BINS = 6, 16  # fields of a transaction's fingerprint, see HW-7, and what each may be
 
 _K, _C = len(STATISTICS), len(CHANNELS)
 
@@ -51,6 +61,8 @@ ASSET = np.dtype(
         ("ring_1h", "f4", (12,)),
         ("ring_6h", "f4", (24,)),
         ("ring_24h", "f4", (48,)),
+        ("ring_fresh", "f4", (12,)),  # of the hour, to destinations first paid within a day
+        ("ring_again", "f4", (48,)),  # of the day, what is paid to one address beyond its largest payment
         ("hour", "i4"),  # hour of the accumulator below (hours since 1970)
         ("hour_novel", "f4"),  # novel outflow of that hour, share of the typical balance
         ("by_hour", "f4", (24,)),  # slow averages of the same by hour of day
@@ -67,11 +79,11 @@ DESTINATION = np.dtype(
         ("last", "u4"),
         ("d1", "f4"),  # decaying sums: novel part over 1 h
         ("d24", "f4"),  # over 24 h, whole amount while younger than 7 days
-        ("d240", "f4"),  # over 240 h, whole amount while younger than 30 days
+        ("d240", "f4"),  # over 240 h, whole amount while younger than 14 days
         ("older", "f4"),  # largest amount before yesterday: the familiar amount
         ("yesterday", "f4"),
         ("today", "f4"),
-        ("probe", "u4"),  # when a tiny first payment was made, 0 never
+        ("spare", "u4"),
         ("day", "u2"),  # day of ``today`` since 1970
         ("flags", "u2"),
     ],
@@ -83,7 +95,6 @@ FUSION = np.dtype(
     [
         ("born", "i8"),
         ("clock", "i8"),
-        ("budget", "f8"),  # false alarms a 30 days on this chain
         ("day", "i4"),  # day being accumulated, since 1970
         ("days", "i4"),  # active days (with a novel outflow) completed, ever
         ("warm_from", "i8"),  # statistics may fire from here on
@@ -103,6 +114,18 @@ FUSION = np.dtype(
         ("maxima", "f4", (_K + _C, MAXIMA_DAYS)),  # of the last active days, a ring
         ("recent_at", "i8", (RECENT_ASSETS,)),
         ("recent_id", "u8", (RECENT_ASSETS,)),
+        ("swept_to", "u8", (SWEEPS,)),  # addresses that got something lately,
+        ("swept_at", "i8", (SWEEPS,)),  # since when,
+        ("swept_n", "u1", (SWEEPS,)),  # how many assets,
+        ("swept_id", "u4", (SWEEPS, SWEPT)),  # and which
+        ("prints", "f4", (PRINTS, PRINT_BINS)),  # how often each field of a transaction is what, slow averages
+        ("printed", "f4", (PRINTS,)),  # payments with the field, at most 200
+        ("fee_level", "f4"),  # usual fee rate, in quarters of a doubling
+        ("last_nonce", "u4"),
+        ("last_out", "i8"),  # last outflow of any kind, 0 never
+        ("last_value", "f8"),  # the last payment of the same moment, for splits,
+        ("last_asset", "u8"),
+        ("topup_at", "i8"),  # native coins last came from an address that was never paid, 0 never
     ],
     align=True,
 )
@@ -114,11 +137,14 @@ FEATURES = np.dtype(
         ("novel", "f8"),
         ("d1", "f8"),
         ("d24", "f8"),
-        ("d240", "f8"),
         ("u10m", "f8"),
         ("u1h", "f8"),
         ("u6h", "f8"),
         ("u24h", "f8"),
+        ("fresh", "f8"),
+        ("again1", "f8"),
+        ("again24", "f8"),
+        ("again240", "f8"),  # of this destination over ten days, beyond its largest payment
         ("season", "f8"),
         ("typical", "f8"),
         ("balance", "f8"),  # after this flow
@@ -127,7 +153,48 @@ FEATURES = np.dtype(
         ("age", "f8"),  # seconds since the destination was first paid
         ("probe", "f8"),  # seconds since a tiny first payment to it, -1 none
         ("others", "f8"),  # other assets of the wallet with evidence within two hours
+        ("swept", "f8"),  # assets that went to this fresh address within ten minutes
+        ("odd", "f8"),  # how unlike the wallet's own the transaction looks, log10 units
+        ("idle", "f8"),  # seconds since the wallet's last outflow, -1 none
+        ("topup", "f8"),  # seconds since coins for fees came from a stranger, -1 none
+        ("split", "f8"),  # share of the larger of two payments of one asset and moment, 0 none
+        ("kind", "u1"),  # of the destination, from labels: see monitor.rows
+        ("foreign", "u1"),  # another account's transaction moved it
         ("suspect", "u1"),
+    ],
+    align=True,
+)
+
+# What may be set for a wallet: one row a fusion record, made by monitor.parameters, no part of the state.
+PARAMETERS = np.dtype(
+    [
+        ("budget", "f8"),  # false alarms a 30 days on this chain
+        ("peer", "i4"),  # row of the peer priors
+        ("personal", "u1"),
+        ("warm_up", "i8"),  # seconds
+        ("floor", "f8"),  # share of the balance below which no threshold is looked at
+        ("familiar", "f8"),
+        ("uses", "f8", (_K,)),  # weight of each statistic in its channel, 0 or more
+        ("probe", "f8"),
+        ("drain_most", "f8"),
+        ("drain_much", "f8"),
+        ("others", "f8"),
+        ("others_most", "f8"),
+        ("odd_most", "f8"),
+        ("bad", "f8"),
+        ("exchange", "f8"),
+        ("swept", "f8"),
+        ("swept_most", "f8"),
+        ("to_one", "f8"),
+        ("to_all", "f8"),
+        ("fresh", "f8"),
+        ("drained", "f8"),
+        ("further", "f8"),
+        ("further_most", "f8"),
+        ("foreign", "f8"),
+        ("split", "f8"),
+        ("dormant", "f8"),
+        ("topup", "f8"),
     ],
     align=True,
 )
@@ -153,6 +220,13 @@ HIT = np.dtype(
         ("age", "f8"),
         ("probe", "f8"),
         ("others", "f8"),
+        ("swept", "f8"),
+        ("odd", "f8"),
+        ("idle", "f8"),
+        ("topup", "f8"),
+        ("kind_of", "u1"),  # of the destination, from labels
+        ("foreign", "u1"),
+        ("width", "f8", (_C,)),
         ("days", "i4"),
         ("warm", "u1"),
     ],

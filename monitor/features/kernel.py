@@ -1,7 +1,9 @@
 """The first fold, compiled: one flow into its asset record, and the features of an outflow.
 
-The statistics are those of `monitor.detectors` HW-1 to HW-6. "Novel" is the part of a payment above three times the
+The statistics are those of `monitor.detectors` HW-1 to HW-3. "Novel" is the part of a payment above three times the
 largest amount that the same destination got before yesterday, so that a destination cannot be groomed within a day.
+"Again" is what one destination gets beyond its largest payment: honest customers take most of what they take at once,
+a theft in pieces does not.
 """
 
 from __future__ import annotations
@@ -13,12 +15,13 @@ from numba import njit
 
 from monitor.features.maths import exp
 
-__all__ = ["FAMILIAR_TIMES", "SUSPECT", "advance", "deduct", "inflow", "learn_familiar", "outflow", "start", "tell"]
+__all__ = ["CONFIRMED", "SUSPECT", "advance", "deduct", "inflow", "learn_familiar", "outflow", "start", "tell"]
 
-FAMILIAR_TIMES = 3.0
 DAY = 86400
 MONTH = 30 * DAY
+YOUNG_DAY, YOUNG_SLOW = 7 * DAY, 14 * DAY  # below this age the whole amount counts, over a day and ten days
 SUSPECT = 1  # destination flag: what goes there is not learned
+PROBED = 4  # flag: the first payment was a tiny one
 CONFIRMED = 2  # flag of a suspect: a person said that it is a theft
 PROBE_SHARE = 1e-4  # a first payment below this share of the typical balance is a probe
 PROBE_WINDOW = 6 * 3600
@@ -104,6 +107,8 @@ def advance(a, t):  # type: ignore[no-untyped-def]
     _clear(a.ring_1h, a.head_1h, t // 300)
     _clear(a.ring_6h, a.head_6h, t // 900)
     _clear(a.ring_24h, a.head_24h, t // 1800)
+    _clear(a.ring_fresh, a.head_1h, t // 300)
+    _clear(a.ring_again, a.head_24h, t // 1800)
     a.head_10m = t // 60
     a.head_1h = t // 300
     a.head_6h = t // 900
@@ -172,64 +177,83 @@ def _roll(d, day):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def outflow(a, d, is_new, value, t, f):  # type: ignore[no-untyped-def]
-    """One payment to an unlisted destination: update ``a`` and ``d``, write the features. True where it matters.
-
-    What never matters: payments within what their destination is used to.
-    """
-    x = min(value / a.scale, _HUGE)
-    deduct(a, value)
-    floor = max(1.0, 1e-6 * a.largest)
-    typical = max(a.typical, floor) / a.scale
-    balance = a.balance / a.scale
-    day = t // DAY
-    if is_new:
-        d.first = t
-        d.last = t
-        d.day = day
-        if x < PROBE_SHARE * typical:
-            d.probe = t
-    _roll(d, day)
-    suspect = (d.flags & SUSPECT) != 0
-    novel = x if suspect else max(0.0, x - FAMILIAR_TIMES * d.older)
-    age = t - np.int64(d.first)
-    in_10d = x if age < MONTH else novel
-    in_24h = x if age < 7 * DAY else novel
-    hours = float(t - np.int64(d.last)) / 3600.0
-    decay = exp(-hours)
-    d.d1 = d.d1 * decay + novel
-    d.d24 = d.d24 * exp(-hours / 24.0) + in_24h
-    d.d240 = d.d240 * exp(-hours / 240.0) + in_10d
+def _begin_destination(d, x, typical, t):  # type: ignore[no-untyped-def]
+    d.first = t
     d.last = t
+    d.day = t // DAY
+    if x < PROBE_SHARE * typical:
+        d.flags |= PROBED
+
+
+@njit(cache=True)
+def _pour(a, d, x, novel, age, suspect, typical):  # type: ignore[no-untyped-def]
+    """The novel part of a payment, and what it repeats, into the rings of the wallet asset."""
     if novel > 0.0:
         a.ring_10m[a.head_10m % 10] += novel
         a.ring_1h[a.head_1h % 12] += novel
         a.ring_6h[a.head_6h % 24] += novel
         a.ring_24h[a.head_24h % 48] += novel
+        if age < DAY:
+            a.ring_fresh[a.head_1h % 12] += novel
         if not suspect:
             a.hour_novel += novel / typical
-    if not (novel > 0.0 or (in_10d > 0.0 and d.d240 > 0.02 * typical)):
-        return False
+    a.ring_again[a.head_24h % 48] += min(x if age < YOUNG_DAY else novel, max(d.older, d.yesterday, d.today))
+
+
+@njit(cache=True)
+def _describe(a, d, x, novel, age, suspect, typical, t, f):  # type: ignore[no-untyped-def]
+    """The features of a payment, after `_pour`."""
+    balance = a.balance / a.scale
     f.value = x
     f.novel = novel
     f.d1 = d.d1
     f.d24 = d.d24
-    f.d240 = d.d240
     f.u10m = _sum(a.ring_10m)
     f.u1h = _sum(a.ring_1h)
     f.u6h = _sum(a.ring_6h)
     f.u24h = _sum(a.ring_24h)
+    f.fresh = _sum(a.ring_fresh)
+    f.again1 = max(0.0, d.d1 - max(x, d.today, d.yesterday))
+    f.again24 = _sum(a.ring_again)
+    f.again240 = max(0.0, d.d240 - max(x, d.today, d.yesterday, d.older))
     f.season = season(a, t)
     f.typical = typical
     f.balance = balance
     f.peak = max(a.peak / a.scale, balance + x)
-    most = max(f.d24, f.u1h, 0.7 * f.d240)
+    most = max(f.d24, f.u1h, 0.7 * d.d240)
     f.share = min(1.0, most / max(0.5 * typical, balance + most))
     f.age = float(age)
     f.probe = -1.0
-    if d.probe != 0 and t - np.int64(d.probe) <= PROBE_WINDOW and x > 10.0 * PROBE_SHARE * typical:
-        f.probe = float(t - np.int64(d.probe))
+    if (d.flags & PROBED) != 0 and age <= PROBE_WINDOW and x > 10.0 * PROBE_SHARE * typical:
+        f.probe = float(age)
     f.suspect = 1 if suspect else 0
+
+
+@njit(cache=True)
+def outflow(a, d, is_new, value, t, q, f):  # type: ignore[no-untyped-def]
+    """One payment to an unlisted destination: update ``a`` and ``d``, write the features. True where it matters.
+
+    What never matters: payments within what their destination is used to. ``q`` is the wallet's row of `PARAMETERS`.
+    """
+    x = min(value / a.scale, _HUGE)
+    deduct(a, value)
+    typical = max(a.typical, max(1.0, 1e-6 * a.largest)) / a.scale
+    if is_new:
+        _begin_destination(d, x, typical, t)
+    _roll(d, t // DAY)
+    suspect = (d.flags & SUSPECT) != 0
+    novel = x if suspect else max(0.0, x - q.familiar * d.older)
+    age = t - np.int64(d.first)
+    in_10d = x if age < YOUNG_SLOW else novel
+    hours = float(t - np.int64(d.last)) / 3600.0
+    d.d1 = d.d1 * exp(-hours) + novel
+    d.d24 = d.d24 * exp(-hours / 24.0) + (x if age < YOUNG_DAY else novel)
+    d.d240 = d.d240 * exp(-hours / 240.0) + in_10d
+    d.last = t
+    _pour(a, d, x, novel, age, suspect, typical)
+    if not (novel > 0.0 or (in_10d > 0.0 and d.d240 > 0.02 * typical)):
+        return False
+    _describe(a, d, x, novel, age, suspect, typical, t, f)
     return True
 
 

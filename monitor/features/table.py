@@ -94,7 +94,7 @@ def oldest(pool, tables, owner):  # type: ignore[no-untyped-def]
     n = 0
     for suspects in range(2):
         for i in range(table.offset, table.offset + size):
-            if pool[i].key != 0 and (suspects == 1 or pool[i].flags == 0):
+            if pool[i].key != 0 and (suspects == 1 or (pool[i].flags & 3) == 0):
                 last[n] = pool[i].last
                 keys[n] = pool[i].key
                 n += 1
@@ -120,7 +120,7 @@ def insert(pool, tables, owner, key):  # type: ignore[no-untyped-def]
     record.older = 0.0
     record.yesterday = 0.0
     record.today = 0.0
-    record.probe = 0
+    record.spare = 0
     record.day = 0
     record.flags = 0
     table.count += 1

@@ -25,7 +25,9 @@ COLD = (
         misses="A theft through an expected address; payments that a trusted entry plans.",
         lookalikes="A refill of the hot wallet: plan it with a trusted entry of address, ceiling, from and until.",
         evidence=(),
-        parameters={"ceiling": "1.5 times the largest earlier outflow to an expected address"},
+        rules=(
+        "ceiling: 1.5 times the largest earlier outflow to an expected address",
+    ),
     ),
     Detector(
         id="CW-2",
@@ -34,7 +36,9 @@ COLD = (
         misses="A wallet that pays more often, and one watched for less than 180 days.",
         lookalikes="A yearly audit, or the move to a new cold wallet.",
         evidence=(),
-        parameters={"silence": "180 days"},
+        rules=(
+        "silence: 180 days",
+    ),
     ),
     Detector(
         id="CW-3",
@@ -52,7 +56,9 @@ COLD = (
         misses="A thief who takes all at once.",
         lookalikes="The owner's own test before a large payment to a new address.",
         evidence=(),
-        parameters={"dust": "a ten-thousandth"},
+        rules=(
+        "dust: a ten-thousandth",
+    ),
     ),
 )
 SILENCE = 180 * 86400

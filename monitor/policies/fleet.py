@@ -26,7 +26,12 @@ FLEET = (
         misses="A theft through an expected destination, and whatever happens while the fleet learns.",
         lookalikes="A refund to a customer; a new hot wallet: trust it, or call the incident a false alarm.",
         evidence=(),
-        parameters={"learning": "14 days, 20 members over 7 days", "window": "6 hours", "members": "3", "share": "1 %"},
+        rules=(
+        "learning: 14 days, 20 members over 7 days",
+        "window: 6 hours",
+        "members: 3",
+        "share: 1 %",
+    ),
     ),
     Detector(
         id="DF-2",
@@ -37,7 +42,11 @@ FLEET = (
         misses="A thief who takes a new address for each member.",
         lookalikes="A new hot wallet: trust it, or call the incident a false alarm.",
         evidence=(),
-        parameters={"window": "6 hours", "high": "1e-3", "critical": "1e-5"},
+        rules=(
+        "window: 6 hours",
+        "high: 1e-3",
+        "critical: 1e-5",
+    ),
     ),
     Detector(
         id="DF-3",
@@ -47,7 +56,11 @@ FLEET = (
         misses="A thief who pays gas from many addresses or in unequal amounts; what comes while the fleet learns.",
         lookalikes="A new gas station; a faucet or an airdrop; equal deposits of one customer to three addresses.",
         evidence=(),
-        parameters={"window": "1 hour", "members": "3", "amounts": "a quarter"},
+        rules=(
+        "window: 1 hour",
+        "members: 3",
+        "amounts: a quarter",
+    ),
     ),
 )
 LEARNING = 14 * 86400  # seconds that a fleet without listed destinations learns them

@@ -32,7 +32,9 @@ RULE = Detector(
     misses="Everything that keeps to the rules; shares and balances until a balance was told.",
     lookalikes="Ordinary business above the limit: trusted destinations count like all others.",
     evidence=(),
-    parameters={"rules": "per wallet, in the configuration"},
+    rules=(
+        "rules: per wallet, in the configuration",
+    ),
 )
 _SEPARATOR = "\x1f"
 _UNITS = ((86400, "day", "d"), (3600, "hour", "h"), (60, "minute", "min"), (1, "second", "s"))

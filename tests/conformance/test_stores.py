@@ -466,3 +466,25 @@ async def test_closing_twice_is_fine(backend: Any, store: Any) -> None:
             await store.commit(connect(block(1)))
         with pytest.raises(StoreError, match="closed"):
             await store.open()
+
+
+async def test_a_block_goes_and_comes_in_one_commit(backend: Any) -> None:
+    """Blocks that are taken out and put in again at once keep their place, with the new undo and the new flows."""
+    store = await backend.fresh()
+    span = CoverageRange(ETH, 1, 3, "node")
+    await store.commit(connect(block(1, flows=(flow(1),)), block(2, flows=(flow(2),)), block(3), coverage=(span,)))
+    await store.commit(connect(block(4, parent="a", flows=(flow(4),)), coverage=(CoverageRange(ETH, 4, 4, "node"),)))
+    again = (block(3, undo=((b"k", b"v"),), flows=(flow(3, 1),)), block(4, undo=((b"q", None),), flows=(flow(4), flow(4, 1))))
+    await store.commit(
+        Commit(
+            ETH, ref(4), disconnected=(ref(4), ref(3)), connected=again, state=((b"x", b"new"),),
+            coverage=(CoverageRange(ETH, 3, 4, "node"), CoverageRange(ETH, -5, 0, "node")), final=1,
+        )
+    )  # fmt: skip
+    store = await backend.again(store)
+    assert await store.checkpoint(ETH) == ref(4) and await dump(store) == [(b"x", b"new")]
+    stored = [await store.block(ETH, number) for number in (3, 4)]
+    assert [(item.ref, item.undo) for item in stored] == [(item.ref, item.undo) for item in again]
+    kept = [(f.block_number, f.transfer_index) for f in await store.flows("hot", ETH)]
+    assert kept == [(1, 0), (2, 0), (3, 1), (4, 0), (4, 1)]
+    assert await store.coverage(ETH) == [CoverageRange(ETH, -5, 4, "node")]

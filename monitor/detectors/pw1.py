@@ -1,0 +1,23 @@
+"""PW-1, first payment of a personal wallet to an address."""
+
+from __future__ import annotations
+
+from numba import njit
+
+from monitor.detectors.base import Detector, Evidence, Parameter
+
+DETECTOR = Detector(
+    id="PW-1",
+    title="Payment to an address that the wallet never paid",
+    catches="Adds weight in a personal wallet where the destination was first paid within a day.",
+    misses="Says nothing alone: such payments are everyday.",
+    lookalikes="Every new counterparty.",
+    evidence=(Evidence.FRESH,),
+    parameters=(Parameter("weight", ("fresh",), 0.0, -6.0, 6.0, "added for a fresh destination", personal=0.5),),
+    references=("detection of personal wallets works by likelihood ratios: each sign adds its log10 ratio",),
+)
+
+
+@njit(cache=True)
+def evidence(f, q, e):  # type: ignore[no-untyped-def]
+    e[Evidence.FRESH] = q.fresh if f.age < 86400.0 else 0.0

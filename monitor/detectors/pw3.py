@@ -1,0 +1,22 @@
+"""PW-3, third-party spend: another account's transaction moves the coins."""
+
+from __future__ import annotations
+
+from numba import njit
+
+from monitor.detectors.base import Detector, Evidence, Parameter
+
+DETECTOR = Detector(
+    id="PW-3",
+    title="Somebody else's transaction moved the coins",
+    catches="Adds weight where another account signed: the sign of a theft through an approval or a permit.",
+    misses="Thefts with the owner's own key (PW-1, PW-2).",
+    lookalikes="Swaps through relayers, streams, smart accounts.",
+    evidence=(Evidence.FOREIGN,),
+    parameters=(Parameter("weight", ("foreign",), 0.0, -6.0, 6.0, "added where another account signed", personal=0.9),),
+)
+
+
+@njit(cache=True)
+def evidence(f, q, e):  # type: ignore[no-untyped-def]
+    e[Evidence.FOREIGN] = q.foreign if f.foreign != 0 else 0.0

@@ -1,0 +1,25 @@
+"""PW-4, drainer split: one asset leaves to two addresses at once in a fixed proportion."""
+
+from __future__ import annotations
+
+from numba import njit
+
+from monitor.detectors.base import Detector, Evidence, Parameter
+
+DETECTOR = Detector(
+    id="PW-4",
+    title="Split between a thief and his supplier",
+    catches="Adds weight where two payments of one asset at one moment are 80/20, 75/25 or 70/30, within 1 %.",
+    misses="Other proportions; splits after the theft.",
+    lookalikes="Shared bills.",
+    evidence=(Evidence.SPLIT,),
+    parameters=(Parameter("weight", ("split",), 0.0, -6.0, 6.0, "added for such a split", personal=1.5),),
+    references=("drainers sold as a service: usually a fifth for the supplier",),
+)
+
+
+@njit(cache=True)
+def evidence(f, q, e):  # type: ignore[no-untyped-def]
+    e[Evidence.SPLIT] = 0.0
+    if abs(f.split - 0.80) <= 0.01 or abs(f.split - 0.75) <= 0.01 or abs(f.split - 0.70) <= 0.01:
+        e[Evidence.SPLIT] = q.split
