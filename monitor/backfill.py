@@ -10,9 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -21,6 +20,7 @@ from monitor.errors import ChainError, ChainInconsistent, HistoryRefused, ReorgT
 from monitor.ids import iso
 from monitor.marks import Mark, MarkState, spool_prefix
 from monitor.model import Block, BlockRef
+from monitor.past import Balances, History, Progress, head_of, linked
 from monitor.pipeline import Pipeline
 from monitor.refold import Refold, Walk
 from monitor.spool import (
@@ -36,7 +36,7 @@ from monitor.spool import (
 )
 from monitor.store import CoverageRange, Store
 
-__all__ = ["Backfill", "Progress", "abandon", "linked"]
+__all__ = ["Backfill", "abandon"]
 
 log = logging.getLogger("heistwatch.backfill")
 T = TypeVar("T")
@@ -48,56 +48,8 @@ ASKED = 5  # times that balances are asked for
 WARM_UP_SECONDS = 7 * 86400
 
 
-class _Stretch(Protocol):
-    @property
-    def first(self) -> BlockRef: ...
-    @property
-    def parent_hash(self) -> str: ...
-    @property
-    def last(self) -> BlockRef: ...
-    @property
-    def start(self) -> int: ...
-    @property
-    def end(self) -> int: ...
-    @property
-    def blocks(self) -> tuple[Block, ...]: ...
-    @property
-    def source(self) -> str: ...
-    @property
-    def blind_spots(self) -> tuple[str, ...]: ...
-
-
-class _History(Protocol):
-    async def time_of(self, number: int) -> int: ...
-
-    async def history(self, start: int, end: int) -> _Stretch: ...
-
-    async def aclose(self) -> None: ...
-
-
-class _Balances(Protocol):
-    async def balances(
-        self, wanted: Sequence[tuple[str, str]], at: BlockRef
-    ) -> Mapping[tuple[str, str], int | None]: ...
-
-
 Between = Callable[[str, Callable[[], Awaitable[T]]], Awaitable[T]]
 """Does something on a chain between two of its blocks, all of which are stored by then."""
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far it is: blocks, and seconds left at the rate so far (None while unknown)."""
-
-    done: int
-    total: int
-    seconds_left: float | None = None
-
-    def __str__(self) -> str:
-        if not self.total:
-            return "backfill begins"
-        left = "" if self.seconds_left is None else f", {_span(self.seconds_left)} left"
-        return f"backfill {100 * self.done // self.total} %{left}"
 
 
 class Backfill:
@@ -120,8 +72,8 @@ class Backfill:
         self,
         name: str,
         chain: str,
-        history: _History,
-        source: _Balances,
+        history: History,
+        source: Balances,
         pipeline: Pipeline,
         store: Store,
         fresh: Callable[[], Engine],
@@ -274,7 +226,7 @@ class Backfill:
                     heads.pop(kept[-1].first)  # it may be of the other branch: read it again
                 raise ChainInconsistent(f"block {top - 1} is no parent of block {top}")
             self._failures = self._misfits = self._refusals = 0
-            head = _head(stretch)
+            head = head_of(stretch)
             gone = [old for old in heads.values() if old.last >= start and old.first < top]
             records: dict[bytes, bytes | None] = {past_key(self.chain, old.first): None for old in gone}
             records[past_key(self.chain, start)] = pack_stretch(head, stretch.blocks)
@@ -285,7 +237,7 @@ class Backfill:
 
     async def _heads(self) -> Any:
         async for _, value in self._store.state(past_prefix(self.chain)):
-            yield unpack_head(value)
+            yield unpackhead_of(value)
 
     def _say(self) -> None:
         """A line in the log, once a minute."""
@@ -310,7 +262,7 @@ class Backfill:
             await asyncio.to_thread(walk.add, blocks)
         await asyncio.to_thread(walk.add, [item.block for item in seen])
         opening = walk.before(await self._told(walk.wanted, tip))
-        engine = self._fresh()
+        engine = await asyncio.to_thread(self._fresh)  # it may read long lists of labels
         engine.names = self._pipeline.engine.names
         refold = Refold(engine, opening)
         for head in heads:
@@ -409,17 +361,6 @@ class Backfill:
         return True
 
 
-def linked(mark: Mark, heads: Iterable[Head]) -> list[Head]:
-    """The stretches that are the past of a chain's first live block without a gap, highest first."""
-    by_last = {head.last: head for head in heads}
-    found: list[Head] = []
-    top, parent = mark.block, mark.parent
-    while (head := by_last.get(top - 1)) is not None and head.last_hash == parent and top > max(0, mark.low):
-        found.append(head)
-        top, parent = head.first, head.parent_hash
-    return found
-
-
 async def abandon(pipeline: Pipeline, store: Store, chain: str, why: str) -> None:
     """End a backfill without its history: the chain learns as it goes. Between two blocks, or before the first."""
     mark = pipeline.marks.get(chain)
@@ -427,17 +368,3 @@ async def abandon(pipeline: Pipeline, store: Store, chain: str, why: str) -> Non
         return
     gone = tuple([(key, None) async for key, _ in store.state(spool_prefix(chain))])
     await pipeline.keep(chain, gone, msgspec.structs.replace(mark, state=MarkState.REFUSED, note=why))
-
-
-def _head(stretch: _Stretch) -> Head:
-    return Head(
-        stretch.first.number, stretch.last.number, stretch.parent_hash, stretch.last.hash, stretch.start, stretch.end,
-        stretch.source, stretch.blind_spots,
-    )  # fmt: skip
-
-
-def _span(seconds: float) -> str:
-    for size, word in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {word}"
-    return f"{max(0.0, seconds):.0f} s"

@@ -14,6 +14,7 @@ import numpy as np
 from monitor.engine import Engine
 from monitor.errors import ConfigError, Problem
 from monitor.features.dtypes import FUSION, MAXIMA_DAYS, STATISTICS
+from monitor.findings import _SAYS as SAYS
 from monitor.ids import iso
 from monitor.marks import Mark, MarkState, mark_key, owner_of, read_mark, spool_prefix, write_mark
 from monitor.model import BlockRef
@@ -22,16 +23,6 @@ from monitor.store import Commit, CoverageRange, Store
 __all__ = ["SOURCE", "Learned", "Past", "Usual", "calibrate", "calibration_data", "learned"]
 
 SOURCE = "history tables"  # of coverage that no endpoint gave
-_SAYS = {
-    "single": "in one payment",
-    "dest_1h": "to one address within an hour",
-    "dest_24h": "to one address within a day",
-    "dest_10d": "to one address within ten days",
-    "total_10m": "to unfamiliar addresses within ten minutes",
-    "total_1h": "to unfamiliar addresses within an hour",
-    "total_6h": "to unfamiliar addresses within six hours",
-    "total_24h": "to unfamiliar addresses within a day",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +78,7 @@ def learned(engine: Engine) -> list[Learned]:
             continue
         record = np.frombuffer(value, FUSION)[0]
         usual = tuple(
-            Usual(name, _SAYS.get(name, name), float(10.0 ** float(level)))
+            Usual(name, SAYS.get(name, name), float(10.0 ** float(level)))
             for name, level in zip(STATISTICS, record["u"], strict=True)
         )
         days = (int(record["clock"]) - int(record["born"])) / 86400

@@ -6,6 +6,7 @@ It knows neither chains nor channels: balances come through a function, alerts l
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from monitor.assets import AssetNames
 from monitor.engine import Engine, Folded, Hit
@@ -17,10 +18,10 @@ from monitor.marks import Mark, MarkState, begun, mark_key, of_pipeline, read_ma
 from monitor.model import Alert, Block, BlockRef, Direction, Finding, Flow, Movement, TransferKind
 from monitor.policies.base import left_by, movement_for
 from monitor.published import alert_of
-from monitor.refold import Refold, unjudged
+from monitor.refold import Refold, Refolded, unjudged
 from monitor.spool import Said, Seen, live_key, pack_seen
 from monitor.store import BlockRecord, Commit, CoverageRange, Delta, FlowRecord, OperatorEvent, OutboxRow, Store
-from monitor.swap import state_delta, still_covered
+from monitor.swap import state_delta, still_covered, undoable
 
 __all__ = ["Pipeline", "flow_record"]
 
@@ -46,6 +47,13 @@ def flow_record(flow: Flow) -> FlowRecord:
         timestamp=flow.timestamp,
         initiator=transfer.tx.initiator,
     )
+
+
+def _anew(old: BlockRecord, item: Refolded | None) -> BlockRecord:
+    """A stored block with the undo and the flows of another fold; None: that had nothing to do with it."""
+    if item is None:
+        return replace(old, undo=(_KEPT,))
+    return replace(old, undo=(_KEPT, *item.undo), flows=tuple(flow_record(flow) for flow in item.folded.flows))
 
 
 class _Open:
@@ -274,33 +282,19 @@ class Pipeline:
         work.state.update(dict.fromkeys(gone))
         self.marks[chain] = mark
         work.state[mark_key(chain)] = write_mark(mark)
-        await self._restore(work, refold, mark)
+        above = max(self._final_of(chain), mark.block - 1)
+        again = [item async for item in undoable(self._store, self.tips.get(chain), above)]
+        work.disconnected = [old.ref for old in again]
+        work.connected = [_anew(old, refold.of(old.ref)) for old in reversed(again)]
+        if again:
+            work.tip = again[0].ref
+            work.coverage += still_covered(await self._store.coverage(chain), again[-1].ref.number, again[0].ref.number)
         work.coverage += past
         changed: list[str] = []
         for item in refold.live:
             changed += await self._evidence(unjudged(item.folded, self.correlator))
         self._tell(work, changed)
         await self.flush(chain, force=True)
-
-    async def _restore(self, work: _Open, refold: Refold, mark: Mark) -> None:
-        """Take the blocks that may still be undone out and in again, with the undo and the flows of ``refold``."""
-        chain, tip = work.chain, self.tips.get(work.chain)
-        live = {item.seen.block.ref.number: item for item in refold.live}
-        number = tip.number if tip is not None else -1
-        while number > max(self._final_of(chain), mark.block - 1):
-            old = await self._store.block(chain, number)
-            if old is None or _KEPT not in old.undo:
-                break
-            item = live.get(number)
-            undo = item.undo if item is not None else ()
-            flows = tuple(flow_record(flow) for flow in item.folded.flows) if item is not None else ()
-            work.disconnected.append(old.ref)
-            work.connected.insert(0, BlockRecord(old.ref, old.parent_hash, old.timestamp, (_KEPT, *undo), flows))
-            number -= 1
-        if work.connected:
-            work.tip = tip
-            stored = await self._store.coverage(chain)
-            work.coverage += still_covered(stored, work.connected[0].ref.number, work.connected[-1].ref.number)
 
     def _hear(self, chain: str, said: Said) -> None:
         """Remember what a verdict does, for a later fold of the same blocks."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from monitor.engine import Engine, Folded
 from monitor.incidents import CLOSED, Correlator
-from monitor.model import Block, Direction, Finding, Movement
+from monitor.model import Block, BlockRef, Direction, Finding, Movement
 from monitor.spool import Said, Seen
 from monitor.store import Delta
 
@@ -108,6 +108,10 @@ class Refold:
             self._count(gone.seen.block, -1)
         for item in seen[same:]:
             self.live.append(self._live(item))
+
+    def of(self, ref: BlockRef) -> Refolded | None:
+        """What became of a live block, None where it was not folded: it touched nothing."""
+        return next((item for item in reversed(self.live) if item.seen.block.ref == ref), None)
 
     def _live(self, seen: Seen) -> Refolded:
         undo: dict[bytes, bytes | None] = {}

@@ -1,15 +1,16 @@
-"""Putting the state of another fold in the place of a chain's: what changes. Pure; `monitor.pipeline` commits it."""
+"""Putting the state of another fold in the place of a chain's: what changes; `monitor.pipeline` commits it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import replace
 
 from monitor.engine import Engine
 from monitor.marks import owner_of
-from monitor.store import CoverageRange, Delta
+from monitor.model import BlockRef
+from monitor.store import BlockRecord, CoverageRange, Delta, Store
 
-__all__ = ["state_delta", "still_covered"]
+__all__ = ["state_delta", "still_covered", "undoable"]
 
 
 def state_delta(engine: Engine, fresh: Engine, chain: str) -> Delta:
@@ -33,3 +34,12 @@ def still_covered(ranges: Iterable[CoverageRange], low: int, high: int) -> list[
         kept.append(replace(part, first=max(low, part.first), last=min(high, part.last), undecoded=undecoded))
     return kept
 
+
+async def undoable(store: Store, tip: BlockRef | None, above: int) -> AsyncIterator[BlockRecord]:
+    """Stored blocks from the tip down that can still be undone, those at or below height ``above`` left out."""
+    number = tip.number if tip is not None else -1
+    while number > above and (record := await store.block(tip.chain if tip else "", number)) is not None:
+        if not record.undo:
+            return
+        yield record
+        number -= 1

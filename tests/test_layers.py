@@ -16,7 +16,7 @@ ROOTS = {"monitor/app.py", "monitor/running.py"}  # beside monitor/cli/, these k
 ENGINE = [  # pure: no clock, no I/O, no random number
     "fold", "fusion", "features", "detectors", "state", "engine", "intake", "trust", "watchlist", "rows", "grouping",
     "incident_record", "incidents", "findings", "policies", "replay", "replay_policies", "report", "published",
-    "explain", "priors", "model", "ids", "block_clock", "amounts", "assets", "networks", "addresses", "errors",
+    "explain", "priors", "model", "ids", "block_clock", "marks", "spool", "refold", "amounts", "assets", "networks", "addresses", "errors",
 ]  # fmt: skip
 IMPURE = {
     "time", "random", "secrets", "asyncio", "aiohttp", "socket", "threading", "subprocess", "sqlite3", "redis", "web3",

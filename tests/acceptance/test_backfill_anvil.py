@@ -113,7 +113,9 @@ def stored(config: Path) -> tuple[list[tuple[bytes, bytes]], dict[str, Any]]:
         found = connection.execute("SELECT key, value FROM state ORDER BY key").fetchall()
     assert not [key for key, _ in found if key.startswith(b"b\x1f")]
     (mark,) = [json.loads(value) for key, value in found if key.startswith(b"c\x1f")]
-    return [(key, value) for key, value in found if not key.startswith(b"c\x1f")], mark
+    records = [(key, value) for key, value in found if not key.startswith(b"c\x1f")]
+    assert len(records) > 40  # an asset, a wallet, and the destinations of two weeks
+    return records, mark
 
 
 def test_first_start(past: Past, watch: Any, make_receiver: Any, write: Any) -> None:
@@ -178,8 +180,9 @@ class NoLogs:
 
             def do_POST(self) -> None:
                 asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                body = [outer.answer(node, one) for one in asked] if isinstance(asked, list) else outer.answer(node, asked)
-                data = json.dumps(body).encode()
+                many = asked if isinstance(asked, list) else [asked]
+                answers = [outer.answer(node, one) for one in many]
+                data = json.dumps(answers if isinstance(asked, list) else answers[0]).encode()
                 self.send_response(200)
                 self.send_header("Content-Length", str(len(data)))
                 self.end_headers()

@@ -56,7 +56,8 @@ async def scene(anvil: Any, token: dict[str, Any]) -> str:
     await anvil.send(**{"from": alice, "to": coin, "data": call(token, "transfer(address,uint256)", FRESH, 3000)})
     topics = [APPROVAL[2:], word(alice), word(bob)]
     body = [word(64), word(64 + 32 * 4), word(3), *topics, word(32), word(900)]
-    await anvil.send(**{"from": alice, "to": coin, "data": f"0x{token['methods']['emitRaw(bytes32[],bytes)']}{''.join(body)}"})
+    emit = f"0x{token['methods']['emitRaw(bytes32[],bytes)']}{''.join(body)}"
+    await anvil.send(**{"from": alice, "to": coin, "data": emit})
     await anvil.rpc("evm_setAutomine", False)
     for n, (sender, to) in enumerate(((carol, bob), (alice, FRESH), (bob, alice), (carol, coin))):
         data = {"data": call(token, "transfer(address,uint256)", bob, 1)} if to == coin else {"value": hex(n + 1)}
@@ -123,7 +124,8 @@ async def forwarded(serve: Any, anvil: Any, refuses: Callable[[dict[str, Any]], 
                 error = {"code": code, "message": "query returned more than 10 results"}
                 answers.append({"jsonrpc": "2.0", "id": one["id"], "error": error})
             else:
-                answers.append({"jsonrpc": "2.0", "id": one["id"], "result": await anvil.rpc(one["method"], *one["params"])})
+                result = await anvil.rpc(one["method"], *one["params"])
+                answers.append({"jsonrpc": "2.0", "id": one["id"], "result": result})
         return web.json_response(answers if isinstance(body, list) else answers[0])
 
     proxy.handler = handler

@@ -474,7 +474,8 @@ async def test_a_block_goes_and_comes_in_one_commit(backend: Any) -> None:
     span = CoverageRange(ETH, 1, 3, "node")
     await store.commit(connect(block(1, flows=(flow(1),)), block(2, flows=(flow(2),)), block(3), coverage=(span,)))
     await store.commit(connect(block(4, parent="a", flows=(flow(4),)), coverage=(CoverageRange(ETH, 4, 4, "node"),)))
-    again = (block(3, undo=((b"k", b"v"),), flows=(flow(3, 1),)), block(4, undo=((b"q", None),), flows=(flow(4), flow(4, 1))))
+    three = block(3, undo=((b"k", b"v"),), flows=(flow(3, 1),))
+    again = (three, block(4, undo=((b"q", None),), flows=(flow(4), flow(4, 1))))
     await store.commit(
         Commit(
             ETH, ref(4), disconnected=(ref(4), ref(3)), connected=again, state=((b"x", b"new"),),

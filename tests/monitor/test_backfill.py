@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from monitor.assets import AssetNames
-from monitor.backfill import Backfill, linked
+from monitor.backfill import Backfill
 from monitor.coverage import coverage_data
 from monitor.engine import Engine
 from monitor.errors import ChainUnavailable, HistoryRefused
@@ -19,9 +19,12 @@ from monitor.incidents import Correlator
 from monitor.marks import Mark, MarkState, spool_prefix
 from monitor.memory_store import MemoryStore
 from monitor.model import Alert, Block, BlockRef, Role, Severity, Status, Transfer, TransferKind, Tx, Wallet
+from monitor.past import linked
 from monitor.pipeline import Pipeline
+from monitor.refold import Refold, Walk
 from monitor.spool import Head, Said, Seen, pack_seen, pack_stretch, unpack_blocks, unpack_head, unpack_seen
 from monitor.store import OutboxRow
+from monitor.swap import state_delta
 from monitor.verdicts import verdict
 from monitor.watch import Followed, Watch
 from monitor.watchlist import Watchlist
@@ -66,8 +69,9 @@ class World:
         self.asked: list[tuple[int, int]] = []
         self.faults: list[Exception] = []
         self.oldest = 0  # given by any endpoint
-        self.gate: asyncio.Event | None = None
-        self.closed = False
+        self.gate: asyncio.Event | None = None  # until it is set, the fourth stretch hangs
+        self.hangs = asyncio.Event()
+        self.closed = asyncio.Event()
 
     async def time_of(self, number: int) -> int:
         if number < max(1, self.oldest):
@@ -79,20 +83,23 @@ class World:
         if self.faults:
             raise self.faults.pop(0)
         if self.gate is not None and len(self.asked) > 3:
+            self.hangs.set()
             await self.gate.wait()
         if start < self.oldest:
             raise HistoryRefused(f"no block {start}")
         run = [self.blocks[number] for number in range(start, end)]
-        return Run(run[0].ref, run[0].parent_hash, run[-1].ref, run[0].timestamp, run[-1].timestamp, "node", ("inside",),
-                   tuple(item for item in run if item.transfers))  # fmt: skip
+        touching = tuple(item for item in run if item.transfers)
+        first, last = run[0], run[-1]
+        ends = (first.ref, first.parent_hash, last.ref, first.timestamp, last.timestamp)
+        return Run(*ends, "node", ("inside",), touching)
 
     async def aclose(self) -> None:
-        self.closed = True
+        self.closed.set()
 
     def balance(self, asset: str, after: int) -> int:
         """Of the wallet, after a block."""
-        paid = [t.value for b in self.blocks.values() for t in b.transfers if t.asset == asset and b.ref.number <= after]
-        return HELD[asset] - sum(paid)
+        seen = [t for b in self.blocks.values() for t in b.transfers if t.asset == asset and b.ref.number <= after]
+        return HELD[asset] + sum(t.value if t.to_address == "h1" else -t.value for t in seen)
 
     async def balances(self, wanted: Sequence[tuple[str, str]], at: BlockRef) -> Mapping[tuple[str, str], int | None]:
         return {item: self.balance(item[1], at.number) for item in wanted}
@@ -160,6 +167,7 @@ class Live:
             self.engine, Correlator(), store, AssetNames(), self._route, lambda: 5.0, {ETH: 10, BSC: 10}
         )
         self.watch: Watch
+        self.over = world.closed  # the backfill closes its history at its end
 
     def _route(self, alert: Alert, now: float, also: Sequence[str] = ()) -> list[OutboxRow]:
         self.alerts.append(alert)
@@ -196,11 +204,12 @@ class Live:
     async def nothing(self) -> None: ...
 
     async def until(self, state: MarkState) -> Mark:
-        """The chain's mark, once it is in that state and stored."""
+        """The chain's mark, once its backfill is over and it is in that state."""
         async with asyncio.timeout(20):
-            while (mark := self.pipeline.marks.get(ETH)) is None or mark.state is not state:
-                await asyncio.sleep(0.001)
+            await self.over.wait()
         await self.watch.between_blocks(ETH, self.nothing)
+        mark = self.pipeline.marks[ETH]
+        assert mark.state is state
         return mark
 
     async def stored(self) -> dict[bytes, bytes]:
@@ -248,7 +257,7 @@ async def test_the_state_is_that_of_a_straight_fold() -> None:
         assert live.engine.dump() == expected and await live.stored() == dict(expected)
         assert (mark.low, mark.block, mark.since) == (LOW, PAST + 1, START + LOW * STEP) and mark.note == ""
         assert live.engine.state.learning_days("hot", ETH) == 0
-    assert world.closed
+    assert world.closed.is_set()
 
 
 async def test_newest_first_without_gaps() -> None:
@@ -273,7 +282,7 @@ async def test_until_then_the_guard_rail_alone() -> None:
         world.gate.set()
         await live.until(MarkState.BACKFILLED)
         (incident,) = live.pipeline.correlator.all()
-        assert [f.detector for f in incident.findings][0].startswith("HW") and incident.opened_block == PAST + 2
+        assert incident.findings[0].detector.startswith("HW") and incident.opened_block == PAST + 2
         assert not incident.findings[0].evidence["guard_rail"] and not incident.findings[0].evidence["learning"]
         assert [str(alert.kind) for alert in live.alerts] == ["opened"]
         await live.see(*LIVE[2:6], block(PAST + 7, ("other", HELD[ETHER] * 9 // 100, ETHER)))
@@ -315,11 +324,10 @@ async def test_killed_and_restarted(killed_after: int) -> None:
     async with running(world, store) as live:
         await live.see(*LIVE[:killed_after])
         async with asyncio.timeout(20):
-            while len(world.asked) < 4:  # three stretches are stored, the fourth hangs
-                await asyncio.sleep(0.001)
+            await world.hangs.wait()
         await live.watch.between_blocks(ETH, live.nothing)
         told = live.told
-    first, world.gate = list(world.asked), None
+    first, world.gate, world.closed = list(world.asked), None, asyncio.Event()
     async with running(world, store) as again:
         again.told.update(told)
         assert again.pipeline.marks[ETH].done == 75 and again.engine.dump() == live.engine.dump()
@@ -358,8 +366,7 @@ async def test_a_rewrite_while_it_is_fetched() -> None:
     async with running(world) as live:
         await live.see(*LIVE[:2])
         async with asyncio.timeout(20):
-            while len(world.asked) < 4:
-                await asyncio.sleep(0.001)
+            await world.hangs.wait()
         for n in (PAST, PAST - 1):  # two blocks below the first live one change as well
             world.blocks[n] = block(n, ("late", 77 + n, ETHER), fork="y", below="y" if n == PAST else "")
         await live.see(Gone(LIVE[1].ref), Gone(LIVE[0].ref))
@@ -393,6 +400,7 @@ async def test_refused(caplog: pytest.LogCaptureFixture) -> None:
         assert live.engine.state.learning_days("hot", ETH) and "no block" in mark.note
         assert coverage_data(await store.coverage(), live.pipeline.marks)[ETH]["learning"]["state"] == "refused"
     assert len([r for r in caplog.records if "no history can be had" in r.message]) == 1
+    world.closed = asyncio.Event()
     async with running(world, store) as again:
         await again.see(*LIVE[5:7])
         assert again.pipeline.marks[ETH].state is MarkState.REFUSED
@@ -417,8 +425,7 @@ async def test_history_that_is_withdrawn_on_the_way() -> None:
     async with running(world) as live:
         await live.see(LIVE[0])
         async with asyncio.timeout(20):
-            while len(world.asked) < 4:
-                await asyncio.sleep(0.001)
+            await world.hangs.wait()
         world.oldest = world.asked[2][0]
         world.gate.set()
         mark = await live.until(MarkState.BACKFILLED)
@@ -451,12 +458,79 @@ async def test_a_verdict_while_learning() -> None:
         assert [key for key, _ in live.engine.dump() if key.startswith(b"s\x1f")] != []
 
 
+async def test_a_confirmed_theft_while_learning() -> None:
+    """A confirmation of the time of learning holds in the new state: the thief is never learned."""
+    world = World(CHAIN)
+    world.gate = asyncio.Event()
+    async with running(world) as live:
+        await live.see(LIVE[0], block(PAST + 2, ("thief", HELD[ETHER] * 40 // 100, ETHER)))
+        (incident,) = live.pipeline.correlator.all()
+        await live.store.say(verdict("confirm", incident.id, by="ana", comment="", at=1.0))
+        await live.see(block(PAST + 3))
+        world.gate.set()
+        await live.until(MarkState.BACKFILLED)
+        expected = straight(world, live, LOW, PAST + 2)
+        expected.confirm_theft([("hot", ETH, "thief")])
+        assert live.engine.dump() == expected.dump() != straight(world, live, LOW, PAST + 2).dump()
+        (after,) = live.pipeline.correlator.all()
+        assert after.status is Status.CONFIRMED and after.id == incident.id
+
+
+def test_records_that_the_new_state_lacks_go() -> None:
+    """A swap leaves nothing of the old state of the chain: suspects, destinations, assets."""
+    old, fresh = make_engine(), make_engine()
+    told = {("hot", ETH, asset): value for asset, value in HELD.items()}
+    old.connect(block(1, ("thief", HELD[ETHER] // 2, ETHER), ("shop", 5, COIN)), told)
+    fresh.connect(block(1, ("shop", 5, ETHER)), told)
+    assert {key[:1] for key, _ in old.dump()} - {key[:1] for key, _ in fresh.dump()} == {b"s"}
+    delta = state_delta(old, fresh, ETH)
+    old.load(delta)
+    assert old.dump() == fresh.dump() and None in dict(delta).values()
+    assert state_delta(old, fresh, ETH) == ()
+
+
+def test_a_refold_follows_rewrites() -> None:
+    """Live blocks that are no more are taken back, with the balances carried over them, before others are folded."""
+    world, told = World(CHAIN), {("hot", ETHER): HELD[ETHER], ("hot", COIN): HELD[COIN]}
+    kept, gone = Seen(block(PAST + 1, ("x", 5, ETHER))), Seen(block(PAST + 2, ("y", 9, ETHER), ("y", 3, COIN)))
+    other = Seen(block(PAST + 2, ("z", 7, ETHER), ("z", 4, COIN), fork="x"))
+    later = Seen(block(PAST + 3, ("z", 8, COIN), fork="x"))
+    past = [world.blocks[number] for number in range(1, 30) if number % 2 == 0]  # nothing of the token yet
+    crooked, direct = Refold(make_engine(), told), Refold(make_engine(), told)
+    for fold in (crooked, direct):
+        fold.past(past)
+    crooked.follow([kept, gone])
+    crooked.follow([kept, gone])
+    assert len(crooked.live) == 2
+    crooked.follow([kept, other, later])
+    direct.follow([kept, other, later])
+    assert crooked.engine.dump() == direct.engine.dump() and len(crooked.live) == 3
+    slot = direct.engine.state.asset("hot", ETH, COIN)
+    assert direct.engine.state.balance(slot) == (float(HELD[COIN] - 12), True)
+    assert crooked._net == direct._net
+
+
+def test_balances_before_from_balances_after() -> None:
+    """What was there at first follows from what is there now; unseen inflows never make it negative."""
+    walk = Walk(make_engine())
+    walk.add([block(1, ("x", 30, ETHER), ("x", 4, COIN)), block(2, ("h1", 10, ETHER), sender="friend")])
+    ref, liar = BlockRef(ETH, 3, "b3"), Tx("f", 0, initiator="liar")
+    walk.add([Block(ref, "b2", START, (Transfer(ref, liar, 0, TransferKind.TOKEN, "fake", ("h1",), "x", 5, (5,)),))])
+    assert walk.wanted == [("hot", ETHER), ("hot", COIN)]
+    assert walk.before({("hot", ETHER): 100, ("hot", COIN): 6}) == {("hot", ETHER): 120, ("hot", COIN): 10}
+    assert walk.before({("hot", ETHER): 0}) == {("hot", ETHER): 20}
+    gain = Walk(make_engine())
+    gain.add([block(1, ("h1", 50, ETHER), sender="friend")])
+    assert gain.before({("hot", ETHER): 30}) == {("hot", ETHER): 0}
+
+
 async def test_other_chains_stay_as_they_are() -> None:
     """The state of the wallet's other chains is not touched by a swap."""
     world, store = World(CHAIN), MemoryStore()
     other = make_engine()
     ref = BlockRef(BSC, 1, "s1")
-    transfer = Transfer(ref, Tx("s", 0, initiator="h2"), 0, TransferKind.NATIVE, f"{BSC}/slip44:714", ("h2",), "x", 5, (5,))
+    tx, coin = Tx("s", 0, initiator="h2"), f"{BSC}/slip44:714"
+    transfer = Transfer(ref, tx, 0, TransferKind.NATIVE, coin, ("h2",), "x", 5, (5,))
     other.connect(Block(ref, "", START, (transfer,)))
     async with running(world, store) as live:
         live.engine.load(other.dump())
@@ -486,8 +560,7 @@ async def test_progress() -> None:
         assert before is not None and str(before) == "backfill begins"
         await live.see(LIVE[0])
         async with asyncio.timeout(20):
-            while len(world.asked) < 4:
-                await asyncio.sleep(0.001)
+            await world.hangs.wait()
         progress = live.backfill.progress
         assert progress is not None and (progress.done, progress.total) == (75, 14 * 12)
         assert progress.seconds_left is not None and 0 < progress.seconds_left < 60 and "44 %" in str(progress)
@@ -520,7 +593,9 @@ def test_the_spool_keeps_everything() -> None:
 def test_only_what_links_counts() -> None:
     """Stretches count from the first live block down as far as hashes link them."""
     mark = Mark(MarkState.BACKFILLING, 100, 0, parent="h99", low=10)
-    top, middle, low = Head(80, 99, "h79", "h99", 0, 0), Head(50, 79, "h49", "h79", 0, 0), Head(10, 49, "h9", "h49", 0, 0)
+    top, middle, low = (
+        Head(first, last, f"h{first - 1}", f"h{last}", 0, 0) for first, last in ((80, 99), (50, 79), (10, 49))
+    )
     assert linked(mark, [low, top, middle]) == [top, middle, low]
     assert linked(mark, [low, top]) == [top]
     assert linked(mark, [low, replace_head(middle, last_hash="x"), top]) == [top]

@@ -38,9 +38,8 @@ def block(number: int, at: int, *moves: tuple[str, str, int, str], fork: str = "
     transfers = []
     for n, (sender, to, value, asset) in enumerate(moves):
         kind = TransferKind.NATIVE if asset == ETHER else TransferKind.TOKEN
-        transfers.append(
-            Transfer(ref, Tx(f"t{number}-{n}{fork}", n, initiator=sender), n, kind, asset, (sender,), to, value, (value,))
-        )
+        tx = Tx(f"t{number}-{n}{fork}", n, initiator=sender)
+        transfers.append(Transfer(ref, tx, n, kind, asset, (sender,), to, value, (value,)))
     return Block(ref, f"b{number - 1}", at, tuple(transfers), source="node")
 
 
@@ -139,7 +138,7 @@ async def test_a_live_monitor_takes_the_state_over() -> None:
     (found,) = learned(live.engine)
     assert (found.wallet, found.chain, found.maxima, round(found.days, 1)) == ("hot", ETH, 20, 19.8)
     assert found.on_from == START + 7 * DAY
-    assert dict((u.statistic, u.says) for u in found.usual)["dest_1h"] == "to one address within an hour"
+    assert {u.statistic: u.says for u in found.usual}["dest_1h"] == "to one address within an hour"
 
 
 async def test_carried_balances_are_asked_once(caplog: pytest.LogCaptureFixture) -> None:
@@ -204,7 +203,7 @@ async def followed() -> tuple[MemoryStore, Live]:
 
 async def test_a_followed_chain_is_refused() -> None:
     """Live state is not overwritten by mistake; nothing changes."""
-    store, live = await followed()
+    store, _ = await followed()
     before = [item async for item in store.state()]
     with pytest.raises(ConfigError, match=r"has followed eip155:1 up to block 120: --replace"):
         await calibrate(store, past_engine(), [PAST])

@@ -284,7 +284,7 @@ def scenario(live: Live, told: int | None = HELD) -> list[list[Finding]]:
 
 @pytest.mark.parametrize("make", [Live, alone])
 def test_undo_and_restart(make: Any) -> None:
-    """Undoing all blocks gives the empty state; a restart anywhere changes nothing that follows."""
+    """Undoing all blocks gives the empty state, and the same blocks again the same findings and state."""
     live = make()
     expected = scenario(live)
     final = live.engine.dump()
@@ -300,6 +300,33 @@ def test_undo_and_restart(make: Any) -> None:
     assert again.engine.policies.dump() == []
     again.number = 0
     assert scenario(again) == expected and again.engine.policies.dump() == live.engine.policies.dump()
+
+
+@pytest.mark.parametrize("cut", [1, 2, 3])
+def test_a_restart_between_blocks_changes_nothing(cut: int) -> None:
+    """Also where more members paid than are kept: who is forgotten next does not depend on the restart."""
+    blocks: list[tuple[Move, ...]] = [
+        tuple((NAMES[(7 * i + 31 * n) % 99], "thief", 1 + i) for i in range(5 if n else 40)) for n in range(4)
+    ]
+    whole, first = Live(), Live()
+    expected = [whole.block(n * HOUR, *moves, told=HELD if n == 0 else None) for n, moves in enumerate(blocks)]
+    found = [first.block(n * HOUR, *moves, told=HELD if n == 0 else None) for n, moves in enumerate(blocks[:cut])]
+    rest = Live()
+    rest.engine.load(first.engine.dump())
+    rest.number = cut
+    found += [rest.block(n * HOUR, *moves) for n, moves in enumerate(blocks) if n >= cut]
+    assert found == expected and rest.engine.policies.dump() == whole.engine.policies.dump()
+
+
+def test_history_goes_on_with_balances_of_before() -> None:
+    """A second table on the same state: sweeps count for the balance that an earlier one told."""
+    live = Live()
+    scenario(live)
+    told = pl.DataFrame([(ETH, "m1", ETHER, 0, str(HELD))], schema=dict(BALANCES), orient="row")
+    again, frame = Live(), live.frame()
+    replay(again.engine, frame.head(99), AssetNames(), told)
+    replay(again.engine, frame.slice(99), AssetNames())
+    assert again.engine.policies.dump() == live.engine.policies.dump()
 
 
 @pytest.mark.parametrize("held", [HELD, None])
