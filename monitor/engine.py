@@ -22,7 +22,9 @@ from monitor.store import Delta
 from monitor.trust import TrustBook
 from monitor.watchlist import Watchlist
 
-__all__ = ["Engine", "Folded", "Hit"]
+__all__ = ["SIGNAL", "Engine", "Folded", "Hit"]
+
+SIGNAL = 3  # kind of a hit close under its threshold
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,7 @@ class Folded:
     undo: Delta
     ignored: int  # flows that are not real to their owner
     findings: tuple[Finding, ...] = ()  # of policies
+    signals: tuple[Hit, ...] = ()  # payments close under their threshold
 
 
 class Engine:
@@ -94,11 +97,12 @@ class Engine:
         records, undone = self.state.fold(taken.rows, keep_undo=True)
         state, undo = self.state.after(before, undone)
         spent = tuple((key, self.trust.get(key)) for key in sorted(touched) if self.trust.get(key) != windows[key])
-        hits = []
+        hits: list[Hit] = []
+        signals: list[Hit] = []
         for record in records:
             flow = taken.flows[int(record["row"])]
             assert flow is not None  # only payments hit
-            hits.append(Hit(flow, record))
+            (signals if record["kind"] == SIGNAL else hits).append(Hit(flow, record))
         judged = self.policies.fold(
             block.ref.chain,
             block.ref.number,
@@ -116,6 +120,7 @@ class Engine:
             undo + tuple((key, windows[key]) for key, _ in spent) + judged.undo,
             taken.ignored,
             judged.findings,
+            tuple(signals),
         )
 
     def disconnect(self, undo: Delta) -> None:

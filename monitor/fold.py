@@ -26,6 +26,7 @@ K = len(STATISTICS)
 C = len(CHANNELS)
 OWN_SHARE = 0.001  # of the typical balance: what a payment must be itself to join a fresh incident
 ALARM_FRESH = 86400
+SIGNAL_SHARE = 0.03
 GUARD_BIT = 8
 FORGET = 7 * 86400  # an alarm that nobody answered for so long is learned from like anything else
 
@@ -123,6 +124,12 @@ def _judge(w, a, f, q, e, s, t):  # type: ignore[no-untyped-def]
     if e[Evidence.GUARD] >= w.guard:
         fired |= GUARD_BIT
     return fired
+
+
+@njit(cache=True)
+def _is_signal(w, a, f, s, t):  # type: ignore[no-untyped-def]
+    """Close under the fast threshold: it counts where another wallet or chain of the entity shows as much."""
+    return t >= w.warm_from and _is_ready(a, t) and f.share >= SIGNAL_SHARE and s[0] >= w.tau[0] - w.width[0]
 
 
 @njit(cache=True)
@@ -296,6 +303,9 @@ def fold(  # type: ignore[no-untyped-def]
                 looks.learn_look(w, marks[i])
                 if _is_ready(a, t):
                     fusion.learn(w, e, s, False)
+                if _is_signal(w, a, f, s, t):
+                    _record_hit(hits[counts[0]], i, 3, 0, w, a, f, e, z, s, t, peer)
+                    counts[0] += 1
             continue
         _record_hit(hits[counts[0]], i, 1, fired, w, a, f, e, z, s, t, peer)
         counts[0] += 1

@@ -22,9 +22,10 @@ DETECTOR = Detector(
     ),
     parameters=(
         Parameter(
-            "weight", ("uses:TOTAL_10M", "uses:TOTAL_1H", "uses:TOTAL_6H", "uses:TOTAL_24H", "uses:FRESH_1H"),
+            "weight", ("uses:TOTAL_10M", "uses:TOTAL_1H", "uses:TOTAL_6H", "uses:TOTAL_24H"),
             1.0, 0.0, 10.0, "weight of its statistics among those of their channels",
         ),
+        Parameter("fresh", ("uses:FRESH_1H",), 3.0, 0.0, 10.0, "weight of payments to addresses of the last day"),
     ),
     rules=(
         "windows are bucket rings of 10 x 1 min, 12 x 5 min, 24 x 15 min, 48 x 30 min",

@@ -204,7 +204,7 @@ TABLE = np.dtype([("offset", "i8"), ("bits", "i4"), ("count", "i4")], align=True
 HIT = np.dtype(
     [
         ("row", "i8"),
-        ("kind", "i4"),  # 1 over a threshold, 2 to a suspect but under every threshold
+        ("kind", "i4"),  # 1 over a threshold, 2 to a suspect but under every threshold, 3 close under it
         ("fired", "i4"),  # bits: 1 fast, 2 day, 4 slow, 8 guard rail
         ("score", "f8", (_C,)),
         ("tau", "f8", (_C,)),
