@@ -237,7 +237,7 @@ class Backfill:
 
     async def _heads(self) -> Any:
         async for _, value in self._store.state(past_prefix(self.chain)):
-            yield unpackhead_of(value)
+            yield unpack_head(value)
 
     def _say(self) -> None:
         """A line in the log, once a minute."""
@@ -347,8 +347,8 @@ class Backfill:
 
     async def _give_up(self, mark: Mark, why: str, between: Between[Any]) -> bool:
         """No (more) history: use what is there, else learn as it goes."""
-        kept = linked(mark, [head async for head in self._heads()])
-        if kept and mark.low < kept[-1].first and not why.startswith("internal"):
+        kept = [] if why.startswith("internal") else linked(mark, [head async for head in self._heads()])
+        if kept and mark.low < kept[-1].first:
             note = f"no endpoint gives blocks before {kept[-1].first}"
             await self._keep(msgspec.structs.replace(mark, low=kept[-1].first, note=note), {}, between)
             self._refusals = 0

@@ -8,6 +8,7 @@ from monitor.assets import AssetNames
 from monitor.findings import THEFTS_PER_MONTH, TITLES, span
 from monitor.ids import iso
 from monitor.model import Incident, Severity, Status
+from monitor.returns import is_returned
 
 __all__ = ["body", "commands", "explain", "title"]
 
@@ -21,6 +22,8 @@ def title(incident: Incident, names: AssetNames) -> str:
     lost = ", ".join(names.display(asset, value) for asset, value in incident.lost[:3])
     more = f" and {len(incident.lost) - 3} more" if len(incident.lost) > 3 else ""
     what = f"{lost}{more} sent to suspects" if lost else "abnormal outflow"
+    if is_returned(dict(incident.lost), dict(incident.returned)):
+        what += ", and returned"
     return f"{str(incident.severity).upper()}: {incident.entity}: {what}"
 
 
@@ -33,6 +36,7 @@ def explain(incident: Incident, names: AssetNames) -> tuple[str, ...]:
     lines.append(f"{TITLES.get(first.detector, first.detector)}: {first.summary}.")
     if incident.share_lost is not None and incident.lost:
         lines.append(f"{incident.share_lost * 100:.1f} % of the balance before the incident has gone to suspects.")
+    lines += _returned(incident, names)
     period = incident.return_period_days
     if period is not None:
         shown = min(period, LONGEST_PERIOD_DAYS)
@@ -52,11 +56,36 @@ def explain(incident: Incident, names: AssetNames) -> tuple[str, ...]:
     missing = dict.fromkeys(text for f in incident.findings for text in f.evidence.get("missing", ()))
     if missing:
         lines.append(f"Evidence that was missing: {'; '.join(missing)}.")
-    lines.append(
-        "It would be cleared by: the owner knows the destination (a new cold address, a large customer), "
-        "or the funds return."
-    )
+    if not is_returned(dict(incident.lost), dict(incident.returned)):
+        lines.append(
+            "It would be cleared by: the owner knows the destination (a new cold address, a large customer), "
+            "or the funds return."
+        )
     return tuple(lines)
+
+
+def _returned(incident: Incident, names: AssetNames) -> list[str]:
+    """What came back, where anything did."""
+    if not incident.returned:
+        return []
+    lost, returned = dict(incident.lost), dict(incident.returned)
+    parts = [
+        f"{names.display(asset, value)} of {names.display(asset, lost[asset])} ({_percent(value, lost[asset])} %)"
+        for asset, value in incident.returned[:3]
+    ]
+    more = f" and of {len(returned) - 3} more assets" if len(returned) > 3 else ""
+    if is_returned(lost, returned):
+        return [f"The funds came back from the suspects: {', '.join(parts)}{more}."]
+    return [
+        f"In part returned by the suspects: {', '.join(parts)}{more}. "
+        "The incident counts as returned once 90 % of every lost asset is back."
+    ]
+
+
+def _percent(part: int, whole: int) -> str:
+    """Rounded down: nothing is called whole that is not."""
+    tenths = part * 1000 // whole if whole else 0
+    return f"{tenths // 10}.{tenths % 10}"
 
 
 def commands(incident: Incident, config: str = "") -> tuple[str, ...]:

@@ -269,6 +269,8 @@ def fold(  # type: ignore[no-untyped-def]
         identity = identities[slot]
         if not pays:
             _deduct(a, value)
+            if op == OUT:
+                looks.notice_expected(w, t)
             continue
         place, is_new = _open(pool, used, tables, slot, key, undo, undone)
         d = pool[place]

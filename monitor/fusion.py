@@ -17,7 +17,7 @@ from numba import njit
 from monitor.detectors.base import Evidence
 from monitor.features.dtypes import CHANNELS, MAXIMA_DAYS, RECENT_ASSETS, STATISTICS
 from monitor.features.maths import exp, exp10, log, log10
-from monitor.priors import CHANNEL_SHARE, SPLIT
+from monitor.priors import SPLIT
 
 __all__ = ["advance_day", "learn", "remember", "return_days", "score", "start", "thresholds"]
 
@@ -41,7 +41,7 @@ LN10 = 2.302585092994046
 NEVER = -9.0
 FAST, DAYLY, SLOW = 0, 1, 2
 OF_CHANNEL = (0, 0, 1, 0, 0, 1, 1, 0, 0, 1, 2)  # of each statistic
-SHARE_0, SHARE_1, SHARE_2 = CHANNEL_SHARE
+UNREACHED = 99.0  # threshold of a channel that is not used
 OTHERS_WINDOW = 2 * 3600
 PERSONAL_SHARE = 0.1  # what of an asset must go in a personal wallet to count for the others
 
@@ -90,14 +90,9 @@ def _log_chance(peer, c, q):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _share(c):  # type: ignore[no-untyped-def]
-    return SHARE_0 if c == 0 else (SHARE_1 if c == 1 else SHARE_2)
-
-
-@njit(cache=True)
-def _chance(q, c):  # type: ignore[no-untyped-def]
+def _chance(q, peer, c):  # type: ignore[no-untyped-def]
     """The clean-day chance that the budget allows channel ``c``."""
-    return _share(c) * SPLIT * q.budget / 30.0
+    return peer.share[c] * SPLIT * q.budget / 30.0
 
 
 @njit(cache=True)
@@ -112,15 +107,20 @@ def thresholds(w, q, peer):  # type: ignore[no-untyped-def]
     """Today's thresholds from the tail of each channel's daily maxima and the controller."""
     active = _active_share(w)
     for c in range(C):
-        p = min(1.0, _chance(q, c) / active)
+        if peer.share[c] == 0.0:
+            w.tau[c] = UNREACHED
+            continue
+        p = min(1.0, _chance(q, peer, c) / active)
         w.tau[c] = w.centre[c] + w.width[c] * _quantile(peer, c, p) + w.delta[c]
 
 
 @njit(cache=True)
 def return_days(w, c, s, peer):  # type: ignore[no-untyped-def]
     """Days between clean days with ``s`` or more in channel ``c``, the budget split undone: 30/budget at ``tau``."""
+    if peer.share[c] == 0.0:
+        return 0.0
     q = (s - w.delta[c] - w.centre[c]) / w.width[c]
-    log_p = min(0.0, _log_chance(peer, c, q)) + log(_active_share(w)) - log(_share(c) * SPLIT)
+    log_p = min(0.0, _log_chance(peer, c, q)) + log(_active_share(w)) - log(peer.share[c] * SPLIT)
     return exp(min(50.0, -log_p))
 
 
@@ -165,12 +165,12 @@ def _close_day(w, peer):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _control(w, q, day_end):  # type: ignore[no-untyped-def]
+def _control(w, q, peer, day_end):  # type: ignore[no-untyped-def]
     """Midnight: the controller counts what was exceeded without a confirmation, then forgets it."""
     for c in range(C):
         if day_end >= w.warm_from:
             hit = 1.0 if w.exceeded[c] != 0 else 0.0
-            moved = w.delta[c] + ETA * (hit - _chance(q, c))
+            moved = w.delta[c] + ETA * (hit - _chance(q, peer, c))
             w.delta[c] = min(DELTA_MAX, max(DELTA_MIN, moved))
         w.exceeded[c] = 0
     if w.exceeded[C] != 0:
@@ -191,7 +191,7 @@ def advance_day(w, t, q, peer):  # type: ignore[no-untyped-def]
         _close_day(w, peer)
     passed = day - w.day
     for i in range(min(passed, 400)):
-        _control(w, q, (w.day + i + 1) * DAY)
+        _control(w, q, peer, (w.day + i + 1) * DAY)
     w.day = day
     thresholds(w, q, peer)
 

@@ -2,7 +2,8 @@
 
 Two findings of an entity belong together where no more than 24 hours of event time lie between them, or between each
 and the next in between. A movement belongs to the earliest such group that has its destination among the suspects and
-lies within 24 hours of it. Pure.
+lies within 24 hours of it. What comes back belongs to the group of the finding that it answers (`monitor.returns`).
+Pure.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from monitor.model import Finding, Movement
+from monitor.returns import returned_to
 
 __all__ = ["GAP", "Group", "group", "is_early", "order", "suspect"]
 
@@ -26,6 +28,7 @@ class Group:
     findings: list[Finding]
     movements: dict[str, Movement] = field(default_factory=dict)
     loose: dict[str, Movement] = field(default_factory=dict)  # too far off, unless other findings bridge the gap
+    returned: dict[str, Movement] = field(default_factory=dict)  # what came back from its suspects
 
 
 def order(item: Finding | Movement) -> tuple[int, str, int, int]:
@@ -44,13 +47,19 @@ def is_early(movement: Movement, findings: Iterable[Finding]) -> bool:
     return any(f.at - GAP <= movement.at and place <= (f.block_number, f.index) for f in findings)
 
 
-def group(findings: Iterable[Finding], movements: Mapping[str, Movement], hits: Container[str]) -> list[Group]:
+def group(
+    findings: Iterable[Finding],
+    movements: Mapping[str, Movement],
+    hits: Container[str],
+    returns: Mapping[str, Movement] | None = None,
+) -> list[Group]:
     """Evidence of one entity as groups, earliest first.
 
     Parameters
     ----------
     movements : by any key
     hits : keys of those that the engine raised as payments to a suspect; the others count where they are early
+    returns : arrivals from suspects, by any key; those that answer no finding are left out
     """
     groups: list[Group] = []
     for finding in sorted(findings, key=lambda f: (order(f), f.id)):
@@ -70,7 +79,22 @@ def group(findings: Iterable[Finding], movements: Mapping[str, Movement], hits: 
         options = places.get(suspect(movement), [])
         if options and (key in hits or is_early(movement, known[suspect(movement)])):
             _place(key, movement, options)
+    if returns:
+        _give_back(returns, groups)
     return groups
+
+
+def _give_back(returns: Mapping[str, Movement], groups: Sequence[Group]) -> None:
+    known: dict[tuple[str, str], list[Finding]] = {}
+    home: dict[str, Group] = {}
+    for found in groups:
+        for finding in found.findings:
+            known.setdefault((finding.chain, finding.destination), []).append(finding)
+            home[finding.id] = found
+    for key, back in sorted(returns.items(), key=lambda item: (order(item[1]), item[0])):
+        answered = returned_to(back, known.get((back.chain, back.counterparty), ()))
+        if answered is not None:
+            home[answered.id].returned[key] = back
 
 
 def _place(key: str, movement: Movement, options: Sequence[Group]) -> None:

@@ -8,9 +8,14 @@ from typing import Any
 import msgspec
 
 from monitor.grouping import order
+from monitor.ids import iso
 from monitor.model import Finding, Incident, Movement, Severity, Status
+from monitor.returns import is_returned, returned_at, total
 
-__all__ = ["Limbo", "Record", "build", "movement_key"]
+__all__ = ["UNJUDGED", "Limbo", "Record", "build", "movement_key"]
+
+UNJUDGED = (Status.OPEN, Status.ACKNOWLEDGED)  # the return of the funds closes these; a verdict stands
+_RESOLVED: dict[str, Any] = {"what": "resolve", "by": "heistwatch", "comment": "the funds came back"}
 
 
 class Limbo(msgspec.Struct, frozen=True):
@@ -39,6 +44,9 @@ class Record(msgspec.Struct):
     told_lost: dict[str, str] = msgspec.field(default_factory=dict)  # losses in the last message, by asset
     raised_lost: dict[str, str] = msgspec.field(default_factory=dict)  # losses when it was opened or last escalated
     receivers: list[str] = msgspec.field(default_factory=list)  # who was told, in order; a correction goes to all
+    returned: dict[str, Movement] = msgspec.field(default_factory=dict)  # what came back, by `movement_key`
+    kept_open: bool = False  # a person opened it again after the funds had come back
+    told_return: bool = False  # the last message said that it is over, since the funds came back
     merged_into: str = ""  # nothing but a reference to the incident that took its evidence over
 
 
@@ -48,22 +56,31 @@ def movement_key(m: Movement) -> str:
 
 
 def build(record: Record) -> Incident:
-    """The incident of a record."""
+    """The incident of a record.
+
+    Where the funds came back it is over, at severity ``low``, unless a person judged it: that follows from the evidence
+    as everything else does, so a further loss, or the loss of the returning transaction, opens it again.
+    """
     shown = record.findings or record.retracted
     findings = sorted(shown.values(), key=lambda f: (order(f), f.id))
     movements = sorted(record.movements.values(), key=order)
     opening = findings[0] if findings else None
     severity = max((f.severity for f in findings), default=Severity.INFO)
     paged = next((f for f in findings if f.severity >= Severity.HIGH), None)
-    lost: dict[str, int] = {}
-    for m in movements:
-        lost[m.asset] = lost.get(m.asset, 0) + m.value
+    lost = total(movements)
+    back = (m for m in record.returned.values() if m.asset in lost)
+    returns = sorted(back, key=lambda m: (order(m), movement_key(m)))
+    returned = total(returns)
+    status, history = record.status, tuple(record.history)
+    if status in UNJUDGED and not record.kept_open and is_returned(lost, returned):
+        status, severity = Status.RESOLVED, min(severity, Severity.LOW)
+        history = (*history, _RESOLVED | {"at": iso(returned_at(lost, returns))})
     periods = [f.return_period_days for f in findings if f.return_period_days is not None]
     return Incident(
         id=record.id,
         entity=record.entity,
         wallets=tuple(sorted({f.wallet for f in findings})),
-        status=record.status,
+        status=status,
         severity=severity,
         opened_at=opening.at if opening else 0,
         opened_block=opening.block_number if opening else 0,
@@ -76,12 +93,13 @@ def build(record: Record) -> Incident:
         lost=tuple(sorted(lost.items())),
         share_lost=_share_lost(record, movements),
         share_lost_at_open=_share_at_open(opening, movements, lost) if opening else None,
-        updated_at=max((*(f.at for f in findings), *(m.at for m in movements)), default=0),
+        updated_at=max((*(f.at for f in findings), *(m.at for m in movements), *(m.at for m in returns)), default=0),
         paged_at=paged.at if paged else None,
         paged_tx=paged.tx if paged else None,
         return_period_days=max(periods) if periods else None,
         budget_exceeded=any(f.budget_exceeded for f in findings),
-        history=tuple(record.history),
+        history=history,
+        returned=tuple(sorted(returned.items())),
     )
 
 

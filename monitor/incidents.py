@@ -7,7 +7,7 @@ then opens a new one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -17,7 +17,8 @@ from monitor.errors import StoreError
 from monitor.grouping import GAP, Group, group, suspect
 from monitor.ids import stable_id
 from monitor.incident_record import Limbo, Record, build, movement_key
-from monitor.model import Finding, Incident, Movement, Status
+from monitor.model import Finding, Incident, Movement, Severity, Status
+from monitor.returns import is_returned, returned_to
 
 __all__ = ["GAP", "Change", "Correlator", "Limbo", "Record", "movement_key"]
 
@@ -49,6 +50,7 @@ class _News:
     movements: dict[str, Movement]
     balances: dict[str, float]
     owner: dict[str, str]
+    returned: dict[str, Movement]
 
 
 class Correlator:
@@ -57,6 +59,7 @@ class Correlator:
     def __init__(self) -> None:
         self.records: dict[str, Record] = {}
         self.merged: dict[str, str] = {}  # ids that are no more, and the incident that took them over
+        self._suspects: dict[str, set[tuple[str, str]]] = {}  # (chain, address) by entity, of any time
 
     # -- evidence -------------------------------------------------------------------------------------------------
 
@@ -66,6 +69,7 @@ class Correlator:
         findings: Iterable[Finding],
         movements: Iterable[Movement],
         balances: Mapping[str, float] | None = None,
+        returns: Iterable[Movement] = (),
     ) -> list[str]:
         """Take in evidence of one entity; returns the ids of incidents that changed, those merged away first.
 
@@ -74,13 +78,16 @@ class Correlator:
         movements : exact amounts; those that fit no incident are left out
         balances : `movement_key` to what the payment left, base units, of all that the engine raised; a movement
             without one counts where it came within the day before a finding about its destination
+        returns : arrivals from suspects; those that answer no finding are left out
         """
-        news = _News({}, {movement_key(m): m for m in movements}, dict(balances or {}), {})
+        back = {movement_key(m): m for m in returns}
+        news = _News({}, {movement_key(m): m for m in movements}, dict(balances or {}), {}, back)
         for finding in findings:
             earlier = news.findings.get(finding.id)
             news.findings[finding.id] = finding if earlier is None else _joined(earlier, finding)
         changed = dict.fromkeys(self._renew(entity, news))
-        if news.findings or news.movements:
+        changed.update(dict.fromkeys(self._give_back(entity, news)))
+        if news.findings or news.movements or news.returned:
             self._claim(entity, news)
             changed = dict.fromkeys([*self._arrange(entity, news), *changed])
         return list(changed)
@@ -94,6 +101,7 @@ class Correlator:
         A closed incident takes back what is its own, and stays closed.
         """
         evidence: list[Finding | Movement] = [*news.findings.values(), *news.movements.values()]
+        evidence += news.returned.values()
         shown = {(e.chain, e.tx) for e in evidence}
         changed = []
         for record in self._of(entity):
@@ -112,6 +120,25 @@ class Correlator:
                     record.movements[key] = m
                     if key in news.balances:
                         record.balances[key] = news.balances[key]
+        return changed
+
+    def _give_back(self, entity: str, news: _News) -> list[str]:
+        """Leave returns that answer nothing out; those that answer closed incidents alone are kept there."""
+        changed = []
+        if not news.returned:
+            return []
+        mine = [(f, record) for record in self._of(entity) for f in record.findings.values()]
+        open_ = [f for f, record in mine if record.status in COLLECTING] + list(news.findings.values())
+        closed = {f.id: (f, record) for f, record in mine if record.status in CLOSED}
+        for key, back in list(news.returned.items()):
+            if returned_to(back, open_) is not None:
+                continue
+            del news.returned[key]
+            answered = returned_to(back, (f for f, _ in closed.values()))
+            home = closed[answered.id][1] if answered is not None else None
+            if home is not None and home.returned.get(key) != back:
+                home.returned[key] = back
+                changed.append(home.id)
         return changed
 
     def _claim(self, entity: str, news: _News) -> None:
@@ -136,16 +163,19 @@ class Correlator:
         findings: dict[str, Finding] = {}
         movements: dict[str, Movement] = {}
         balances: dict[str, float] = {}
+        returned: dict[str, Movement] = {}
         for record in old:
             findings.update(record.findings)
             movements.update(record.movements)
             movements.update(record.loose)
             balances.update(record.balances)
+            returned.update(record.returned)
         findings.update(news.findings)
         movements.update(news.movements)
         balances.update(news.balances)
+        returned.update(news.returned)
         homes: dict[str, Group] = {}
-        for found in group(findings.values(), movements, balances):
+        for found in group(findings.values(), movements, balances, returned):
             known = (owner[f.id] for f in found.findings if f.id in owner)
             homes[next((name for name in known if name not in homes), None) or self._open(entity, found)] = found
         new_owner = {f.id: name for name, found in homes.items() for f in found.findings}
@@ -155,6 +185,7 @@ class Correlator:
             self._merge(record, into) if into is not None else _retract(record)
         for name, found in homes.items():
             _fill(self.records[name], found, balances, limbo)
+            self._suspect(self.records[name])
         changed = [name for name in homes if before.get(name) != _kept(self.records[name])]
         return [record.id for record in gone] + changed
 
@@ -171,6 +202,7 @@ class Correlator:
         home.history.extend([*record.history, {"what": "merged", "by": "heistwatch", "comment": record.id}])
         home.retracted.update(record.retracted)
         home.told = max(home.told, record.told)
+        home.kept_open = home.kept_open or record.kept_open
         home.receivers = list(dict.fromkeys([*home.receivers, *record.receivers]))
         if record.status is Status.CONFIRMED:
             home.status = Status.CONFIRMED
@@ -184,7 +216,7 @@ class Correlator:
         changed = []
         for record in self.records.values():
             evidence: list[Finding | Movement] = [*record.findings.values(), *record.movements.values()]
-            evidence += record.loose.values()
+            evidence += (*record.loose.values(), *record.returned.values())
             gone = {e.tx for e in evidence if e.chain == chain and e.block_number == number}
             known = {item.tx for item in record.limbo if item.chain == chain}
             record.limbo += [Limbo(chain, tx, old_tip) for tx in sorted(gone - known)]
@@ -207,7 +239,7 @@ class Correlator:
                 changed[record.id] = record.entity
         found: list[str] = []
         for entity in dict.fromkeys(changed.values()):
-            found += self._arrange(entity, _News({}, {}, {}, {}))
+            found += self._arrange(entity, _News({}, {}, {}, {}, {}))
         return list(dict.fromkeys([*found, *changed]))
 
     # -- people ---------------------------------------------------------------------------------------------------
@@ -224,12 +256,15 @@ class Correlator:
         if record is None:
             return []
         closed = record.status in CLOSED
+        if what != "acknowledge":
+            seen = build(record)
+            record.kept_open = what == "reopen" and is_returned(dict(seen.lost), dict(seen.returned))
         if record.status is not Status.RETRACTED or _SAID[what] in CLOSED:
             record.status = _SAID[what]
         record.history.append({"what": what, "by": by, "comment": comment, "at": at})
         changed = [record.id]
         if closed and record.status in COLLECTING:
-            changed += self._arrange(record.entity, _News({}, {}, {}, {}))
+            changed += self._arrange(record.entity, _News({}, {}, {}, {}, {}))
         return list(dict.fromkeys(changed))
 
     # -- views ----------------------------------------------------------------------------------------------------
@@ -241,7 +276,12 @@ class Correlator:
         incident = self.incident(incident_id)
         kind = self._kind(record, incident)
         if kind is not None:
-            record.told = 0 if kind == "resolved" else max(record.told, int(incident.severity))
+            over = kind == "resolved"
+            record.told_return = over and record.status not in CLOSED
+            if over:
+                record.told = int(Severity.LOW) if record.told_return else 0
+            else:
+                record.told = max(record.told, int(incident.severity))
             record.told_lost = {asset: str(value) for asset, value in incident.lost}
             if kind in ("opened", "escalated"):
                 record.raised_lost = dict(record.told_lost)
@@ -252,7 +292,7 @@ class Correlator:
         if incident.status is Status.RETRACTED:
             return "retracted" if record.told else None
         if incident.status in CLOSED:
-            return "resolved" if record.told else None
+            return "resolved" if record.told and not record.told_return else None
         if record.told == 0:
             return "opened"
         doubled = any(
@@ -261,7 +301,15 @@ class Correlator:
         if int(incident.severity) > record.told or doubled:
             return "escalated"
         lost = {asset: str(value) for asset, value in incident.lost}
-        return "updated" if lost != record.told_lost else None
+        return "updated" if record.told_return or lost != record.told_lost else None
+
+    def suspects(self, entity: str) -> Set[tuple[str, str]]:
+        """(chain, address) of whoever was a suspect of this entity at any time."""
+        return self._suspects.get(entity, frozenset())
+
+    def _suspect(self, record: Record) -> None:
+        named = {(f.chain, f.destination) for f in record.findings.values() if f.destination}
+        self._suspects.setdefault(record.entity, set()).update(named)
 
     def incident(self, incident_id: str) -> Incident:
         """An incident with all its fields computed from its evidence; KeyError where there is none."""
@@ -296,6 +344,7 @@ class Correlator:
                 self.merged[record.id] = record.merged_into
             else:
                 self.records[record.id] = record
+                self._suspect(record)
 
 
 def _joined(first: Finding, second: Finding) -> Finding:
@@ -304,8 +353,8 @@ def _joined(first: Finding, second: Finding) -> Finding:
     return replace(worse, index=min(first.index, second.index))
 
 
-def _kept(record: Record) -> tuple[dict[str, Finding], dict[str, Movement], dict[str, Movement]]:
-    return record.findings, record.movements, record.loose
+def _kept(record: Record) -> tuple[dict[str, Finding], *tuple[dict[str, Movement], ...]]:
+    return record.findings, record.movements, record.loose, record.returned
 
 
 def _void(record: Record, txs: set[tuple[str, str]]) -> None:
@@ -313,7 +362,7 @@ def _void(record: Record, txs: set[tuple[str, str]]) -> None:
     for name, f in list(record.findings.items()):
         if (f.chain, f.tx) in txs:
             record.retracted[name] = record.findings.pop(name)
-    for kept in (record.movements, record.loose):
+    for kept in (record.movements, record.loose, record.returned):
         for key, m in list(kept.items()):
             if (m.chain, m.tx) in txs:
                 del kept[key]
@@ -332,14 +381,16 @@ def _fill(record: Record, found: Group, balances: Mapping[str, float], limbo: Ma
     record.findings = {f.id: f for f in found.findings}
     record.movements = found.movements
     record.loose = found.loose
+    record.returned = found.returned
     record.balances = {key: balances[key] for key in (*found.movements, *found.loose) if key in balances}
     if limbo:
         evidence: list[Finding | Movement] = [*found.findings, *found.movements.values(), *found.loose.values()]
+        evidence += found.returned.values()
         txs = {(e.chain, e.tx) for e in evidence}
         record.limbo = [item for place, item in sorted(limbo.items()) if place in txs]
 
 
 def _retract(record: Record) -> None:
     record.status = Status.RETRACTED
-    record.movements, record.loose, record.balances, record.limbo = {}, {}, {}, []
+    record.movements, record.loose, record.balances, record.returned, record.limbo = {}, {}, {}, {}, []
     record.told_lost = {}

@@ -45,8 +45,8 @@ def metrics(parts: Any) -> str:
 
 def _incidents(parts: Any) -> list[Sample]:
     counts: dict[str, int] = {}
-    for record in parts.pipeline.correlator.records.values():
-        counts[str(record.status)] = counts.get(str(record.status), 0) + 1
+    for incident in parts.pipeline.correlator.all():
+        counts[str(incident.status)] = counts.get(str(incident.status), 0) + 1
     return [({"status": status}, count) for status, count in sorted(counts.items())]
 
 

@@ -307,6 +307,7 @@ class Incident:
     explanation: tuple[str, ...] = ()
     lost_usd: float | None = None
     history: tuple[Mapping[str, Any], ...] = ()  # verdicts: {what, by, comment, at}
+    returned: tuple[tuple[str, int], ...] = ()  # of what was lost: (CAIP-19 asset, base units), sorted
 
 
 class AlertKind(StrEnum):

@@ -5,7 +5,7 @@ It knows neither chains nor channels: balances come through a function, alerts l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import replace
 
 from monitor.assets import AssetNames
@@ -19,6 +19,7 @@ from monitor.model import Alert, Block, BlockRef, Direction, Finding, Flow, Move
 from monitor.policies.base import left_by, movement_for
 from monitor.published import alert_of
 from monitor.refold import Refold, Refolded, unjudged
+from monitor.returns import returns_of
 from monitor.spool import Said, Seen, live_key, pack_seen
 from monitor.store import BlockRecord, Commit, CoverageRange, Delta, FlowRecord, OperatorEvent, OutboxRow, Store
 from monitor.swap import state_delta, still_covered, undoable
@@ -333,8 +334,9 @@ class Pipeline:
         exact: dict[str, list[Finding]] = {}
         for finding in folded.findings:
             exact.setdefault(self.engine.watchlist.wallets[finding.wallet].entity, []).append(finding)
+        back = self._returns(folded)
         changed: list[str] = []
-        for entity in dict.fromkeys([*by_entity, *exact]):
+        for entity in dict.fromkeys([*by_entity, *exact, *back]):
             hits = by_entity.get(entity, [])
             findings = [finding_of(hit, self._names) for hit in hits if hit.fired]
             findings += exact.get(entity, [])
@@ -348,8 +350,25 @@ class Pipeline:
                 if paid is not None and movement_key(paid) not in left:
                     movements.append(paid)
                     left.update({movement_key(paid): value for value in left_by(finding)})
-            changed += self.correlator.add(entity, findings, [*earlier, *movements], left)
+            changed += self.correlator.add(entity, findings, [*earlier, *movements], left, back.get(entity, ()))
         return changed
+
+    def _returns(self, folded: Folded) -> dict[str, list[Movement]]:
+        """What came from suspects, those of this block included, by entity."""
+        fresh = {(hit.flow.transfer.block.chain, hit.flow.counterparty) for hit in folded.hits if hit.fired}
+        fresh |= {(finding.chain, finding.destination) for finding in folded.findings}
+        named: dict[str, Set[tuple[str, str]]] = {}
+        found: dict[str, list[Movement]] = {}
+        for flow in folded.flows:
+            if flow.direction is not Direction.IN:
+                continue
+            entity = self.engine.watchlist.wallets[flow.wallet].entity
+            if entity not in named:
+                known = self.correlator.suspects(entity)
+                named[entity] = known | fresh if fresh else known
+            for back in returns_of(flow, named[entity]):
+                found.setdefault(entity, []).append(back)
+        return found
 
     async def _earlier(self, wallet: str, chain: str, address: str, at: int) -> list[Movement]:
         """What went to a new suspect within the day before, in stored blocks and in those folded since."""

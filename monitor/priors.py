@@ -21,6 +21,7 @@ PRIORS = np.dtype(
         ("s", "f8", (11,)),  # log10 mean excess above it
         ("centre", "f8", (3,)),  # the same of the fused score, by channel
         ("width", "f8", (3,)),
+        ("share", "f8", (3,)),  # of the budget, by channel; 0: the channel is not used
         ("pool_p", "f8", (6,)),  # chance a clean active day, falling ...
         ("pool_q", "f8", (3, 6)),  # ... and the standardised excess then exceeded, by channel
     ],
@@ -32,6 +33,7 @@ PEER["u"][0] = (-1.08, -1.08, -1.07, -1.00, -0.90, -0.70, -0.38, -0.97, -2.0, -1
 PEER["s"][0] = (0.25, 0.25, 0.25, 0.25, 0.25, 0.25, 0.25, 0.25, 0.35, 0.35, 0.31)
 PEER["centre"][0] = (1.06, 0.63, -0.10)
 PEER["width"][0] = (0.38, 0.38, 0.35)
+PEER["share"][0] = CHANNEL_SHARE
 PEER["pool_p"][0] = (0.30, 0.10, 0.033, 0.010, 0.0033, 0.001)
 PEER["pool_q"][0] = (
     (0.0, 1.05, 2.10, 3.15, 4.90, 6.80),
@@ -39,3 +41,4 @@ PEER["pool_q"][0] = (
     (-0.1, 0.0, 0.80, 2.60, 4.40, 6.20),
 )
 PEER[1] = PEER[0]
+PEER["share"][1] = (1.0, 0.0, 0.0)  # likelihood ratios of single payments: the other channels only cost false alarms

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from monitor.assets import AssetNames
@@ -33,9 +34,13 @@ def finding_data(finding: Finding) -> dict[str, Any]:
 
 def lost_data(incident: Incident, names: AssetNames) -> list[dict[str, str]]:
     """What went to suspects, by asset."""
+    return _amounts(incident.lost, names)
+
+
+def _amounts(amounts: Sequence[tuple[str, int]], names: AssetNames) -> list[dict[str, str]]:
     return [
         {"chain": chain_of_asset(asset), "asset": asset, "value": str(value), "display": names.display(asset, value)}
-        for asset, value in incident.lost
+        for asset, value in amounts
     ]
 
 
@@ -60,6 +65,7 @@ def incident_data(incident: Incident, names: AssetNames) -> dict[str, Any]:
         "findings": [finding_data(finding) for finding in incident.findings],
         "suspects": [address for _, address in incident.suspects],
         "lost": lost_data(incident, names),
+        "returned": _amounts(incident.returned, names),
         "lost_usd": incident.lost_usd,
         "share_lost_at_open": incident.share_lost_at_open,
         "share_lost": incident.share_lost,

@@ -64,4 +64,5 @@ def _correlate(engine: Engine, correlator: Correlator, found: Sequence[Evidence]
             [f for evidence in found for f in evidence.findings if entity[f.wallet] == name],
             [m for evidence in found for m in evidence.movements if entity[m.wallet] == name],
             {key: left for evidence in found for key, left in evidence.balances.items()},
+            [m for evidence in found for m in evidence.returns if entity[m.wallet] == name],
         )

@@ -17,7 +17,8 @@ from monitor.policies.base import place_of
 from monitor.replay_policies import PolicyBlock, judge
 from monitor.replay_rows import Accounts, account_rows, flow_from, flow_of, numbers_of, with_told
 from monitor.replayed import Evidence, Replayed, WalletCount, add_early, by_suspect, evidence_of, told_balances
-from monitor.rows import OUT, FlowRows
+from monitor.returns import returns_of
+from monitor.rows import IN, OUT, FlowRows
 from monitor.trust import Trust
 
 __all__ = ["replay_accounts"]
@@ -51,6 +52,7 @@ def replay_accounts(
     evidence = evidence_of(hits, names)
     judge(engine, chain, exact, names, evidence)
     _add_movements(evidence, engine, chain, frame, rows, origin)
+    _add_returns(evidence, engine, chain, frame, rows, origin)
     return evidence
 
 
@@ -254,3 +256,25 @@ def _add_movements(
     for at in np.flatnonzero(paid):
         wallet = _wallet_name(engine, rows, int(at))
         add_early(evidence, suspects, flow_of(frame, int(origin[at]), chain, wallet))
+
+
+def _add_returns(
+    evidence: Evidence,
+    engine: Engine,
+    chain: str,
+    frame: pl.DataFrame,
+    rows: FlowRows,
+    origin: NDArray[np.int64],
+) -> None:
+    """What suspects sent to a wallet after the first finding."""
+    named = sorted({f.destination for f in evidence.findings if f.destination})
+    if not named:
+        return
+    first = min((f.block_number for f in evidence.findings), default=0)
+    sent = frame["from_address"].is_in(pl.Series(named, dtype=pl.String).implode()).fill_null(False).to_numpy()
+    sent &= (frame["block_number"] >= first).to_numpy()
+    arrived = np.flatnonzero(rows.ops == IN)
+    suspects = {(chain, address) for address in named}
+    for at in arrived[sent[origin[arrived]]].tolist():
+        flow = flow_from(frame.row(int(origin[at]), named=True), chain, _wallet_name(engine, rows, at), Direction.IN)
+        evidence.returns += returns_of(flow, suspects)

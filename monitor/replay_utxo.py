@@ -23,6 +23,7 @@ from monitor.replayed import (
     told_balances,
     transfer_of,
 )
+from monitor.returns import returns_of
 from monitor.rows import FlowRows
 
 __all__ = ["replay_utxo"]
@@ -79,9 +80,12 @@ def replay_utxo(
     evidence = evidence_of(hits, names)
     judge(engine, chain, exact, names, evidence)
     suspects = by_suspect(evidence.findings)
+    named = {(chain, address) for _, address in suspects}
     for flow in filter(None, flows):
         if flow.direction is Direction.OUT:
             add_early(evidence, suspects, flow)
+        elif named:
+            evidence.returns += returns_of(flow, named)
     return evidence
 
 

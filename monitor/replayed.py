@@ -62,6 +62,7 @@ class Evidence:
     findings: list[Finding] = field(default_factory=list)
     movements: list[Movement] = field(default_factory=list)
     balances: dict[str, float] = field(default_factory=dict)  # what each hit left, by `movement_key`
+    returns: list[Movement] = field(default_factory=list)  # what came from suspects
 
 
 def transfer_of(r: Mapping[str, Any], chain: str) -> Transfer:

@@ -148,10 +148,6 @@ def not_applied(config: Config) -> list[str]:
     cold = {place for wallet in config.wallets if wallet.role is Role.COLD for place in wallet.addresses}
     if any((planned.chain, planned.account) not in cold for planned in config.planned):
         found.append("planned changes of control of wallets that are not cold")
-    if any(config.detectors.values()):
-        found.append("detector settings of wallets")
-    if config.labels:
-        found.append("labels")
     if config.prices.source != "none":
         found.append("prices")
     return found

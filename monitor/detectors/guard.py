@@ -6,6 +6,8 @@ from numba import njit
 
 from monitor.detectors.base import Detector, Evidence, Parameter
 
+WEEK = 7 * 86400.0
+
 DETECTOR = Detector(
     id="GUARD",
     title="Guard rail: a large part of the balance left within an hour",
@@ -16,8 +18,12 @@ DETECTOR = Detector(
     parameters=(
         Parameter("to_one", ("to_one",), 0.30, 0.01, 1e9, "share of the balance to one", off=1e9, personal=0.60),
         Parameter("to_all", ("to_all",), 0.60, 0.01, 1e9, "share of the balance to all", off=1e9, personal=0.90),
+        Parameter("calm", ("calm",), 1.0, 0.0, 1.0, "factor where one asset alone moves, or to a known address",
+                  off=1.0, personal=0.0),
     ),
     rules=(
+        "in personal wallets it needs a second asset within two hours, or another account's signature, and an address "
+        "first paid within a week: holders sell all of one asset every now and then",
         "shares are of the larger of the typical balance and what was there",
         "after an unconfirmed firing x 1.15 of the exceeded level, 3.3 at most, back by 0.5 % a day",
     ),
@@ -27,5 +33,6 @@ DETECTOR = Detector(
 @njit(cache=True)
 def evidence(f, q, e):  # type: ignore[no-untyped-def]
     there = max(f.typical, f.balance + f.u1h)
-    e[Evidence.GUARD] = max(f.d1 / q.to_one, f.u1h / q.to_all) / there
+    calm = f.age >= WEEK or (f.others < 1.0 and f.foreign == 0)
+    e[Evidence.GUARD] = max(f.d1 / q.to_one, f.u1h / q.to_all) / there * (q.calm if calm else 1.0)
     e[Evidence.GONE] = f.u1h / (f.balance + f.u1h) if f.u1h > 0.0 else 0.0

@@ -41,7 +41,7 @@ PRINTS, PRINT_BINS = 6, 16  # fields of a transaction's fingerprint, see HW-7, a
 _K, _C = len(STATISTICS), len(CHANNELS)
 
 # Windows as bucket rings: 10 x 1 min, 12 x 5 min, 24 x 15 min, 48 x 30 min. The hot part of this record, all that a
-# flow touches except the profile at the change of an hour, is below 512 bytes; the whole below 1.5 KB.
+# flow writes except the profile at the change of an hour, is 700 bytes (616 of them rings); the whole is 824.
 ASSET = np.dtype(
     [
         ("born", "i8"),  # first flow
@@ -122,7 +122,7 @@ FUSION = np.dtype(
         ("printed", "f4", (PRINTS,)),  # payments with the field, at most 200
         ("fee_level", "f4"),  # usual fee rate, in quarters of a doubling
         ("last_nonce", "u4"),
-        ("last_out", "i8"),  # last outflow of any kind, 0 never
+        ("last_out", "i8"),  # last payment, expected ones too, 0 never
         ("last_value", "f8"),  # the last payment of the same moment, for splits,
         ("last_asset", "u8"),
         ("topup_at", "i8"),  # native coins last came from an address that was never paid, 0 never
@@ -182,12 +182,15 @@ PARAMETERS = np.dtype(
         ("others_most", "f8"),
         ("odd_most", "f8"),
         ("bad", "f8"),
+        ("service", "f8"),
         ("exchange", "f8"),
         ("swept", "f8"),
         ("swept_most", "f8"),
         ("to_one", "f8"),
         ("to_all", "f8"),
+        ("calm", "f8"),
         ("fresh", "f8"),
+        ("known", "f8"),
         ("drained", "f8"),
         ("further", "f8"),
         ("further_most", "f8"),

@@ -14,7 +14,16 @@ from numba import njit
 from monitor.features.dtypes import PRINT_BINS, PRINTS, SWEEPS, SWEPT
 from monitor.features.maths import log10
 
-__all__ = ["SWEEP_WINDOW", "TOPUP_WINDOW", "learn_look", "notice_out", "notice_topup", "oddness", "swept"]
+__all__ = [
+    "SWEEP_WINDOW",
+    "TOPUP_WINDOW",
+    "learn_look",
+    "notice_expected",
+    "notice_out",
+    "notice_topup",
+    "oddness",
+    "swept",
+]
 
 KNOWN_FROM = 50.0  # payments with a field before it says anything
 KEEP = 200.0  # payments that the averages reach back
@@ -120,6 +129,14 @@ def swept(w, key, identity, t):  # type: ignore[no-untyped-def]
 def notice_topup(w, t):  # type: ignore[no-untyped-def]
     """Coins for fees came from an address that the wallet never paid."""
     w.topup_at = t
+
+
+@njit(cache=True)
+def notice_expected(w, t):  # type: ignore[no-untyped-def]
+    """An expected payment: the wallet is in use; it is no part of a split."""
+    if w.last_out != t:
+        w.last_out = t
+        w.last_value = 0.0
 
 
 @njit(cache=True)

@@ -96,6 +96,16 @@ def test_alarms_of_history_are_not_stored(heistwatch: Callable[..., Any], config
             assert connection.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,), table
 
 
+def test_coverage_shows_it(heistwatch: Callable[..., Any], config: Path, history: Path) -> None:
+    """`heistwatch coverage` names the history as a range of its own, and that the chain starts with it."""
+    heistwatch("calibrate", config, "--data", history)
+    ran = heistwatch("coverage", "-c", config)
+    assert ran.code == 0 and "  1 to 82 through history tables\n" in ran.out
+    assert "calibrated with history tables" in ran.out
+    (entry,) = json.loads(heistwatch("coverage", "-c", config, "--json").out).values()
+    assert (entry["learning"]["state"], entry["learning"]["balances_to_ask"]) == ("calibrated", 1)
+
+
 def test_a_second_time_needs_replace(heistwatch: Callable[..., Any], config: Path, history: Path) -> None:
     """Known wallets are refused and nothing changes; --replace takes the place of all of their records."""
     heistwatch("calibrate", config, "--data", history)

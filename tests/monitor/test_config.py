@@ -637,7 +637,24 @@ def test_what_outputs_print_is_accepted_as_an_address():
 def test_settings_that_change_nothing_yet_are_said():
     """A rule that is checked and not applied must not look like protection."""
     wallet = {"id": "w", "role": "hot", "addresses": ["ethereum:0x" + "1" * 40], "rules": [{"outflow": "any"}]}
-    wallet["detectors"] = {"HW-1": {"x": 1}}
-    config = config_from_mapping({"version": 1, "wallets": [wallet]}, Path(), "case")
-    assert "not applied by this version: detector settings of wallets" in config.summary()
-    assert not [line for line in config.summary() if "not applied" in line and "rules" in line]
+    wallet["detectors"] = {"hw-1": {"weight": 0}, "GUARD": {"to_one": 0.9}}
+    config = config_from_mapping({"version": 1, "wallets": [wallet], "prices": {"source": "chainlink"}}, Path(), "case")
+    said = [line for line in config.summary() if line.startswith("not applied by this version: ")]
+    assert said == ["not applied by this version: prices"]  # rules and settings of detectors are applied
+    assert config.detectors == {"w": {"HW-1": {"weight": 0}, "GUARD": {"to_one": 0.9}}}
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"HW-1": {"wieght": 1}}, "wieght is unknown, expected one of enabled, weight, familiar"),
+        ({"HW-1": {"weight": 11}}, "weight is 11, expected 0 to 10"),
+        ({"GUARD": {"enabled": "no"}}, "enabled is 'no', expected true or false"),
+        ({"GUARD": {"to_one": True}}, "to_one is True, expected a number"),
+        ({"SWEEP": 3}, "expected a mapping with enabled, weight, most"),
+    ],
+)
+def test_detector_settings_that_cannot_be_are_named(settings, said):
+    """Each wrong setting is one problem, with the place of the detector and what it may be."""
+    (problem,) = problems_of(made, wallets=[wallet(detectors=settings)])
+    assert problem == f"case: wallets[0].detectors.{next(iter(settings))}: {said}"

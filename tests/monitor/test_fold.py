@@ -7,9 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from monitor.engine import SIGNAL
 from monitor.features import kernel, table
-from monitor.fold import FORGET, GUARD_BIT, IN, OUT, SPEND, TELL, TRUSTED
-from monitor.rows import RowBuilder
+from monitor.features.dtypes import CHANNELS, STATISTICS
+from monitor.fold import FORGET, GUARD_BIT
+from monitor.model import Role
+from monitor.parameters import parameters
+from monitor.rows import IN, OUT, SPEND, TELL, TRUSTED, RowBuilder
 from monitor.state import EngineState
 
 HOUR, DAY = 3600, 86400
@@ -23,17 +27,20 @@ class One:
     def __init__(self, balance: float | None = HELD) -> None:
         self.state = EngineState()
         self.slot = self.state.add_asset("w", "c:1", "c:1/coin")
-        self.place = self.state.wallet("w", "c:1", 1.0)
-        self.clock = BORN
+        self.place = self.state.wallet("w", "c:1", parameters(Role.HOT, 1.0))
+        self.signal: Any = None
         if balance is not None:
             self.row(0, TELL, balance)
 
     def row(self, seconds: int, op: int, amount: float, key: int = 0, flags: int = 0) -> Any:
-        """Fold one row ``seconds`` after the first; its hit, or None."""
+        """Fold one row ``seconds`` after the first; its hit, or None. What is only close goes to ``signal``."""
         builder = RowBuilder()
         builder.add(self.slot, self.place, BORN + seconds, op, amount, key, flags)
         hits, _ = self.state.fold(builder.build())
-        return hits[0] if len(hits) else None
+        assert len(hits) <= 1
+        hit = hits[0] if len(hits) else None
+        self.signal = hit if hit is not None and hit["kind"] == SIGNAL else None
+        return None if self.signal is not None else hit
 
     def pay(self, seconds: int, share: float, key: int, flags: int = 0) -> Any:
         return self.row(seconds, OUT, share * HELD, key, flags)
@@ -125,9 +132,11 @@ def test_learning_from_what_fired_is_clipped() -> None:
     """The day's maxima of the scores end at the thresholds of that moment."""
     one = settled()
     hit = one.pay(41 * DAY, 0.25, 99)
-    for c in range(3):
-        assert one.wallet["today"][8 + c] <= np.float32(hit["tau"][c])
-    assert one.wallet["today"][8] == np.float32(hit["tau"][0])
+    scores = one.wallet["today"][len(STATISTICS) :]
+    assert len(scores) == len(CHANNELS)
+    for c in range(len(CHANNELS)):
+        assert scores[c] <= np.float32(hit["tau"][c])
+    assert scores[0] == np.float32(hit["tau"][0])
 
 
 def test_an_attack_raises_no_threshold_on_its_own_day() -> None:
@@ -210,3 +219,31 @@ def test_a_customer_in_the_hour_of_a_theft_is_not_a_suspect() -> None:
     hit = one.pay(begin + 120, 0.0015, 902)
     assert hit["kind"] == 1 and one.is_suspect(902)
     assert one.pay(begin + 180, 0.0005, 900)["kind"] in (1, 2)
+
+
+def test_what_is_close_under_the_threshold_is_a_signal_alone() -> None:
+    """From one width under the fast threshold on a payment is noted, and it is learned and its destination no suspect."""
+    begin = 41 * DAY
+    hit = settled().pay(begin, 0.05, 99)
+    score, width = float(hit["score"][0]), float(hit["width"][0])
+    for above, kind in ((0.0, 1), (0.5, SIGNAL), (0.99, SIGNAL), (1.01, 0)):
+        one = settled()
+        one.pay(begin, 1e-6, 1)  # the thresholds of this day stand
+        one.wallet["tau"][:] = (score + above * width, 100.0, 100.0)
+        found = one.pay(begin, 0.05, 99)
+        assert (found is not None) == (kind == 1) and (one.signal is not None) == (kind == SIGNAL)
+        assert one.is_suspect(99) == (kind == 1) and (one.destination(99)["today"] > 0.0) == (kind != 1)
+        if kind == SIGNAL:
+            assert one.signal["fired"] == 0 and one.signal["share"] == pytest.approx(0.05, rel=0.1)
+
+
+def test_signals_need_a_warm_wallet_and_a_share() -> None:
+    """Nothing is noted while a wallet is learning, nor below 3 % of the balance, however unusual it is."""
+    young, one = One(), settled()
+    one.pay(41 * DAY, 1e-6, 1)
+    young.pay(60, 1e-6, 1)
+    for item, at, share in ((young, 61, 0.05), (one, 41 * DAY, 0.02), (one, 41 * DAY, 0.05)):
+        item.wallet["tau"][:] = 100.0
+        item.wallet["width"][0] = 1000.0
+        assert item.pay(at, share, round(1000 * share)) is None
+        assert (item.signal is not None) == (item is one and share == 0.05)

@@ -12,6 +12,8 @@ from monitor import compiled as _compiled  # noqa: F401  (before any kernel)
 from monitor import fusion
 from monitor.detectors.base import EVIDENCE_SIZE, Evidence
 from monitor.features.dtypes import CHANNELS, FUSION, STATISTICS
+from monitor.model import Role
+from monitor.parameters import parameters
 from monitor.priors import CHANNEL_SHARE, PEER, SPLIT
 
 DAY = 86400
@@ -22,8 +24,16 @@ PEERS: Any = PEER[0]
 
 def wallet(budget: float = 1.0) -> Any:
     records = np.zeros(1, FUSION)
-    fusion.start(records[0], BORN, budget, PEERS)
+    fusion.start(records[0], BORN, settings(budget), PEERS)
     return records[0]
+
+
+def settings(budget: float = 1.0) -> Any:
+    """What is set for a hot wallet."""
+    return parameters(Role.HOT, budget)[0]
+
+
+Q: Any = settings()
 
 
 def evidence(**levels: float) -> Any:
@@ -40,7 +50,7 @@ def days(w: Any, count: int, *, exceeded: int | None = None) -> None:
     for _ in range(count):
         if exceeded is not None:
             w["exceeded"][exceeded] = 1
-        fusion.advance_day(w, int(w["clock"]) + DAY, PEERS)
+        fusion.advance_day(w, int(w["clock"]) + DAY, Q, PEERS)
 
 
 def test_quantile_and_chance_are_inverses() -> None:
@@ -67,7 +77,7 @@ def test_return_period_at_the_threshold_is_the_budget(budget: float, delta: floa
     w = wallet(budget)
     w["delta"][:] = delta
     w["centre"][:], w["width"][:] = (1.3, 0.7, 0.2), (0.5, 0.3, 0.25)
-    fusion.thresholds(w, PEERS)
+    fusion.thresholds(w, settings(budget), PEERS)
     for c in range(C):
         assert fusion.return_days(w, c, float(w["tau"][c]), PEERS) == pytest.approx(30 / budget, rel=1e-9)
         longer = fusion.return_days(w, c, float(w["tau"][c]) + 1.0, PEERS)
@@ -89,14 +99,14 @@ def test_quiet_wallets_spend_their_budget_on_active_days() -> None:
     """Two active days in ten: the chance a day is five times as high, and the return period still 30 / budget."""
     w = wallet()
     w["days"], w["day"] = 2, BORN // DAY + 10
-    fusion.thresholds(w, PEERS)
+    fusion.thresholds(w, Q, PEERS)
     for c in range(C):
         p = 5 * CHANNEL_SHARE[c] * SPLIT / 30
         expected = PEER["centre"][0][c] + PEER["width"][0][c] * fusion._quantile(PEERS, c, p)
         assert w["tau"][c] == pytest.approx(expected, rel=1e-12)
         assert fusion.return_days(w, c, float(w["tau"][c]), PEERS) == pytest.approx(30, rel=1e-9)
     w["day"] = BORN // DAY + 6  # too young to tell
-    fusion.thresholds(w, PEERS)
+    fusion.thresholds(w, Q, PEERS)
     assert w["tau"][0] == pytest.approx(float(wallet()["tau"][0]))
 
 
@@ -111,7 +121,7 @@ def test_the_controller_moves_at_midnight_by_eta_times_the_surprise() -> None:
     days(w, 1, exceeded=1)
     assert list(w["delta"]) == pytest.approx([-p if c != 1 else 0.5 - p for c, p in enumerate(chance)], rel=1e-12)
     before = float(w["delta"][1])
-    fusion.advance_day(w, int(w["clock"]) + 5, PEERS)  # the same day
+    fusion.advance_day(w, int(w["clock"]) + 5, Q, PEERS)  # the same day
     assert w["delta"][1] == before
 
 
@@ -121,7 +131,7 @@ def test_the_controller_stays_within_its_bounds() -> None:
     days(w, 40, exceeded=0)
     high = float(w["tau"][0])
     w["delta"][0] = 0.0
-    fusion.thresholds(w, PEERS)
+    fusion.thresholds(w, Q, PEERS)
     assert high == pytest.approx(float(w["tau"][0]) + 2.0, rel=1e-12)
     w["delta"][0] = 2.0
     days(w, 2000)
@@ -135,7 +145,7 @@ def test_days_without_flows_count_one_by_one() -> None:
         days(w, 8)
         w["exceeded"][0] = 1
     days(one, 10)
-    fusion.advance_day(ten, int(ten["clock"]) + 10 * DAY, PEERS)
+    fusion.advance_day(ten, int(ten["clock"]) + 10 * DAY, Q, PEERS)
     assert one.tobytes() == ten.tobytes()
 
 
@@ -187,9 +197,105 @@ def test_scores_are_means_of_rates_with_context() -> None:
     w = wallet()
     z, s = np.zeros(K), np.zeros(C)
     levels = {name: float(w["u"][k]) for k, name in enumerate(list(Evidence.__members__)[:K])}
-    fusion.score(w, evidence(**levels, PROBE=0.3, DRAIN=0.5, OTHERS=0.6, SHARE=0.2), z, s)
+    fusion.score(w, Q, evidence(**levels, PROBE=0.3, DRAIN=0.5, OTHERS=0.6, SHARE=0.2), z, s)
     assert list(z) == pytest.approx([0.523] * K)
     assert list(s) == pytest.approx([0.523 + 0.2 + 1.4, 0.523 + 0.5 + 0.3, 0.523])
     far = dict.fromkeys(levels, 99.0)
-    fusion.score(w, evidence(**far), z, s)
+    fusion.score(w, Q, evidence(**far), z, s)
     assert list(z) == [6.0] * K  # never rarer than once in a million days
+
+
+def scored(role: Role = Role.HOT, set_for: dict[str, Any] | None = None, **terms: float) -> list[float]:
+    """The three scores of an evidence vector for a wallet with these settings."""
+    z, s = np.zeros(K), np.zeros(C)
+    fusion.score(wallet(), parameters(role, 1.0, set_for)[0], evidence(**terms), z, s)
+    return [float(x) for x in s]
+
+
+@pytest.mark.parametrize(
+    ("term", "fast", "day", "slow"),
+    [
+        ("SHARE", 1.0, 0.0, 0.0),
+        ("DAY_LEVEL", 0.0, 1.0, 0.0),
+        ("SLOW_LEVEL", 0.0, 0.0, 1.0),
+        ("DRAIN", 1.0, 1.0, 0.0),
+        ("PROBE", 1.0, 0.0, 0.0),
+        ("OTHERS", 1.0, 0.5, 0.0),
+        ("ODD", 1.0, 0.5, 0.0),
+        ("KIND", 1.0, 0.5, 0.0),
+        ("SWEPT", 1.0, 0.5, 0.0),
+        ("FRESH", 1.0, 0.0, 0.0),
+        ("DRAINED", 1.0, 0.0, 0.0),
+        ("FOREIGN", 1.0, 0.0, 0.0),
+        ("SPLIT", 1.0, 0.0, 0.0),
+        ("DORMANT", 1.0, 0.0, 0.0),
+        ("TOPUP", 1.0, 0.0, 0.0),
+        ("GUARD", 0.0, 0.0, 0.0),
+        ("GONE", 0.0, 0.0, 0.0),
+    ],
+)
+def test_each_term_counts_in_its_channels(term: str, fast: float, day: float, slow: float) -> None:
+    """A term of one is added wholly to the fast score, to the others in its part; the guard rail to none."""
+    plain, more = scored(), scored(**{term: 1.0})
+    assert [b - a for a, b in zip(plain, more, strict=True)] == pytest.approx([fast, day, slow], abs=1e-12)
+
+
+def test_every_term_is_in_the_table_above() -> None:
+    """A new place of evidence gets its row."""
+    (mark,) = test_each_term_counts_in_its_channels.pytestmark  # type: ignore[attr-defined]
+    assert [row[0] for row in mark.args[1]] == [
+        "SHARE", "DAY_LEVEL", "SLOW_LEVEL", "DRAIN", "PROBE", "OTHERS", *list(Evidence.__members__)[K + 6 :]
+    ]  # fmt: skip
+
+
+def test_statistics_count_by_their_weights() -> None:
+    """A channel is the log10 of the weighted mean of the rates; a weight of 0 leaves a statistic out."""
+    w = wallet()
+    others = sum(float(Q["uses"][k]) for k in range(1, K) if fusion.OF_CHANNEL[k] == fusion.FAST)
+    high = {"SINGLE": float(w["u"][0] + w["s"][0] * fusion.LN10)}  # z = 1.523
+    low = 10 ** (fusion.Z_AT_U - 0.5)
+    for weight in (1.0, 4.0, 10.0):
+        expected = math.log10((weight * 10**1.523 + others * low) / (weight + others))
+        assert scored(set_for={"HW-1": {"weight": weight}}, **high)[0] == pytest.approx(expected, abs=1e-6)
+    assert scored(set_for={"HW-1": {"weight": 0}}, **high)[0] == pytest.approx(math.log10(low), abs=1e-9)
+    silent = {name: {"enabled": False} for name in ("HW-1", "HW-2", "HW-3")}
+    assert scored(set_for=silent, **high) == [fusion.NEVER] * C
+
+
+def test_a_personal_wallet_s_fast_score_is_its_signs_alone() -> None:
+    """Likelihood ratios are added up without the statistics; its day and slow channels are those of other wallets."""
+    assert scored(Role.PERSONAL, SINGLE=5.0, SHARE=0.25, FOREIGN=0.9)[0] == pytest.approx(1.15)
+    assert scored(Role.PERSONAL, TOTAL_24H=5.0)[1:] == scored(TOTAL_24H=5.0)[1:]
+
+
+def test_levels_are_learned_from_three_active_days_on() -> None:
+    """Levels of statistics move with the third active day, those of scores with the fifth; rare ones at 90 %."""
+    w = wallet()
+    for n in range(5):
+        fusion.learn(w, evidence(SINGLE=-2.0, AGAIN_1H=-1.0 + 0.1 * n), np.zeros(C), False)
+        days(w, 1)
+        peer = [float(np.float32(PEER["u"][0][k])) for k in range(K)]
+        assert (w["u"][0] != pytest.approx(peer[0])) == (n >= 2)
+        assert (w["centre"][0] != PEER["centre"][0][0]) == (n >= 4)
+    rare = Evidence.AGAIN_1H
+    assert w["u"][rare] == pytest.approx((5 * -0.64 + 7 * PEER["u"][0][rare]) / 12, rel=1e-5)  # 90 % of five maxima
+    assert w["u"][0] == pytest.approx((5 * -2.0 + 7 * PEER["u"][0][0]) / 12, rel=1e-5)
+
+
+def test_personal_wallets_have_their_own_peers() -> None:
+    """The role chooses the row of the priors."""
+    assert int(parameters(Role.PERSONAL, 0.1)["peer"][0]) == 1 and int(Q["peer"]) == 0
+    records = np.zeros(1, FUSION)
+    peer = PEER[1:2].copy()
+    peer["u"], peer["centre"] = -3.0, 2.5
+    fusion.start(records[0], BORN, parameters(Role.PERSONAL, 0.1)[0], peer[0])
+    assert set(records[0]["u"].tolist()) == {-3.0} and set(records[0]["centre"].tolist()) == {2.5}
+
+
+def test_the_warm_up_is_the_wallet_s_own() -> None:
+    """Statistics may fire from the first flow on plus the days that are set."""
+    records = np.zeros(1, FUSION)
+    for days_set in (0.0, 7.0, 30.0):
+        chosen = parameters(Role.HOT, 1.0, {"FUSION": {"warm_up_days": days_set}})
+        fusion.start(records[0], BORN, chosen[0], PEERS)
+        assert records[0]["warm_from"] == BORN + days_set * DAY

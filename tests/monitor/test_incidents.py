@@ -9,6 +9,7 @@ import pytest
 
 from monitor.errors import StoreError
 from monitor.grouping import GAP
+from monitor.ids import iso
 from monitor.incidents import Correlator, movement_key
 from monitor.model import Finding, Incident, Movement, Severity, Status
 
@@ -39,6 +40,14 @@ def sent(
     return Movement(wallet, chain, asset, to, value, START + at, tx or f"t{at}", index, at if block is None else block)
 
 
+def back(
+    at: int, value: int, of: str = "x", *, chain: str = "a:1", wallet: str = "hot", asset: str = "coin",
+    block: int | None = None, tx: str | None = None,
+) -> Movement:  # fmt: skip
+    """An arrival from a suspect."""
+    return sent(at, value, of, chain=chain, wallet=wallet, asset=asset, block=block, tx=tx or f"b{at}")
+
+
 class Case:
     """A correlator with evidence of one entity; every movement has the balance that it left."""
 
@@ -51,6 +60,9 @@ class Case:
 
     def early(self, findings: list[Finding], movements: list[Movement], early: list[Movement], left: float) -> None:
         self.correlator.add("One", findings, [*early, *movements], {movement_key(m): left for m in movements})
+
+    def returns(self, *movements: Movement) -> list[str]:
+        return self.correlator.add("One", [], [], {}, movements)
 
     def kinds(self, changed: list[str]) -> list[str | None]:
         return [self.correlator.change(name).kind for name in changed]
@@ -207,9 +219,9 @@ def test_fields_follow_from_the_findings() -> None:
 # -- reorgs ------------------------------------------------------------------------------------------------------------
 
 
-def stolen() -> tuple[Case, str]:
+def stolen(value: int = 7) -> tuple[Case, str]:
     case = Case()
-    (name,) = case.add([found(10, severity=HIGH)], [sent(10, 7)], left=3.0)
+    (name,) = case.add([found(10, severity=HIGH)], [sent(10, value)], left=3.0)
     assert case.kinds([name]) == ["opened"]
     return case, name
 
@@ -286,6 +298,156 @@ def test_a_closed_incident_takes_back_its_own_and_stays_closed() -> None:
     changed = case.add([found(22, tx="t10", block=11, severity=HIGH)], [sent(22, 7, tx="t10", block=11)], 3.0)
     assert changed == [name] and case.one.status is Status.FALSE_ALARM and case.one.lost == (("coin", 7),)
     assert case.kinds(changed) == [None]
+
+
+# -- what comes back ---------------------------------------------------------------------------------------------------
+
+
+def test_nine_tenths_back_end_an_incident() -> None:
+    """89 % are a partial return and no news; 90 % make it low and resolved by heistwatch, told once; lost stays."""
+    case, name = stolen(100)
+    assert case.kinds(case.returns(back(20, 89))) == [None]
+    assert (case.one.status, case.one.severity, case.one.returned) == (Status.OPEN, HIGH, (("coin", 89),))
+    assert case.kinds(case.returns(back(30, 1, tx="c"))) == ["resolved"]
+    one = case.one
+    assert (one.status, one.severity, one.returned, one.lost) == (
+        Status.RESOLVED, LOW, (("coin", 90),), (("coin", 100),),
+    )  # fmt: skip
+    assert one.history == (
+        {"what": "resolve", "by": "heistwatch", "comment": "the funds came back", "at": iso(START + 30)},
+    )
+    assert one.paged_at == START + 10 and one.share_lost == pytest.approx(100 / 103)
+    assert case.kinds(case.returns(back(40, 50))) == [None] and case.one.returned == (("coin", 140),)
+    assert case.correlator.dump(name)
+
+
+def test_every_lost_asset_must_come_back() -> None:
+    """One asset whole, the other not: still open. What was never lost is no return."""
+    case, _ = stolen(100)
+    case.add([found(11, asset="token")], [sent(11, 50, asset="token")])
+    case.returns(back(20, 100), back(21, 44, asset="token"), back(22, 10**9, asset="junk"))
+    assert case.one.status is Status.OPEN and case.one.returned == (("coin", 100), ("token", 44))
+    case.returns(back(23, 1, asset="token", tx="c"))
+    assert case.one.status is Status.RESOLVED
+
+
+@pytest.mark.parametrize(
+    ("movement", "counts"),
+    [
+        (back(20, 100, wallet="cold"), True),  # any wallet of the entity
+        (back(10 + 30 * 24 * HOUR, 100), True),
+        (back(11 + 30 * 24 * HOUR, 100), False),  # a second too late
+        (back(9, 100), False),  # before the theft
+        (back(20, 100, block=9), False),  # before it in the chain, whatever its clock says
+        (back(20, 100, "stranger"), False),
+        (back(20, 100, chain="b:1"), False),  # the same letters on another chain are another address
+    ],
+)
+def test_what_counts_as_a_return(movement: Movement, counts: bool) -> None:
+    """From a suspect, after the finding in its chain's order, within 30 days, to any wallet of the owner."""
+    case, _ = stolen(100)
+    case.returns(movement)
+    assert (case.one.status is Status.RESOLVED) is counts and bool(case.one.returned) is counts
+
+
+def test_coins_from_an_address_of_many_people_are_no_return() -> None:
+    """A thief pays into an exchange whose customers pay in as ever: that is not the loot."""
+    case = Case()
+    case.add([found(10, severity=HIGH, evidence={"destination_label": "exchange"})], [sent(10, 100)])
+    assert case.returns(back(20, 100)) == [] and case.one.status is Status.OPEN and case.one.returned == ()
+
+
+def test_a_further_loss_opens_it_again() -> None:
+    """Within a day it joins the incident, which rises from low again: escalated; as low as before: an update."""
+    for severity, kind in ((HIGH, "escalated"), (LOW, "updated")):
+        case = Case()
+        (name,) = case.add([found(10, severity=severity)], [sent(10, 100)])
+        case.kinds([name])
+        assert case.kinds(case.returns(back(20, 100))) == ["resolved"]
+        assert case.kinds(case.add([], [sent(30, 50)])) == [kind]
+        assert (case.one.id, case.one.status, case.one.severity, case.one.history) == (name, Status.OPEN, severity, ())
+        assert case.kinds(case.returns(back(40, 40))) == ["resolved"]
+
+
+def test_a_return_that_did_not_happen_opens_it_again() -> None:
+    """Its block is disconnected: in doubt it still counts; given up, the alarm is raised again; mined again, not."""
+    case, name = stolen(100)
+    case.kinds(case.returns(back(20, 100)))
+    assert case.correlator.disconnect("a:1", 20, 20) == [name] and case.one.status is Status.RESOLVED
+    assert case.returns(back(22, 100, block=21, tx="b20")) == [name] and case.kinds([name]) == [None]
+    assert case.correlator.doubtful("a:1") == []
+    case.correlator.disconnect("a:1", 21, 21)
+    assert case.kinds(case.correlator.settle("a:1", 21)) == ["escalated"]
+    assert (case.one.status, case.one.severity, case.one.returned) == (Status.OPEN, HIGH, ())
+
+
+def test_a_theft_that_did_not_happen_takes_its_return_along() -> None:
+    """Retracted, and told so, though people heard that it was over."""
+    case, _ = stolen(100)
+    case.kinds(case.returns(back(20, 100)))
+    case.correlator.disconnect("a:1", 10, 10)
+    assert case.kinds(case.correlator.settle("a:1", 10)) == ["retracted"] and case.one.returned == ()
+
+
+@pytest.mark.parametrize("what", ["confirm", "false-alarm", "resolve", "acknowledge"])
+def test_a_verdict_stands(what: str) -> None:
+    """What a person judged keeps status and severity; the amounts are kept with it. Acknowledged is no judgement."""
+    case, name = stolen(100)
+    case.kinds(case.correlator.verdict(name, what, "ana", "", "1"))
+    before = case.one
+    case.kinds(case.returns(back(20, 100)))
+    assert case.one.returned == (("coin", 100),)
+    if what == "acknowledge":
+        assert (case.one.status, case.one.severity) == (Status.RESOLVED, LOW)
+    else:
+        assert (case.one.status, case.one.severity, case.one.history) == (
+            before.status, before.severity, before.history,
+        )  # fmt: skip
+
+
+def test_what_a_person_opens_again_stays_open() -> None:
+    """Reopened after the return: open at its old severity, until somebody judges; a late verdict is kept, too."""
+    case, name = stolen(100)
+    case.kinds(case.returns(back(20, 100)))
+    for _ in range(2):
+        case.correlator.verdict(name, "reopen", "ana", "they paid us to be quiet", "1")
+        assert (case.one.status, case.one.severity) == (Status.OPEN, HIGH)
+    again = Correlator()
+    again.load([case.correlator.dump(name)])
+    assert again.all() == case.all
+    case.correlator.verdict(name, "confirm", "ana", "", "2")
+    assert (case.one.status, case.one.severity) == (Status.CONFIRMED, HIGH)
+
+
+def test_returns_are_the_same_in_any_order_and_after_storage() -> None:
+    """Two thefts two days apart that a third one bridges, each paid back: any order, split or restart is one result."""
+    thefts = [([found(at, severity=HIGH)], [sent(at, 100)]) for at in (0, 40 * HOUR, 20 * HOUR)]
+    returns = [back(1 * HOUR, 60), back(41 * HOUR, 150, tx="z"), back(50 * HOUR, 60)]
+    at_once = Case()
+    moved = [m for _, ms in thefts for m in ms]
+    at_once.correlator.add(
+        "One", [f for fs, _ in thefts for f in fs], moved, {movement_key(m): 0.0 for m in moved}, returns
+    )
+    assert at_once.one.status is Status.RESOLVED and at_once.one.returned == (("coin", 270),)
+    one = Case()
+    for findings, movements in thefts:
+        one.add(findings, movements)
+        again = Correlator()
+        again.load([one.correlator.dump(name) for name in [*one.correlator.merged, *one.correlator.records]])
+        one.correlator = again
+        one.returns(*returns)
+    assert [replace(i, id="", history=(), revision=0) for i in one.all] == [
+        replace(i, id="", history=(), revision=0) for i in at_once.all
+    ]
+
+
+def test_each_incident_gets_what_answers_it() -> None:
+    """The latest finding before a return takes it: the older incident with the same suspect stays open."""
+    case = Case()
+    case.add([found(0)], [sent(0, 100)])
+    case.add([found(40 * HOUR)], [sent(40 * HOUR, 10)])
+    case.returns(back(41 * HOUR, 100))
+    assert [(i.status, i.returned) for i in case.all] == [(Status.OPEN, ()), (Status.RESOLVED, (("coin", 100),))]
 
 
 # -- people ------------------------------------------------------------------------------------------------------------

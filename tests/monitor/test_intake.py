@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from monitor.engine import Engine, Folded
-from monitor.intake import MAX_ASSETS, MAX_UNPROVEN
+from monitor.intake import MAX_ASSETS, MAX_UNPROVEN, destination_key
+from monitor.labels import LabelBook, LabelKind
+from monitor.labels.label import Label
 from monitor.model import (
     Block,
     BlockRef,
@@ -17,9 +20,11 @@ from monitor.model import (
     Role,
     Transfer,
     TransferKind,
+    Trusted,
     Tx,
     Wallet,
 )
+from monitor.rows import FOREIGN, IN, NATIVE, OUT, TRUSTED, label_flag, pack_marks
 from monitor.watchlist import Watchlist
 
 ETH = "eip155:1"
@@ -131,11 +136,87 @@ def test_an_undone_proof_is_no_proof() -> None:
     assert chain.block(move(coin("odd"), "h1", "thief", 7, "stranger")).ignored == 1
 
 
-def test_zero_value_transfers_are_nothing() -> None:
-    """Address poisoning with empty transfers: no flow of any token, nor of the native coin."""
+def test_zero_value_transfers_of_strangers_are_nothing() -> None:
+    """Address poisoning with empty transfers: no flow of any token, nor of the native coin, out or in."""
     chain = Chain()
-    folded = chain.block(move(USD, "h1", "thief", 0, "stranger"), move(ETHER, "h1", "thief", 0, "h1"))
+    folded = chain.block(
+        move(USD, "h1", "thief", 0, "stranger"),
+        move(ETHER, "h1", "thief", 0, None),  # who signed is not told
+        move(ETHER, "thief", "h1", 0, "thief"),  # what arrives without value is not even looked at
+        move(USD, "thief", "h1", 0, "h1"),
+    )
     assert folded.ignored == 2 and folded.flows == () and list(chain.engine.dump()) == []
+
+
+def test_an_own_call_without_value_is_a_touch() -> None:
+    """What the wallet signed without coins is remembered as a call to that address, and is no flow nor record."""
+    chain = Chain()
+    folded = chain.block(
+        move(ETHER, "h1", "thief", 0, "h1"),
+        move(USD, "h1", "thief", 0, "h2"),  # another address of the same wallet
+        move(USD, "h1", "thief", 0, "h1"),  # the same asset again
+        move(USD, "h1", "thief", 0, "owner", "h1"),  # a contract wallet that was called
+        move(USD, "h1", "", 0, "h1"),  # nobody gets anything
+    )
+    assert folded.ignored == 1 and folded.flows == () and folded.hits == ()
+    (record,) = chain.engine.dump()
+    assert record[0] == b"w\x1fhot\x1f" + ETH.encode()
+    wallet = chain.engine.state._fusions[0]
+    assert list(wallet["swept_to"]).count(np.uint64(destination_key("thief"))) == 1 and max(wallet["swept_n"]) == 2
+    chain.engine.disconnect(folded.undo)
+    assert list(chain.engine.dump()) == []
+
+
+def test_marks_are_those_of_own_payments_that_nobody_expects() -> None:
+    """What a transaction looks like is packed where the wallet signed; in a stranger's or a trusted one it is 0."""
+    look = {"fee_rate": 6e10, "gas_limit": 21_000, "nonce": 7, "version": 2, "flags": 1, "n_outputs": 3}
+    packed = pack_marks(6e10, 21_000, 3, 2, 1, 7)
+    wallet = replace(HOT, trusted=(Trusted(ETH, "partner"),))
+    engine = Engine(Watchlist([wallet]), (ETHER, USD))
+    cases = {"h1": ("customer", packed), "stranger": ("customer", 0), "h2": ("partner", 0)}
+    for starter, (to, expected) in cases.items():
+        tx = Tx("t", 0, initiator=starter, **look)  # type: ignore[arg-type]
+        transfer = Transfer(BlockRef(ETH, 1, "b"), tx, 0, TransferKind.TOKEN, USD, ("h1",), to, 5, (5,))
+        flows = engine.watchlist.flows(Block(transfer.block, "", START, (transfer,)))
+        taken, _ = engine.intake.take(flows, (), {}, START)
+        assert (taken.rows.ops.tolist(), taken.rows.marks.tolist()) == ([OUT], [expected])
+        assert bool(taken.rows.flags[0] & FOREIGN) == (starter == "stranger")
+        assert bool(taken.rows.flags[0] & TRUSTED) == (to == "partner")
+    bare = Transfer(BlockRef(ETH, 1, "b"), Tx("t", 0), 0, TransferKind.NATIVE, ETHER, ("h1",), "customer", 5, (5,))
+    taken, _ = engine.intake.take(engine.watchlist.flows(Block(bare.block, "", START, (bare,))), (), {}, START)
+    assert taken.rows.marks.tolist() == [0] and taken.rows.flags.tolist() == [0]  # flags without version say nothing
+
+
+def test_labels_of_destinations_count_from_when_they_were_known() -> None:
+    """The kind of a payment's destination goes with its row from the label's time on, not before."""
+    labels = LabelBook([Label(ETH, "mixer1", "", LabelKind.MIXER, "list", START + 100)])
+    engine = Engine(Watchlist([HOT]), (ETHER,), labels=labels)
+    for at, expected in ((START + 99, 0), (START + 100, label_flag(LabelKind.MIXER))):
+        tx = Tx("t", 0, initiator="h1")
+        transfer = Transfer(BlockRef(ETH, 1, "b"), tx, 0, TransferKind.NATIVE, ETHER, ("h1",), "mixer1", 5, (5,))
+        taken, _ = engine.intake.take(engine.watchlist.flows(Block(transfer.block, "", at, (transfer,))), (), {}, at)
+        assert taken.rows.flags.tolist() == [expected]
+
+
+@pytest.mark.parametrize(("role", "native"), [(Role.PERSONAL, NATIVE), (Role.HOT, 0)])
+def test_who_sent_coins_for_fees_matters_to_personal_wallets_alone(role: Role, native: int) -> None:
+    """Arrivals of the chain's own coin name their sender in rows of a personal wallet; tokens and others do not."""
+    engine = Engine(Watchlist([replace(HOT, role=role)]), (ETHER, USD))
+    ref, tx = BlockRef(ETH, 1, "b"), Tx("t", 0, initiator="giver")
+    coins = Transfer(ref, tx, 0, TransferKind.NATIVE, ETHER, ("giver",), "h1", 5, (5,))
+    tokens = Transfer(ref, tx, 1, TransferKind.TOKEN, USD, ("giver",), "h1", 5, (5,))
+    taken, _ = engine.intake.take(engine.watchlist.flows(Block(ref, "", START, (coins, tokens))), (), {}, START)
+    assert taken.rows.ops.tolist() == [IN, IN] and taken.rows.flags.tolist() == [native, 0]
+    assert taken.rows.keys.tolist() == [destination_key("giver") if native else 0, 0]
+
+
+def test_settings_of_a_wallet_reach_its_record() -> None:
+    """Parameters are those of the wallet's own role, budget and settings, on each of its chains."""
+    other = Wallet("mine", "Two", Role.PERSONAL, ((ETH, "p1"),), budget=0.1)
+    engine = Engine(Watchlist([HOT, other]), settings={"hot": {"GUARD": {"to_one": 0.9}}})
+    hot, mine = (engine.state._settings[engine.intake.place(name, ETH)] for name in ("hot", "mine"))
+    assert (hot["to_one"], hot["personal"], hot["budget"]) == (0.9, 0, 1.0)
+    assert (mine["to_one"], mine["personal"], mine["budget"]) == (0.6, 1, 0.1)
 
 
 def test_a_flood_of_worthless_tokens_leaves_few_records_and_moves_no_threshold() -> None:

@@ -11,6 +11,8 @@ import pytest
 from monitor import compiled as _compiled  # noqa: F401  (before any kernel)
 from monitor.features import kernel
 from monitor.features.dtypes import ASSET, DESTINATION, FEATURES
+from monitor.model import Role
+from monitor.parameters import parameters
 
 HOUR, DAY = 3600, 86400
 BORN = 20_000 * DAY  # a midnight, a Friday
@@ -19,7 +21,8 @@ BORN = 20_000 * DAY  # a midnight, a Friday
 class Asset:
     """One asset record, one destination each by name, and the features of the last payment."""
 
-    def __init__(self, balance: float = 1024.0, *, told: bool = True) -> None:
+    def __init__(self, balance: float = 1024.0, *, told: bool = True, familiar: float = 3.0) -> None:
+        self.settings = parameters(Role.HOT, 1.0, {"HW-1": {"familiar": familiar}})
         self.records = np.zeros(1, ASSET)
         self.destinations: dict[str, Any] = {}
         self.features = np.zeros(1, FEATURES)
@@ -43,7 +46,7 @@ class Asset:
     def pay(self, to: str, value: float, *, learn: bool = True) -> bool:
         new = to not in self.destinations
         d = self.destinations.setdefault(to, np.zeros(1, DESTINATION))[0]
-        matters = kernel.outflow(self.a, d, new, value, self.clock, self.f)
+        matters = kernel.outflow(self.a, d, new, value, self.clock, self.settings[0], self.f)
         if learn:
             kernel.learn_familiar(d, value / self.a["scale"])
         return bool(matters)
@@ -124,7 +127,66 @@ def test_sums_of_a_destination_decay() -> None:
     item.at(2 * HOUR).pay("x", 64.0)
     scale = item.a["scale"]
     for field, hours in (("d1", 1), ("d24", 24), ("d240", 240)):
-        assert item.f[field] * scale == pytest.approx(128 * math.exp(-2 / hours) + 64, rel=1e-6)  # float32
+        sums = 128 * math.exp(-2 / hours) + 64
+        assert item.destinations["x"][0][field] * scale == pytest.approx(sums, rel=1e-6)  # float32
+        if field != "d240":
+            assert item.f[field] * scale == pytest.approx(sums, rel=1e-6)
+
+
+def test_what_is_paid_again_counts_beyond_the_largest_payment() -> None:
+    """Over an hour, a day and ten days: nothing for the first payment to an address, what it repeats for the next."""
+    item = Asset(2048.0)
+    scale = item.a["scale"]
+    item.pay("x", 64.0)
+    assert (item.f["again1"], item.f["again24"], item.f["again240"]) == (0.0, 0.0, 0.0)
+    item.pay("x", 32.0)
+    assert [item.f[name] * scale for name in ("again1", "again24", "again240")] == [32.0, 32.0, 32.0]
+    item.pay("x", 128.0)  # a new largest one: what it repeats is the former largest
+    assert [item.f[name] * scale for name in ("again1", "again24", "again240")] == [96.0, 96.0, 96.0]
+    item.pay("y", 16.0)  # another customer: his own sums begin, the day's total over all addresses stays
+    assert [item.f[name] * scale for name in ("again1", "again24", "again240")] == [0.0, 96.0, 0.0]
+    item.at(DAY).pay("x", 1.0)
+    assert item.f["again24"] * scale == 1.0  # the day before is gone, 1 repeats yesterday's
+    assert item.f["again240"] * scale == pytest.approx(224 * math.exp(-0.1) + 1 - 128, rel=1e-6)
+
+
+def test_what_is_paid_again_forgets_the_learned_part_with_age() -> None:
+    """Below seven (a day) and fourteen days of age (ten days) whole payments add up, after that their novel part."""
+    item = Asset(2048.0)
+    scale = item.a["scale"]
+    item.pay("x", 64.0)
+    item.at(7 * DAY - 1).pay("x", 64.0)
+    assert item.f["again24"] * scale == 64.0 and item.f["novel"] == 0.0
+    item.at(7 * DAY).pay("x", 64.0)
+    assert item.f["again24"] * scale == 64.0 and item.f["again240"] > 0.0  # nothing was added to the day
+    item.at(80 * DAY)
+    assert not item.pay("x", 64.0) and not item.pay("x", 192.0)
+    assert item.pay("x", 200.0) and item.f["novel"] * scale == 8.0
+    assert item.f["again24"] * scale == 8.0 and item.f["again240"] == 0.0
+
+
+def test_fresh_outflow_is_that_to_addresses_first_paid_within_a_day() -> None:
+    """Within the hour, novel payments to addresses younger than a day; what goes to older ones is not in it."""
+    item = Asset(2048.0)
+    scale = item.a["scale"]
+    item.pay("old", 1.0)
+    item.at(DAY - 1).pay("old", 128.0)
+    assert item.f["fresh"] * scale == 128.0 and item.f["u1h"] * scale == 128.0
+    item.at(DAY).pay("old", 64.0)
+    assert item.f["fresh"] * scale == 128.0 and item.f["u1h"] * scale == 192.0
+    item.pay("new", 32.0)
+    assert item.f["fresh"] * scale == 160.0
+    item.at(DAY + HOUR).pay("new", 2.0)
+    assert item.f["fresh"] * scale == 2.0
+
+
+@pytest.mark.parametrize(("familiar", "novel"), [(0.0, 100.0), (3.0, 70.0), (10.0, 0.0)])
+def test_how_much_is_familiar_can_be_set(familiar: float, novel: float) -> None:
+    """The factor on the largest amount before yesterday is the wallet's own parameter."""
+    item = Asset(2048.0, familiar=familiar)
+    item.pay("x", 10.0)
+    item.at(20 * DAY).pay("x", 100.0)
+    assert (item.f["novel"] * item.a["scale"] if novel else 0.0) == novel
 
 
 def test_familiar_is_what_came_before_yesterday() -> None:

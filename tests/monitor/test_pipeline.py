@@ -10,6 +10,7 @@ import pytest
 from monitor.assets import AssetNames
 from monitor.engine import Engine
 from monitor.errors import ReorgTooDeep
+from monitor.explain import explain
 from monitor.incidents import Correlator
 from monitor.memory_store import MemoryStore
 from monitor.model import Alert, Block, BlockRef, Role, Severity, Status, Transfer, TransferKind, Tx, Wallet
@@ -253,6 +254,60 @@ async def test_a_block_without_flows_can_be_undone() -> None:
     await monitor.pipeline.disconnect(ref)
     await monitor.pipeline.flush(ETH)
     assert monitor.pipeline.tips[ETH] == BlockRef(ETH, 1, f"{ETH}-1")
+
+
+# -- what comes back ---------------------------------------------------------------------------------------------------
+
+
+async def test_the_return_of_the_funds_ends_an_incident() -> None:
+    """Coins back from the thief: resolved at low in that block, told with `returned` to whoever got the alarm."""
+    monitor = await opened()
+    loss = HELD * 36 // 100
+    await monitor.block(("h1", loss // 3, "thief", "thief", ETHER[ETH]))
+    assert monitor.kinds == ["opened"] and monitor.incidents[0].status is Status.OPEN
+    assert any("In part returned" in line for line in explain(monitor.incidents[0], AssetNames()))
+    await monitor.block(("h1", loss - loss // 3, "thief", "thief", ETHER[ETH]))
+    (incident,) = monitor.incidents
+    assert (incident.status, incident.severity) == (Status.RESOLVED, Severity.LOW)
+    assert monitor.kinds == ["opened", "resolved"]
+    told = monitor.alerts[-1]
+    assert told.incident is not None and [item["value"] for item in told.incident["returned"]] == [str(loss)]
+    assert told.incident["lost"] == told.incident["returned"] and told.title.endswith(", and returned")
+    assert incident.history[-1]["by"] == "heistwatch" and "The funds came back" in told.body
+    again = await Monitor(monitor.store).start()
+    assert again.incidents == monitor.incidents
+    await again.block(("thief", loss))
+    assert again.kinds == ["escalated"] and again.incidents[0].status is Status.OPEN
+
+
+async def test_a_theft_that_is_paid_back_in_its_block_is_no_news() -> None:
+    """A loan and its repayment in one transaction: an incident that is over when it begins."""
+    monitor = await Monitor().start()
+    await monitor.block(("shop", HELD // 1000))
+    await monitor.block(("thief", HELD * 35 // 100), ("h1", HELD * 35 // 100, "thief", "h1", ETHER[ETH]))
+    assert monitor.incidents[0].status is Status.RESOLVED and monitor.kinds == []
+
+
+@pytest.mark.parametrize("restart", [False, True])
+async def test_a_return_that_is_disconnected_opens_the_incident_again(restart: bool) -> None:
+    """In doubt, then given up: the alarm is raised again, also where the process started anew between."""
+    monitor = await opened()
+    ref = await monitor.block(("h1", HELD * 36 // 100, "thief", "thief", ETHER[ETH]))
+    await monitor.pipeline.disconnect(ref)
+    await monitor.pipeline.flush(ETH)
+    seen = await Monitor(monitor.store).start() if restart else monitor
+    await seen.block(fork="b")
+    assert monitor.kinds == ["opened", "resolved"] and seen.incidents[0].status is Status.RESOLVED
+    await seen.block(fork="b")
+    assert seen.kinds[-1] == "escalated" and seen.incidents[0].status is Status.OPEN
+
+
+async def test_forged_coins_do_not_come_back() -> None:
+    """A worthless token from the thief is no return; nor is what he sends to somebody else."""
+    monitor = await opened()
+    fake = ("h1", 10**40, "thief", "thief", f"{ETH}/erc20:fake")
+    await monitor.block(fake, ("shop", HELD, "thief", "thief", ETHER[ETH]))
+    assert monitor.incidents[0].returned == () and monitor.kinds == ["opened"]
 
 
 # -- verdicts ----------------------------------------------------------------------------------------------------------

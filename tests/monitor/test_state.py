@@ -9,8 +9,9 @@ import pytest
 
 from monitor.errors import StoreError
 from monitor.features.dtypes import ASSET, DESTINATION, FUSION
-from monitor.fold import IN, OUT, TELL
-from monitor.rows import RowBuilder
+from monitor.model import Role
+from monitor.parameters import parameters
+from monitor.rows import IN, OUT, TELL, RowBuilder
 from monitor.state import EngineState
 
 DAY = 86400
@@ -22,7 +23,7 @@ def paid(state: EngineState, name: tuple[str, str, str], *payments: tuple[int, i
     """Fold (seconds, what, amount, destination) rows of one asset; (state delta, undo)."""
     slot = state.asset(*name)
     slot = slot if slot >= 0 else state.add_asset(*name)
-    place = state.wallet(name[0], name[1], 1.0)
+    place = state.wallet(name[0], name[1], parameters(Role.HOT, 1.0))
     builder = RowBuilder()
     for seconds, op, amount, key in payments:
         builder.add(slot, place, BORN + seconds, op, amount, key)

@@ -178,13 +178,18 @@ class Traffic:
         own = rng.choice(OWN[chain])
         kind = rng.choices(
             ["deposit", "pay", "theft", "more", "token in", "token out", "spent", "forged", "dust", "inside",
-             "trusted", "approve"],
-            [18, 26, 9, 7, 8, 8, 5, 6, 3, 5, 6, 2],
+             "trusted", "return", "approve"],
+            [18, 26, 9, 7, 8, 8, 5, 6, 3, 5, 6, 5, 2],
         )[0]  # fmt: skip
         started = rng.choice([own, own, own, None])
         if kind == "deposit":
             to = own
             return Draft(name, (self._one(native, self._customer(), to, self._value(0.001, 0.2)),), "customer")
+        if kind == "return":
+            coin = rng.choice([native, native, token(chain, "usd")])
+            form = TransferKind.NATIVE if coin == native else TransferKind.TOKEN
+            thief = self._thief()
+            return Draft(name, (self._one(coin, thief, own, self._value(0.01, 1.5), form),), thief)
         if kind == "pay":
             count = rng.choice([1, 1, 3])
             moves = [self._one(native, own, self._customer(), self._value(0.001, 0.02)) for _ in range(count)]
@@ -238,13 +243,17 @@ class Traffic:
 
     def _utxo(self, name: str) -> Draft:
         rng = self._rng
-        kinds = ["deposit", "pay", "theft", "more", "mixed", "inside", "trusted"]
-        kind = rng.choices(kinds, [22, 30, 9, 6, 10, 8, 6])[0]
+        kinds = ["deposit", "pay", "theft", "more", "mixed", "inside", "trusted", "return"]
+        kind = rng.choices(kinds, [22, 30, 9, 6, 10, 8, 6, 5])[0]
         own = rng.choice(OWN[BTC])
         if kind == "deposit":
             value = self._value(0.001, 0.2)
             inputs = [(self._customer(), value * 2)]
             return self._joined(name, inputs, [(own, value), ("customer9", value - 5)])
+        if kind == "return":
+            value = self._value(0.01, 1.0)
+            inputs = [(self._thief(), value), (rng.choice([self._thief(), self._customer()]), value // 3 + 1)]
+            return self._joined(name, inputs, [(own, value), ("customer9", value // 3)])
         sources = [(own, self._value(0.3, 1.0))]
         if rng.random() < 0.4:
             sources.append((rng.choice(OWN[BTC]), self._value(0.1, 0.3)))
@@ -517,7 +526,8 @@ def essence(incidents: Iterable[Incident]) -> list[tuple[Any, ...]]:
         (
             i.opened_at, i.opened_chain, i.opened_block, i.opened_tx, i.entity, i.wallets, i.severity, i.findings,
             i.suspects, i.lost, tuple(sorted(map(repr, i.movements))), i.share_lost, i.share_lost_at_open,
-            i.paged_at, i.paged_tx, i.return_period_days, i.budget_exceeded,
+            i.paged_at, i.paged_tx, i.return_period_days, i.budget_exceeded, i.returned, i.status,
+            [entry for entry in i.history if entry["what"] == "resolve"],
         )
         for i in incidents
         if i.status is not Status.RETRACTED

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 
 from monitor import state as state_module
 from monitor.features import table
-from monitor.fold import DONE, IN, NEED_HITS, NEED_POOL, NEED_UNDO, OUT, SPEND, TELL, TRUSTED, fold
-from monitor.rows import FlowRows, RowBuilder
+from monitor.fold import DONE, NEED_HITS, NEED_POOL, NEED_UNDO, fold
 from monitor.state import EngineState
 
 DAY = 86400

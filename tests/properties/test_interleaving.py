@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.incidents import GAP, Correlator, movement_key
-from monitor.model import Finding, Movement, Severity
+from monitor.model import Finding, Movement, Severity, Status
 
 SEEDS = st.integers(0, 2**32)
 HOUR = 3600
@@ -31,7 +31,7 @@ def movement(chain: str, number: int, at: int, destination: str, value: int, wal
     return Movement(wallet, chain, f"{chain}/coin", destination, value, at, f"{chain}-t{number}", 0, number)
 
 
-Evidence = tuple[list[Finding], list[Movement], dict[str, float]]
+Evidence = tuple[list[Finding], list[Movement], dict[str, float], list[Movement]]
 
 
 def history(rng: Random, chain: str, length: int) -> list[Evidence]:
@@ -48,10 +48,13 @@ def history(rng: Random, chain: str, length: int) -> list[Evidence]:
         if fires:
             f = finding(chain, number, at, to, rng.randrange(1, 5), wallet)
             early = [e for e in paid if (e.wallet, e.counterparty) == (wallet, to) and e.at >= at - GAP]
-            steps.append(([f], [*early, m], {movement_key(m): float(rng.randrange(1000))}))
+            steps.append(([f], [*early, m], {movement_key(m): float(rng.randrange(1000))}, []))
             suspects.add((wallet, to))
+        elif any(to == name for _, name in suspects) and rng.random() < 0.4:
+            steps.append(([], [], {}, [movement(chain, number, at, to, rng.randrange(1, 300), wallet)]))
+            continue
         elif (wallet, to) in suspects:
-            steps.append(([], [m], {movement_key(m): float(rng.randrange(1000))}))
+            steps.append(([], [m], {movement_key(m): float(rng.randrange(1000))}, []))
         paid.append(m)
     return steps
 
@@ -81,7 +84,8 @@ def histories_of(seed: int) -> tuple[Random, dict[str, list[Evidence]]]:
 
 
 def test_evidence_in_any_interleaving(lab: Any) -> None:
-    """Findings a day apart, bridged later by another chain, payments between: the set decides."""
+    """Findings a day apart, bridged later by another chain, payments and returns between: the set decides."""
+    over: list[bool] = []
 
     @lab.tries(1500)
     @given(SEEDS)
@@ -93,10 +97,13 @@ def test_evidence_in_any_interleaving(lab: Any) -> None:
         at_once = Correlator()
         steps = [step for chain in histories.values() for step in chain]
         balances = {key: left for step in steps for key, left in step[2].items()}
-        at_once.add("One", [f for s in steps for f in s[0]], [m for s in steps for m in s[1]], balances)
+        parts = ([f for s in steps for f in s[0]], [m for s in steps for m in s[1]], balances)
+        at_once.add("One", *parts, [m for s in steps for m in s[3]])
         lab.same_incidents(one, at_once)
+        over.extend(i.status is Status.RESOLVED for i in one.all())
 
     check()
+    assert 200 < sum(over) < len(over) - 200  # returned in whole, and not
 
 
 def caught(lab: Any, kind: type[Correlator]) -> None:
@@ -137,11 +144,31 @@ def test_a_correlator_that_keeps_the_first_balance_it_hears_of_is_caught(lab: An
     """Planted fault: the balance before an incident is that of whichever evidence came first."""
 
     class First(Correlator):
-        def add(self, entity: str, findings: Any, movements: Any, balances: Any = None) -> list[str]:
+        def add(
+            self, entity: str, findings: Any, movements: Any, balances: Any = None, returns: Any = ()
+        ) -> list[str]:
             known = [key for record in self.records.values() for key in record.balances]
-            return super().add(entity, findings, movements, {} if known else balances)
+            return super().add(entity, findings, movements, {} if known else balances, returns)
 
     caught(lab, First)
+
+
+def test_a_correlator_that_keeps_a_return_where_it_first_fitted_is_caught(lab: Any) -> None:
+    """Planted fault: an incident that merges into another leaves behind what came back."""
+
+    class Forgetful(Correlator):
+        def _merge(self, record: Any, into: str) -> None:
+            super()._merge(record, into)
+            self.records[into].returned.clear()
+
+        def _arrange(self, entity: str, news: Any) -> list[str]:
+            changed = super()._arrange(entity, news)
+            for name in self.merged.values():
+                if name in self.records:
+                    self.records[name].returned.clear()
+            return changed
+
+    caught(lab, Forgetful)
 
 
 # -- the whole monitor ------------------------------------------------------------------------------------------------

@@ -8,11 +8,14 @@ from fnmatch import fnmatchcase
 
 from monitor.errors import ConfigError
 from monitor.registry import did_you_mean
+from tests.scorecard.personal import PERSONAL, THEFTS
 from tests.scorecard.seeds import SAMPLE, SCORING, TUNING
 from tests.scorecard.theft import KINDS, NO_HISTORY
 from tests.scorecard.world import WORLDS
 
-__all__ = ["CARD", "CASES", "CLEAN", "CLEAN_DAYS", "NEW", "Part", "chosen", "named_seeds", "tasks"]
+__all__ = ["ALL_WORLDS", "CARD", "CASES", "CLEAN", "CLEAN_DAYS", "NEW", "Part", "chosen", "named_seeds", "tasks"]
+
+ALL_WORLDS = {**WORLDS, PERSONAL.name: PERSONAL}
 
 CASES = "cases"  # the word of `--only` for the historical thefts
 CLEAN = "clean"
@@ -21,7 +24,10 @@ THEFT_DAYS = 100
 NEW = ", days 1 to 6"  # of a wallet that has just begun
 NEW_DAYS = 8
 CLEAN_WALLETS = 120
+HOLDER_DAYS = 360  # of personal wallets, which do little
+HOLDER_BUDGET = 0.1
 SPLIT = {CLEAN: 4, "": 20}  # seeds a task
+SPLIT_HOLDERS = 50
 _LARGE = ("coincheck", "zaif", "single60", "fanout", "staged24")  # kinds whose loss a world's traffic may hide
 
 
@@ -51,7 +57,7 @@ class Part:
     def work(self) -> float:
         """About how long it takes, in days of ordinary wallets."""
         until = self.days if self.theft is None else self.between[1]
-        busy = 0.15 if WORLDS[self.world].quiet else 1.0
+        busy = 0.01 if self.world == PERSONAL.name else 0.15 if WORLDS[self.world].quiet else 1.0
         return busy * until * len(self.seeds) * len(self.budgets)
 
 
@@ -61,6 +67,15 @@ def _clean(world: str, *budgets: float) -> Part:
 
 def _thefts(world: str, kinds: Collection[str], count: int, sampled: Collection[str] = ()) -> list[Part]:
     return [Part(world, kind, _first(count), sampled=kind in sampled) for kind in kinds]
+
+
+def _personal() -> list[Part]:
+    whole = _first(200)
+    thefts = [
+        Part(PERSONAL.name, kind, whole, (HOLDER_BUDGET,), HOLDER_DAYS, (260.0, 290.0), sampled=True)
+        for kind in THEFTS
+    ]
+    return [Part(PERSONAL.name, CLEAN, whole, (HOLDER_BUDGET, 0.3), HOLDER_DAYS, sampled=True), *thefts]
 
 
 def _first(count: int) -> tuple[int, ...]:
@@ -80,6 +95,7 @@ CARD: tuple[Part, ...] = (  # seeds are counted from 0 here, see `chosen`
     *_thefts("wrong_prior", _LARGE, 100),
     *_thefts("quiet", KINDS, 100, KINDS),
     *_thefts("outsider", _LARGE, 100),
+    *_personal(),
 )
 
 
@@ -128,6 +144,6 @@ def tasks(parts: Sequence[Part]) -> list[Part]:
     """The same wallets in pieces that one process does at a time, the largest first."""
     found = []
     for part in parts:
-        size = SPLIT.get(part.kind, SPLIT[""])
+        size = SPLIT_HOLDERS if part.world == PERSONAL.name else SPLIT.get(part.kind, SPLIT[""])
         found += [replace(part, seeds=part.seeds[i : i + size]) for i in range(0, len(part.seeds), size)]
     return sorted(found, key=lambda p: -p.work)

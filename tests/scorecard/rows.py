@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from tests.scorecard.plan import CLEAN, CLEAN_DAYS, Part
+from tests.scorecard.personal import PERSONAL
+from tests.scorecard.plan import ALL_WORLDS, CLEAN, Part
 from tests.scorecard.score import Outcome
 from tests.scorecard.seeds import SAMPLE
-from tests.scorecard.world import BREAK, DAY, WORLDS
+from tests.scorecard.world import BREAK, DAY
 
 __all__ = ["SCHEMA", "rows"]
 
@@ -50,12 +51,12 @@ def _rows(part: Part, budget: float, mine: Sequence[Outcome], of: str) -> list[d
         return []
     if part.kind != CLEAN:
         return [_theft(part, budget, mine, part.kind + of)]
-    made = [_clean(part, budget, mine, CLEAN + of, UNCOUNTED, CLEAN_DAYS, MONTH)]
-    if WORLDS[part.world].later != 1.0:
+    made = [_clean(part, budget, mine, CLEAN + of, UNCOUNTED, part.days, MONTH)]
+    if ALL_WORLDS[part.world].later != 1.0:
         change = BREAK // DAY
-        for start, end in ((change, change + 30), (change + 30, CLEAN_DAYS)):
+        for start, end in ((change, change + 30), (change + 30, part.days)):
             made.append(_clean(part, budget, mine, f"{CLEAN}, days {start} to {end}{of}", start, end, MONTH))
-    if part.world == "base":
+    if part.world in ("base", PERSONAL.name):
         made.append(_clean(part, budget, mine, f"{CLEAN}, first 7 days{of}", 0, WEEK, WEEK))
     return made
 

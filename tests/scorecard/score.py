@@ -12,15 +12,17 @@ import numpy as np
 import polars as pl
 
 from monitor.app import run_backtest
-from monitor.config import config_from_mapping
+from monitor.config import Config, config_from_mapping
 from monitor.ids import from_iso
 from tests.scorecard.dynamics import THEFT, run
+from tests.scorecard.holder import Holder, personal_configuration
+from tests.scorecard.personal import PERSONAL, live
 from tests.scorecard.plan import Part
 from tests.scorecard.table import BLOCK_SECONDS, START, Simulated, configuration, number_of
 from tests.scorecard.theft import steal
 from tests.scorecard.world import DAY, HOUR, WORLDS, draw
 
-__all__ = ["Outcome", "judge", "play", "simulate"]
+__all__ = ["Outcome", "configured", "judge", "play", "simulate", "simulate_any"]
 
 ROWS = 125_000  # of one backtest, so that memory stays bounded
 GRACE = HOUR  # an incident counts for a theft until so long after its last payment
@@ -57,8 +59,16 @@ class Outcome:
     paged_minutes: float | None = None
 
 
+def simulate_any(part: Part, seed: int) -> Simulated | Holder:
+    """One wallet of a part, of whatever world."""
+    if part.world == PERSONAL.name:
+        name = f"{part.name}-{seed}".replace("/", "-")
+        return Holder(name, live(seed, part.days, part.theft, part.between))
+    return simulate(part, seed)
+
+
 def simulate(part: Part, seed: int) -> Simulated:
-    """One wallet of a part; with a theft its history ends some time after the last payment that counts."""
+    """One hot wallet of a part; with a theft its history ends some time after the last payment that counts."""
     world = WORLDS[part.world]
     life = draw(world, seed, part.days)
     name = f"{part.name}-{seed}".replace("/", "-")
@@ -71,10 +81,10 @@ def simulate(part: Part, seed: int) -> Simulated:
 def play(part: Part) -> list[Outcome]:
     """All wallets of a part, at each budget: one backtest for as many wallets as fit."""
     found: list[Outcome] = []
-    wallets: list[Simulated] = []
+    wallets: list[Simulated | Holder] = []
     tables: list[pl.DataFrame] = []
     for seed in part.seeds:
-        wallets.append(simulate(part, seed))
+        wallets.append(simulate_any(part, seed))
         tables.append(wallets[-1].transfers())
         if seed == part.seeds[-1] or sum(map(len, tables)) >= ROWS:
             found += _backtests(part, wallets, tables)
@@ -82,16 +92,23 @@ def play(part: Part) -> list[Outcome]:
     return found
 
 
-def _backtests(part: Part, wallets: Sequence[Simulated], tables: Sequence[pl.DataFrame]) -> list[Outcome]:
+def configured(wallets: Sequence[Simulated | Holder], budget: float, folder: Path) -> Config:
+    """The configuration of wallets of one world; what it refers to is written to ``folder``."""
+    hot = [wallet for wallet in wallets if isinstance(wallet, Simulated)]
+    holders = [wallet for wallet in wallets if isinstance(wallet, Holder)]
+    made = personal_configuration(holders, budget, folder) if holders else configuration(hot, budget)
+    return config_from_mapping(made, folder, "scorecard")
+
+
+def _backtests(part: Part, wallets: Sequence[Simulated | Holder], tables: Sequence[pl.DataFrame]) -> list[Outcome]:
     found = []
     with tempfile.TemporaryDirectory(prefix="heistwatch-scorecard-") as folder:
         paths = [str(Path(folder) / "transfers.parquet"), str(Path(folder) / "balances.parquet")]
         pl.concat(tables).write_parquet(paths[0], compression="lz4")
         pl.concat([wallet.balances() for wallet in wallets]).write_parquet(paths[1])
         for budget in part.budgets:
-            config = config_from_mapping(configuration(wallets, budget), Path(folder), "scorecard")
-            report = run_backtest(config, paths)
-            rows = sum(map(len, tables))
+            report = run_backtest(configured(wallets, budget, Path(folder)), paths)
+            rows = sum(wallet.flow_count if isinstance(wallet, Holder) else len(wallet.flows.at) for wallet in wallets)
             if report["data"]["bad_rows"] or report["data"]["flows"] != rows:
                 raise AssertionError(f"{part.name}: {report['data']['flows']} of {rows} rows were read as flows")
             by_owner: dict[str, list[Mapping[str, Any]]] = {wallet.name: [] for wallet in wallets}
@@ -101,7 +118,7 @@ def _backtests(part: Part, wallets: Sequence[Simulated], tables: Sequence[pl.Dat
     return found
 
 
-def judge(part: Part, budget: float, wallet: Simulated, incidents: Sequence[Mapping[str, Any]]) -> Outcome:
+def judge(part: Part, budget: float, wallet: Simulated | Holder, incidents: Sequence[Mapping[str, Any]]) -> Outcome:
     """What the incidents of a wallet's owner amount to."""
     seed = wallet.life.seed
     if part.theft is None:
@@ -142,13 +159,16 @@ def _days(times: Any) -> tuple[float, ...]:
     return tuple(sorted((from_iso(at) - START) / DAY for at in times))
 
 
-def _time(wallet: Simulated, number: int) -> int:
+def _time(wallet: Simulated | Holder, number: int) -> int:
     """UTC seconds of the block of a movement."""
     return int(START + wallet.flows.at[number] // BLOCK_SECONDS * BLOCK_SECONDS)
 
 
-def _gone(wallet: Simulated, number: int) -> float:
-    """What had gone to the thief up to and including a movement, over all that he got; assets in starting balances."""
+def _gone(wallet: Simulated | Holder, number: int) -> float:
+    """What had gone to the thief up to and including a movement, over all that he got.
+
+    Assets count in starting balances, in personal wallets in dollars.
+    """
     f = wallet.flows
     gone = np.cumsum(np.where(f.what == THEFT, f.value / wallet.life.target[f.asset], 0.0))
     return float(gone[number] / gone[-1])

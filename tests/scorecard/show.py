@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tests.scorecard.world import WORLDS
+from tests.scorecard.plan import ALL_WORLDS
 
 __all__ = ["markdown", "terminal"]
 
@@ -31,8 +31,8 @@ computed again, and compared, by `tests/acceptance/test_scorecard_sample.py`.
 _CLEAN_TEXT = """## False alarms
 
 Incidents of wallets from which nothing was stolen, a wallet in 30 days (in 7 days, where the row says first 7 days):
-mean, its standard error, the 95 % point and the worst wallet. The first 30 of 180 days are not counted, except in rows
-that name their days. "Pages" are incidents that became high or critical, a wallet and year.
+mean, its standard error, the 95 % point and the worst wallet. Hot wallets have 180 days, personal ones 360; the first
+30 are not counted, except in rows that name their days. "Pages" are incidents that became high or critical, a wallet and year.
 """
 _THEFT_TEXT = """## Thefts
 
@@ -88,7 +88,7 @@ def terminal(rows: Sequence[Row]) -> str:
 def markdown(rows: Sequence[Row], command: str) -> str:
     """The page that is committed."""
     text = [_INTRO.format(command=command), "| world | wallets |", "|---|---|"]
-    text += [f"| {world.name} | {world.says} |" for world in WORLDS.values()]
+    text += [f"| {world.name} | {world.says} |" for world in ALL_WORLDS.values()]
     for intro, keys, mine in _groups(rows):
         head, *lines = _lines(keys, mine)
         text += ["", intro, f"| {' | '.join(head)} |", f"|{'---|' * len(keys)}"]

@@ -21,7 +21,7 @@ CHAIN = "ethereum"
 START = 1_609_718_400  # Monday 2021-01-04 00:00 UTC
 BLOCK_SECONDS = 12
 FIRST_BLOCK = 11_000_000
-_DIGITS = 16  # of a transaction hash: the place of the movement in its wallet's history
+DIGITS = 16  # of a transaction hash: the place of the movement in its wallet's history
 _customers: list[str] = []
 
 
@@ -39,7 +39,7 @@ def _customer_addresses(count: int) -> list[str]:
 
 def number_of(tx: str) -> int:
     """The place of a movement in its wallet's history, from the hash of its transaction."""
-    return int(tx[-_DIGITS:])
+    return int(tx[-DIGITS:])
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class Simulated:
         other, out = self._others(), pl.Series(f.out)
         assets = self.life.assets
         asset = pl.Series(f.asset)
-        prefix = "0x" + hashlib.sha256(self.name.encode()).hexdigest()[: 64 - _DIGITS]
+        prefix = "0x" + hashlib.sha256(self.name.encode()).hexdigest()[: 64 - DIGITS]
         zeros = pl.Series([str(a.scale)[1:] for a in assets]).gather(asset)
         table = pl.DataFrame(
             {
@@ -98,7 +98,7 @@ class Simulated:
             "block_number",
             "block_timestamp",
             transaction_hash=pl.lit(prefix)
-            + pl.int_range(pl.len(), dtype=pl.Int64).cast(pl.String).str.zfill(_DIGITS),
+            + pl.int_range(pl.len(), dtype=pl.Int64).cast(pl.String).str.zfill(DIGITS),
             transaction_index="transaction_index",
             transfer_index="transfer_index",
             from_address=pl.when("out").then(pl.lit(here)).otherwise("other"),
