@@ -40,9 +40,8 @@ PRINTS, PRINT_BINS = 6, 16  # fields of a transaction's fingerprint, see HW-7, a
 
 _K, _C = len(STATISTICS), len(CHANNELS)
 
-# Windows as bucket rings: 10 x 1 min, 12 x 5 min, 24 x 15 min, 48 x 30 min. Sums of rings are kept, and taken anew where a
-# bucket ends. The hot part of this record, all that a
-# flow touches except the profile at the change of an hour, is below 512 bytes; the whole below 1.5 KB.
+# Windows as bucket rings: 10 x 1 min, 12 x 5 min, 24 x 15 min, 48 x 30 min. Their sums are kept, and taken anew where a
+# bucket ends: between two ends a flow touches below 300 bytes of this record; the whole is below 1.5 KB.
 ASSET = np.dtype(
     [
         ("born", "i8"),  # first flow
