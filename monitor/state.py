@@ -412,7 +412,7 @@ class EngineState:
         for name in mine:
             slot, ceiling = self._asset_of[name], learned.get(name[2], 0.0)
             if name[2] in learned:
-                for ring in ("ring_10m", "ring_1h", "ring_6h", "ring_24h", "ring_fresh", "ring_again"):
+                for ring in ("ring_10m", "ring_1h", "ring_6h", "ring_24h", "ring_fresh", "ring_again", "sums"):
                     self._assets[slot][ring] = 0
             at = table.find(self._pool, self._asset_tables, slot, np.uint64(key))
             if at < 0:

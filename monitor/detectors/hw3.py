@@ -43,5 +43,5 @@ def evidence(f, q, e):  # type: ignore[no-untyped-def]
     e[Evidence.TOTAL_6H] = log10(f.u6h / f.typical + TINY)
     e[Evidence.TOTAL_24H] = log10(f.u24h / f.typical + TINY)
     e[Evidence.FRESH_1H] = log10(f.fresh / seasonal + TINY)
-    e[Evidence.DAY_LEVEL] = 0.5 * min(1.0, max(-1.5, log10(f.u24h / f.typical + TINY) + 0.5))
+    e[Evidence.DAY_LEVEL] = 0.5 * min(1.0, max(-1.5, e[Evidence.TOTAL_24H] + 0.5))
     e[Evidence.SHARE] = min(1.0, max(-1.5, log10(f.share / 0.05 + 1e-6)))

@@ -27,6 +27,7 @@ PROBE_SHARE = 1e-4  # a first payment below this share of the typical balance is
 PROBE_WINDOW = 6 * 3600
 _HUGE = 1e30  # amounts in scale units are cut here: float32 sums of them stay finite
 PROFILE_FROM = 14 * DAY
+R10M, R1H, R6H, R24H, FRESH, REPEATED = 0, 1, 2, 3, 4, 5  # places of the rings' sums
 
 
 @njit(cache=True)
@@ -58,6 +59,43 @@ def _clear(ring, head, now):  # type: ignore[no-untyped-def]
     else:
         for b in range(head + 1, now + 1):
             ring[b % n] = 0.0
+
+
+@njit(cache=True)
+def _sum(ring):  # type: ignore[no-untyped-def]
+    total = 0.0
+    for i in range(ring.shape[0]):
+        total += ring[i]
+    return total
+
+
+@njit(cache=True)
+def _turn(a, t):  # type: ignore[no-untyped-def]
+    """Bring every ring to ``t``: buckets that end leave, and what is left is summed anew."""
+    if t // 60 == a.head_10m:
+        return
+    _clear(a.ring_10m, a.head_10m, t // 60)
+    a.head_10m = t // 60
+    a.sums[R10M] = _sum(a.ring_10m)
+    if t // 300 == a.head_1h:
+        return
+    _clear(a.ring_1h, a.head_1h, t // 300)
+    _clear(a.ring_fresh, a.head_1h, t // 300)
+    a.head_1h = t // 300
+    a.sums[R1H] = _sum(a.ring_1h)
+    a.sums[FRESH] = _sum(a.ring_fresh)
+    if t // 900 == a.head_6h:
+        return
+    _clear(a.ring_6h, a.head_6h, t // 900)
+    a.head_6h = t // 900
+    a.sums[R6H] = _sum(a.ring_6h)
+    if t // 1800 == a.head_24h:
+        return
+    _clear(a.ring_24h, a.head_24h, t // 1800)
+    _clear(a.ring_again, a.head_24h, t // 1800)
+    a.head_24h = t // 1800
+    a.sums[R24H] = _sum(a.ring_24h)
+    a.sums[REPEATED] = _sum(a.ring_again)
 
 
 @njit(cache=True)
@@ -103,16 +141,7 @@ def advance(a, t):  # type: ignore[no-untyped-def]
     window = min(max(float(t - a.born), 3600.0), float(MONTH))
     a.typical += (a.balance - a.typical) * (1.0 - exp(-dt / window))
     a.peak = max(a.balance, a.peak * exp(-dt / (48.0 * 3600.0)))
-    _clear(a.ring_10m, a.head_10m, t // 60)
-    _clear(a.ring_1h, a.head_1h, t // 300)
-    _clear(a.ring_6h, a.head_6h, t // 900)
-    _clear(a.ring_24h, a.head_24h, t // 1800)
-    _clear(a.ring_fresh, a.head_1h, t // 300)
-    _clear(a.ring_again, a.head_24h, t // 1800)
-    a.head_10m = t // 60
-    a.head_1h = t // 300
-    a.head_6h = t // 900
-    a.head_24h = t // 1800
+    _turn(a, t)
     _close_hour(a, t)
     a.clock = t
     return t
@@ -154,14 +183,6 @@ def tell(a, value):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _sum(ring):  # type: ignore[no-untyped-def]
-    total = 0.0
-    for i in range(ring.shape[0]):
-        total += ring[i]
-    return total
-
-
-@njit(cache=True)
 def _roll(d, day):  # type: ignore[no-untyped-def]
     """Bring the familiar amounts of a destination to ``day``."""
     if d.day == day:
@@ -193,11 +214,16 @@ def _pour(a, d, x, novel, age, suspect, typical):  # type: ignore[no-untyped-def
         a.ring_1h[a.head_1h % 12] += novel
         a.ring_6h[a.head_6h % 24] += novel
         a.ring_24h[a.head_24h % 48] += novel
+        for i in range(FRESH):
+            a.sums[i] += novel
         if age < DAY:
             a.ring_fresh[a.head_1h % 12] += novel
+            a.sums[FRESH] += novel
         if not suspect:
             a.hour_novel += novel / typical
-    a.ring_again[a.head_24h % 48] += min(x if age < YOUNG_DAY else novel, max(d.older, d.yesterday, d.today))
+    repeated = min(x if age < YOUNG_DAY else novel, max(d.older, d.yesterday, d.today))
+    a.ring_again[a.head_24h % 48] += repeated
+    a.sums[REPEATED] += repeated
 
 
 @njit(cache=True)
@@ -208,13 +234,13 @@ def _describe(a, d, x, novel, age, suspect, typical, t, f):  # type: ignore[no-u
     f.novel = novel
     f.d1 = d.d1
     f.d24 = d.d24
-    f.u10m = _sum(a.ring_10m)
-    f.u1h = _sum(a.ring_1h)
-    f.u6h = _sum(a.ring_6h)
-    f.u24h = _sum(a.ring_24h)
-    f.fresh = _sum(a.ring_fresh)
+    f.u10m = a.sums[R10M]
+    f.u1h = a.sums[R1H]
+    f.u6h = a.sums[R6H]
+    f.u24h = a.sums[R24H]
+    f.fresh = a.sums[FRESH]
     f.again1 = max(0.0, d.d1 - max(x, d.today, d.yesterday))
-    f.again24 = _sum(a.ring_again)
+    f.again24 = a.sums[REPEATED]
     f.again240 = max(0.0, d.d240 - max(x, d.today, d.yesterday, d.older))
     f.season = season(a, t)
     f.typical = typical
