@@ -40,5 +40,14 @@ PEER["pool_q"][0] = (
     (0.0, 1.00, 2.20, 3.95, 5.80, 7.60),
     (-0.1, 0.0, 0.80, 2.60, 4.40, 6.20),
 )
-PEER[1] = PEER[0]
-PEER["share"][1] = (1.0, 0.0, 0.0)  # likelihood ratios of single payments: the other channels only cost false alarms
+PEER["u"][1] = (-0.98, -0.98, -0.97, -0.93, -0.92, -0.95, -0.92, -1.08, -2.0, -1.83, -1.99)
+PEER["s"][1] = (0.46, 0.46, 0.45, 0.45, 0.45, 0.45, 0.44, 0.46, 0.44, 0.43, 0.47)
+PEER["centre"][1] = (0.70, 0.32, -0.20)
+PEER["width"][1] = (0.51, 0.71, 0.67)
+PEER["share"][1] = (1.0, 0.0, 0.0)  # single payments tell a holder's theft: the other channels only cost false alarms
+PEER["pool_p"][1] = PEER["pool_p"][0]
+PEER["pool_q"][1] = (
+    (0.0, 1.14, 2.38, 3.65, 4.42, 5.20),
+    (0.0, 1.24, 2.10, 2.81, 3.56, 4.19),
+    (-0.1, 0.0, 0.03, 2.22, 3.80, 5.08),
+)

@@ -13,7 +13,7 @@ DETECTOR = Detector(
     misses="Wallets that hold coins for fees anyway.",
     lookalikes="A first deposit that is spent at once.",
     evidence=(Evidence.TOPUP,),
-    parameters=(Parameter("weight", ("topup",), 0.0, -6.0, 6.0, "added after such a top-up", personal=1.2),),
+    parameters=(Parameter("weight", ("topup",), 0.0, -6.0, 6.0, "added after such a top-up", personal=0.5),),
 )
 
 

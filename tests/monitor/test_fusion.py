@@ -111,15 +111,16 @@ def test_quiet_wallets_spend_their_budget_on_active_days() -> None:
 
 
 def test_the_controller_moves_at_midnight_by_eta_times_the_surprise() -> None:
-    """delta += 0.5 * (exceeded - chance) once a midnight, only when warm, and what was exceeded is forgotten."""
+    """delta += eta * (exceeded - chance) once a midnight, only when warm, and what was exceeded is forgotten."""
     w = wallet()
     days(w, 6, exceeded=0)
     assert list(w["delta"]) == [0.0, 0.0, 0.0] and list(w["exceeded"]) == [0, 0, 0, 0]
     days(w, 1)
     chance = [share * SPLIT / 30 for share in CHANNEL_SHARE]
-    assert list(w["delta"]) == pytest.approx([-0.5 * p for p in chance], rel=1e-12)
+    assert list(w["delta"]) == pytest.approx([-fusion.ETA * p for p in chance], rel=1e-12)
     days(w, 1, exceeded=1)
-    assert list(w["delta"]) == pytest.approx([-p if c != 1 else 0.5 - p for c, p in enumerate(chance)], rel=1e-12)
+    steps = [fusion.ETA * ((c == 1) - 2 * p) for c, p in enumerate(chance)]
+    assert list(w["delta"]) == pytest.approx(steps, rel=1e-12)
     before = float(w["delta"][1])
     fusion.advance_day(w, int(w["clock"]) + 5, Q, PEERS)  # the same day
     assert w["delta"][1] == before
@@ -290,6 +291,20 @@ def test_personal_wallets_have_their_own_peers() -> None:
     peer["u"], peer["centre"] = -3.0, 2.5
     fusion.start(records[0], BORN, parameters(Role.PERSONAL, 0.1)[0], peer[0])
     assert set(records[0]["u"].tolist()) == {-3.0} and set(records[0]["centre"].tolist()) == {2.5}
+
+
+def test_a_channel_without_a_share_of_the_budget_never_fires() -> None:
+    """Where the peers use a channel not at all its threshold is out of reach and its score says nothing of rarity."""
+    records, peer = np.zeros(1, FUSION), PEER[0:1].copy()
+    peer["share"] = (1.0, 0.0, 0.0)
+    w = records[0]
+    fusion.start(w, BORN, Q, peer[0])
+    assert list(w["tau"][1:]) == [fusion.UNREACHED] * 2 and w["tau"][0] < 10.0
+    assert [fusion.return_days(w, c, 50.0, peer[0]) for c in (1, 2)] == [0.0, 0.0]
+    assert fusion.return_days(w, 0, float(w["tau"][0]), peer[0]) == pytest.approx(30.0)
+    w["delta"][:] = 2.0
+    fusion.advance_day(w, BORN + DAY, Q, peer[0])
+    assert list(w["tau"][1:]) == [fusion.UNREACHED] * 2
 
 
 def test_the_warm_up_is_the_wallet_s_own() -> None:

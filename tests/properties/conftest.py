@@ -20,6 +20,7 @@ from monitor.config.types import Rule, RuleKind
 from monitor.engine import Engine, Folded
 from monitor.ids import stable_id
 from monitor.incidents import Correlator
+from monitor.labels import Label, LabelBook, LabelKind
 from monitor.memory_store import MemoryStore
 from monitor.model import (
     Block,
@@ -82,6 +83,13 @@ WALLETS = (
     ),
     Wallet("cold", "One", Role.COLD, ((ETH, "c1"), (BTC, "q3")), budget=0.1),
     Wallet("other", "Two", Role.HOT, ((ETH, "o1"), (BSC, "o2"), (BTC, "q4")), budget=3.0),
+    Wallet("mine", "Three", Role.PERSONAL, ((ETH, "m1"), (BSC, "m2"))),
+)
+SETTINGS = {"other": {"HW-1": {"familiar": 2.0}, "GUARD": {"to_one": 0.5}}, "mine": {"PW-3": {"weight": 1.5}}}
+LABELS = (
+    Label(None, "thief1", "", LabelKind.MIXER, "list", START + 6 * DAY),
+    Label(ETH, "customer2", "", LabelKind.EXCHANGE, "list", START - DAY),
+    Label(BTC, "customer3", "", LabelKind.BRIDGE, "list", START + DAY),
 )
 KNOWN = frozenset((chain, f"customer{n}") for chain in NATIVE for n in range(4))
 RULES = {
@@ -123,6 +131,19 @@ class Draft:
     approval: tuple[str, str] | None = None  # account, asset
 
 
+def look_of(chain: str, draft: Draft) -> dict[str, Any]:
+    """Fee rate, nonce and so on of a transaction: mostly alike, now and then quite another, or not told."""
+    rng = Random(draft.hash)
+    if rng.random() < 0.2:
+        return {}
+    usual = rng.random() < 0.85
+    rate = rng.uniform(5e10, 7e10) if usual else 10 ** rng.uniform(8.0, 13.0)
+    if chain == BTC:
+        return {"fee_rate": rate / 1e9, "n_outputs": len(draft.moves)}
+    number = int("0" + "".join(c for c in draft.hash.rsplit("tx", 1)[-1] if c.isdigit()))
+    return {"fee_rate": rate, "gas_limit": 21_000 if usual else 900_000, "nonce": number + rng.choice([0, 0, 0, 40])}
+
+
 def made(chain: str, number: int, parent: str, timestamp: int, drafts: Sequence[Draft]) -> Block:
     """A block of drafts; its hash is one of all that it holds."""
     name = stable_id(chain, number, parent, timestamp, repr(drafts))
@@ -130,7 +151,7 @@ def made(chain: str, number: int, parent: str, timestamp: int, drafts: Sequence[
     transfers: list[Transfer] = []
     controls: list[ControlEvent] = []
     for place, draft in enumerate(drafts):
-        tx = Tx(draft.hash, place, initiator=draft.initiator, fee=draft.fee)
+        tx = Tx(draft.hash, place, initiator=draft.initiator, fee=draft.fee, **look_of(chain, draft))
         for move in draft.moves:
             senders = tuple(address for address, _ in move.sources)
             values = tuple(value for _, value in move.sources)
@@ -178,8 +199,8 @@ class Traffic:
         own = rng.choice(OWN[chain])
         kind = rng.choices(
             ["deposit", "pay", "theft", "more", "token in", "token out", "spent", "forged", "dust", "inside",
-             "trusted", "return", "approve"],
-            [18, 26, 9, 7, 8, 8, 5, 6, 3, 5, 6, 5, 2],
+             "trusted", "return", "approve", "call"],
+            [18, 26, 9, 7, 8, 8, 5, 6, 3, 5, 6, 5, 2, 5],
         )[0]  # fmt: skip
         started = rng.choice([own, own, own, None])
         if kind == "deposit":
@@ -216,6 +237,10 @@ class Traffic:
         if kind == "dust":
             moves = (self._one(native, "stranger", own, 1), self._one(native, own, self._thief(), 0))
             return Draft(name, moves, "stranger")
+        if kind == "call":  # without coins: known to be the wallet's own, or not
+            to = rng.choice([self._thief(), self._customer(), rng.choice(OWN[chain])])
+            moves = (self._token(own, to, 0, self._coin()), self._one(native, own, to, 0))
+            return Draft(name, moves, rng.choice([own, own, rng.choice(OWN[chain]), "stranger", None]))
         if kind == "inside":
             return Draft(name, (self._one(native, own, rng.choice(OWN[chain]), self._value(0.01, 0.5)),), started)
         if kind == "trusted":
@@ -397,11 +422,11 @@ def _pulse(chain: str, number: int) -> Draft:
 
 
 def engine_of(kind: type[Engine] = Engine) -> Engine:
-    """An engine for the wallets of the scripts: statistics, plain rules, cold wallets."""
+    """An engine for the wallets of the scripts: statistics with settings, labels, plain rules, cold wallets."""
     listed = {token(ETH, "usd"), token(BSC, "usd"), *NATIVE.values()}
     watchlist = Watchlist(WALLETS)
     policies = (PlainRules(RULES, {"known": KNOWN}), ColdWallets(watchlist, (), listed))
-    return kind(watchlist, listed, PolicyBook(watchlist, policies))
+    return kind(watchlist, listed, PolicyBook(watchlist, policies), LabelBook(LABELS), SETTINGS)
 
 
 class Live:
@@ -495,8 +520,8 @@ def _row(t: Transfer, block: Block) -> dict[str, Any]:
         "inputs": list(t.from_addresses) if utxo else None,
         "input_values": [str(v) for v in t.input_values] if utxo else None,
         "to_address": t.to_address, "value": str(t.value), "amount": float(t.value), "tx_from": t.tx.initiator,
-        "nonce": None, "fee": str(t.tx.fee) if t.tx.fee is not None else None, "fee_rate": None, "gas_limit": None,
-        "n_outputs": None,
+        "nonce": t.tx.nonce, "fee": str(t.tx.fee) if t.tx.fee is not None else None, "fee_rate": t.tx.fee_rate,
+        "gas_limit": t.tx.gas_limit, "n_outputs": t.tx.n_outputs,
     }  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from random import Random
 from typing import Any
@@ -13,36 +14,84 @@ from hypothesis import strategies as st
 
 from monitor import state as state_module
 from monitor.features import table
+from monitor.features.dtypes import ASSET, FUSION
 from monitor.fold import DONE, NEED_HITS, NEED_POOL, NEED_UNDO, fold
-from monitor.state import EngineState
+from monitor.model import Role
+from monitor.parameters import parameters
+from monitor.rows import (
+    FOREIGN,
+    IN,
+    KIND_SHIFT,
+    NATIVE,
+    OUT,
+    SPEND,
+    TELL,
+    TOUCH,
+    TRUSTED,
+    FlowRows,
+    RowBuilder,
+    pack_marks,
+)
+from monitor.state import EngineState, asset_key
 
 DAY = 86400
 START = 1_700_000_000
 
 
+NAMES = [("a", "x:1", "x:1/coin"), ("a", "x:1", "x:1/token"), ("b", "x:2", "x:2/coin"), ("b", "x:2", "x:2/token")]
+SETTINGS = {
+    "a": parameters(Role.HOT, 1.0, {"HW-1": {"familiar": 2}, "FUSION": {"warm_up_days": 2}}),
+    "b": parameters(Role.PERSONAL, 3.0, {"GUARD": {"to_one": 0.4}, "FUSION": {"warm_up_days": 1}}),
+}
+
+
 def places(state: EngineState) -> list[tuple[int, int]]:
-    """Records of two wallets: the first with two assets, the second with one on another chain."""
-    names = [("a", "x:1", "x:1/coin"), ("a", "x:1", "x:1/token"), ("b", "x:2", "x:2/coin")]
-    return [(state.add_asset(*name), state.wallet(name[0], name[1], 1.0)) for name in names]
+    """Records of two wallets with two assets each: a hot one, and a personal one on another chain."""
+    return [(state.add_asset(*name), state.wallet(name[0], name[1], SETTINGS[name[0]])) for name in NAMES]
+
+
+def look_of(rng: Random, nonce: int) -> int:
+    """What a transaction looks like: mostly the wallet's usual, now and then quite another, or not told."""
+    if rng.random() < 0.1:
+        return 0
+    fee, limit = (6e10 * rng.uniform(0.8, 1.3), 21_000) if rng.random() < 0.85 else (10 ** rng.uniform(9, 13), 900_000)
+    version, flags = rng.choice([(None, None), (2, 0), (2, 0), (2, 1)])
+    return pack_marks(
+        fee, rng.choice([limit, None]), rng.choice([None, 2, 40]), version, flags, nonce + rng.choice([0, 0, 0, 9])
+    )
 
 
 def rows_of(seed: int, count: int, destinations: int) -> FlowRows:
-    """Random rows over some weeks: payments of all sizes, arrivals, fees, told balances, trusted payments."""
+    """Random rows over some weeks.
+
+    Payments of all sizes with marks, labels of their destinations and signers, arrivals with and without a sender,
+    fees, told balances, trusted payments, calls without coins.
+    """
     rng = Random(seed)
     found = places(EngineState())
     builder = RowBuilder()
-    at = START
+    at, nonce = START, 0
     for place, (slot, wallet) in enumerate(found):
         if rng.random() < 0.7:
             builder.add(slot, wallet, at + place, TELL, 1e20 * rng.uniform(0.5, 2.0))
     for _ in range(count):
-        at += rng.choice([0, 5, 60, 1200, 7200, 40000]) - (300 if rng.random() < 0.05 else 0)
-        slot, wallet = rng.choice(found)
-        op = rng.choices([IN, OUT, SPEND, TELL], [20, 70, 8, 2])[0]
-        share = 10.0 ** rng.uniform(-6.0, -0.2)
+        at += rng.choice([0, 0, 5, 60, 1200, 7200, 40000]) - (300 if rng.random() < 0.05 else 0)
+        which = rng.randrange(len(found))
+        slot, wallet = found[which]
+        op = rng.choices([IN, OUT, SPEND, TELL, TOUCH], [18, 64, 8, 2, 8])[0]
+        share = 10.0 ** (rng.uniform(-6.0, -3.0) if rng.random() < 0.6 else rng.uniform(-6.0, -0.2))
         key = rng.randrange(1, destinations + 1) * 0x9E3779B97F4A7C15 % 2**64
-        flags = TRUSTED if rng.random() < 0.05 else 0
-        builder.add(slot, wallet, at, op, 1e20 * share, key if op == OUT else 0, flags if op == OUT else 0)
+        if op == TOUCH:
+            builder.add(-1, wallet, at, TOUCH, 0.0, key, 0, asset_key(rng.choice([NAMES[which][2], "x/other"])))
+        elif op == OUT:
+            nonce += 1
+            flags = rng.choice([0] * 16 + [TRUSTED, FOREIGN, *(kind << KIND_SHIFT for kind in (1, 2, 3))])
+            look = 0 if flags & (TRUSTED | FOREIGN) else look_of(rng, nonce)
+            builder.add(slot, wallet, at, OUT, 1e20 * share, key, flags, look)
+        elif op == IN and rng.random() < 0.5:
+            builder.add(slot, wallet, at, IN, 1e20 * share, key, NATIVE)
+        else:
+            builder.add(slot, wallet, at, op, 1e20 * share)
     return builder.build()
 
 
@@ -88,17 +137,52 @@ def test_any_split_gives_the_same_state_and_hits(lab: Any) -> None:
     assert sum(size > 0 for size in raised) > len(raised) // 2  # thefts are among the rows
 
 
+def test_the_scripts_hold_every_kind_of_row() -> None:
+    """Marks, kinds, other signers, calls without coins, and what follows from them in state and hits."""
+    hits, done = [], []
+    for seed in range(8):
+        rows = rows_of(seed, 600, (100, 4)[seed % 2])
+        assert {IN, OUT, SPEND, TELL, TOUCH} == set(rows.ops.tolist())
+        pays = rows.flags[rows.ops == OUT]
+        assert {0, TRUSTED, FOREIGN, 1 << KIND_SHIFT, 2 << KIND_SHIFT, 3 << KIND_SHIFT} == set(pays.tolist())
+        assert NATIVE in rows.flags[rows.ops == IN] and (rows.marks[rows.ops == OUT] > 0).any()
+        state = EngineState()
+        places(state)
+        hits.append(state.fold(rows)[0])
+        done += [state._fusions[0], state._fusions[1]]
+    found = np.concatenate(hits)
+    for name in ("odd", "others", "kind_of", "foreign"):
+        assert (found[name] > 0).any(), name
+    assert (found["swept"] > 1).any() and (found["topup"] >= 0).any() and (found["idle"] >= 0).any()
+    assert {1, 2} <= set(found["kind"].tolist()) and all(wallet["printed"].min() > 20 for wallet in done)
+    assert any(wallet["topup_at"] > 0 for wallet in done) and all(wallet["swept_n"].max() >= 1 for wallet in done)
+
+
 def test_a_fold_that_knows_batch_boundaries_is_caught(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Planted fault: a fold that changes something once a batch gives other bytes for other splits."""
 
     def told_of_boundaries(begin: int, slots: Any, *rest: Any) -> Any:
         done, why = fold(begin, slots, *rest)
-        assets = rest[8]
+        (assets,) = (part for part in rest if getattr(part, "dtype", None) == ASSET)
         assets["peak"][assets["used"] == 1] *= 1.0 + 1e-15  # a little more at each call
         return done, why
 
     monkeypatch.setattr(state_module, "fold", told_of_boundaries)
     assert differs(1, 200, 12, [50, 100])
+
+
+@pytest.mark.parametrize("field", ["prints", "swept_at", "last_out", "fee_level"])
+def test_a_fold_that_forgets_looks_between_batches_is_caught(field: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Planted fault: what a wallet's transactions look like, begun anew with each batch."""
+
+    def forgets(begin: int, slots: Any, *rest: Any) -> Any:
+        (fusions,) = (part for part in rest if getattr(part, "dtype", None) == FUSION)
+        if begin == 0:
+            fusions[field] = 0
+        return fold(begin, slots, *rest)
+
+    monkeypatch.setattr(state_module, "fold", forgets)
+    assert differs(1, 300, 12, [100, 200])
 
 
 def test_a_table_that_grows_between_batches_is_the_same(lab: Any) -> None:
@@ -169,12 +253,13 @@ def test_full_buffers_stop_before_a_row_and_go_on(monkeypatch: pytest.MonkeyPatc
 
 
 def test_undo_of_every_batch_leads_back(lab: Any) -> None:
-    """What a batch wrote down as its undo gives the state before it, evictions included."""
-    rows = rows_of(17, 300, 40)
+    """What a batch wrote down as its undo gives the state before it; folded again it leads to the same once more."""
+    rows = rows_of(17, 400, 40)
+    assert (rows.ops == TOUCH).sum() > 10 and (rows.marks > 0).sum() > 100
     state = EngineState()
     places(state)
     dumps, undos = [list(state.dump())], []
-    for begin in range(0, 300, 25):
+    for begin in range(0, len(rows), 25):
         part = rows[begin : begin + 25]
         before = state.before(part)
         _, undone = state.fold(part, keep_undo=True)
@@ -183,3 +268,7 @@ def test_undo_of_every_batch_leads_back(lab: Any) -> None:
     for undo, before_dump in zip(reversed(undos), reversed(dumps[:-1]), strict=True):
         state.put(undo)
         assert list(state.dump()) == before_dump
+    assert dumps[0] == []
+    slots = [slot for slot, _ in places(state)]  # records that went with the undo are opened anew, in other places
+    state.fold(replace(rows, slots=np.array([*slots, -1], np.int32)[rows.slots]))
+    assert list(state.dump()) == dumps[-1]

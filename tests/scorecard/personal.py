@@ -339,7 +339,7 @@ def _ordinary(life: _Life) -> None:
     for at in r.uniform(0, days, r.poisson(days / 40)):
         life.plan(at * DAY, lambda t: life.arrive(t, 0, 3, f"dust {int(t)}"))
     if r.random() < 0.08 * days / 360:
-        life.plan(r.uniform(35, days) * DAY, lambda t: _migrate(life, t))
+        life.plan(r.uniform(35, max(36, days)) * DAY, lambda t: _migrate(life, t))
 
 
 # -- thefts -----------------------------------------------------------------------------------------------------------

@@ -30,8 +30,8 @@ def rows(parts: Sequence[Part], outcomes: Sequence[Outcome]) -> list[dict[str, A
     """The rows of these parts, those of the sample after each whole one.
 
     A clean row has ``realised``: incidents a wallet in ``per_days`` days, their mean; ``error`` its standard error,
-    ``p95`` and ``worst_wallet`` over wallets. A theft's row has shares of the n thefts (recall, named, joined, paged)
-    and medians over those that were detected or paged (share lost, minutes).
+    ``p95`` and ``worst_wallet`` over wallets. A theft's row has shares of the n thefts (joined, paged), of those
+    that joined nothing (recall, named), and medians over those that were detected or paged (share lost, minutes).
     """
     found = []
     for part in parts:
@@ -82,14 +82,15 @@ def _clean(
 
 
 def _theft(part: Part, budget: float, mine: Sequence[Outcome], kind: str) -> dict[str, Any]:
+    apart = [o for o in mine if not o.joined] or mine
     return {
         **EMPTY,
         "world": part.world,
         "kind": kind,
         "n": len(mine),
         "budget": budget,
-        "recall": _short(np.mean([o.detected for o in mine])),
-        "named": _short(np.mean([o.named for o in mine])),
+        "recall": _short(np.mean([o.detected for o in apart])),
+        "named": _short(np.mean([o.named for o in apart])),
         "joined": _short(np.mean([o.joined for o in mine])),
         "share_lost_at_open": _median([o.share for o in mine]),
         "minutes": _median([o.minutes for o in mine]),

@@ -37,9 +37,10 @@ mean, its standard error, the 95 % point and the worst wallet. Hot wallets have 
 _THEFT_TEXT = """## Thefts
 
 `recall`: an incident opened between the theft's first payment and an hour after its last. `named`: one of those has a
-payment of the theft among its findings; for a theft that takes days the rest is chance. `joined`: none opened, but the
-theft added findings to an incident that was open before. "Gone" is the median share of the stolen value that had left
-by then, and minutes count from the first payment; both over thefts that were detected, or paged.
+payment of the theft among its findings; for a theft that takes days the rest is chance. `joined`: none opened, but
+the theft added findings to an incident that was open before; recall and named are shares of the others. "Gone" is the
+median share of the stolen value that had left by then, and minutes count from the first payment; both over thefts
+that were detected, or paged.
 """
 _CASE_TEXT = """## Thefts of history
 
