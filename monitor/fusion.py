@@ -41,6 +41,7 @@ LN10 = 2.302585092994046
 NEVER = -9.0
 FAST, DAYLY, SLOW = 0, 1, 2
 OF_CHANNEL = (0, 0, 1, 0, 0, 1, 1, 0, 0, 1, 2)  # of each statistic
+JOINED = 2.0  # days that the alarms of one incident reach over, beyond the first
 UNREACHED = 99.0  # threshold of a channel that is not used
 OTHERS_WINDOW = 2 * 3600
 PERSONAL_SHARE = 0.1  # what of an asset must go in a personal wallet to count for the others
@@ -91,8 +92,12 @@ def _log_chance(peer, c, q):  # type: ignore[no-untyped-def]
 
 @njit(cache=True)
 def _chance(q, peer, c):  # type: ignore[no-untyped-def]
-    """The clean-day chance that the budget allows channel ``c``."""
-    return peer.share[c] * SPLIT * q.budget / 30.0
+    """The clean-day chance that the budget allows channel ``c``.
+
+    Alarms within a day of each other are one incident, so that more days may have one the larger the budget is.
+    """
+    days = q.budget / 30.0
+    return peer.share[c] * SPLIT * days * (1.0 + JOINED * days)
 
 
 @njit(cache=True)
