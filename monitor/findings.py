@@ -6,6 +6,7 @@ from typing import Any
 
 from monitor.assets import AssetNames
 from monitor.detectors import DETECTORS
+from monitor.detectors.pw4 import SPLITS, WITHIN
 from monitor.engine import Hit
 from monitor.features.dtypes import CHANNELS, STATISTICS
 from monitor.features.maths import exp10
@@ -73,7 +74,7 @@ def finding_of(hit: Hit, names: AssetNames) -> Finding:
     gone = float(r["gone"])
     severity = severity_of(float(r["return_days"]), statistical=bool(channels), guard=guard, gone=gone)
     top = _top_statistic(hit, channels)
-    detector = _OF_STATISTIC[STATISTICS[top]] if channels else "GUARD"
+    detector = _detector_of(r, top) if channels else "GUARD"
     transfer = flow.transfer
     score = max((float(r["score"][c] - r["tau"][c]) for c in channels), default=0.0)
     return Finding(
@@ -115,8 +116,30 @@ def movement_of(hit: Hit) -> Movement:
 
 
 def _top_statistic(hit: Hit, channels: list[int]) -> int:
-    places = [k for k in range(len(STATISTICS)) if OF_CHANNEL[k] in (channels or (FAST,))]
+    if hit.record["personal"]:  # signs decide there; these are in shares that people understand
+        places = [STATISTICS.index("single"), STATISTICS.index("dest_1h")]
+    else:
+        places = [k for k in range(len(STATISTICS)) if OF_CHANNEL[k] in (channels or (FAST,))]
     return max(places, key=lambda k: (float(hit.record["z"][k]), -k))
+
+
+def _detector_of(r: Any, top: int) -> str:
+    """Who speaks: in personal wallets the strongest sign, else the strongest statistic."""
+    if not r["personal"]:
+        return _OF_STATISTIC[STATISTICS[top]]
+    signs = (
+        ("PW-4", _is_split(r)), ("PW-3", bool(r["foreign"])), ("PW-2", _is_empty(r) or r["others"] > 0),
+        ("PW-9", r["topup"] >= 0), ("PW-7", float(r["idle"]) > 90 * 86400),
+    )  # fmt: skip
+    return next((name for name, seen in signs if seen), "PW-1")
+
+
+def _is_split(r: Any) -> bool:
+    return any(abs(float(r["split"]) - share) <= WITHIN for share in SPLITS)
+
+
+def _is_empty(r: Any) -> bool:
+    return float(r["drain"]) < 0.05
 
 
 def _chance_of_theft(return_days: float) -> float:
@@ -212,11 +235,14 @@ def _summary(hit: Hit, top: int, names: AssetNames, *, guard: bool) -> str:
 
 def _signs(r: Any) -> list[tuple[bool, str]]:
     kind = _LABELLED[int(r["kind_of"])]
+    part = round(float(r["split"]) * 100)
     return [
         (float(r["swept"]) >= 3, f"{int(r['swept'])} assets went to this address within ten minutes"),
         (float(r["odd"]) >= 0.3, "the transaction looks unlike the wallet's own"),
         (kind is not None, f"the destination is labelled: {kind}"),
         (bool(r["foreign"]), "another account's transaction moved it"),
+        (_is_split(r), f"it left in two parts at once, {part} to {100 - part}, as a thief shares with his supplier"),
+        (_is_empty(r), "less than 5 % of its recent peak is left"),
         (float(r["topup"]) >= 0, f"a stranger paid for the fees {span(max(0.0, float(r['topup'])))} before"),
         (float(r["idle"]) > 90 * 86400, f"the wallet had paid nobody for {span(max(0.0, float(r['idle'])))}"),
     ]

@@ -143,7 +143,7 @@ def _notice(w, f, key, value, identity, flags, marks, t):  # type: ignore[no-unt
 
 
 @njit(cache=True)
-def _record_hit(h, i, kind, fired, w, a, f, e, z, s, t, peer):  # type: ignore[no-untyped-def]
+def _record_hit(h, i, kind, fired, w, a, f, e, z, s, t, q, peer):  # type: ignore[no-untyped-def]
     """Fill a hit for people and the correlator."""
     h.row = i
     h.kind = kind
@@ -172,6 +172,8 @@ def _record_hit(h, i, kind, fired, w, a, f, e, z, s, t, peer):  # type: ignore[n
     h.topup = f.topup
     h.kind_of = f.kind
     h.foreign = f.foreign
+    h.split = f.split
+    h.personal = q.personal
     for c in range(C):
         h.width[c] = w.width[c]
     h.days = w.days
@@ -298,7 +300,7 @@ def fold(  # type: ignore[no-untyped-def]
             continue
         if fired == 0:
             if marked:
-                _record_hit(hits[counts[0]], i, 2, 0, w, a, f, e, z, s, t, peer)
+                _record_hit(hits[counts[0]], i, 2, 0, w, a, f, e, z, s, t, q, peer)
                 counts[0] += 1
             else:
                 _learn_familiar(d, value / a.scale)
@@ -306,10 +308,10 @@ def fold(  # type: ignore[no-untyped-def]
                 if _is_ready(a, t):
                     fusion.learn(w, e, s, False)
                 if _is_signal(w, a, f, s, t):
-                    _record_hit(hits[counts[0]], i, 3, 0, w, a, f, e, z, s, t, peer)
+                    _record_hit(hits[counts[0]], i, 3, 0, w, a, f, e, z, s, t, q, peer)
                     counts[0] += 1
             continue
-        _record_hit(hits[counts[0]], i, 1, fired, w, a, f, e, z, s, t, peer)
+        _record_hit(hits[counts[0]], i, 1, fired, w, a, f, e, z, s, t, q, peer)
         counts[0] += 1
         if not marked:
             fusion.learn(w, e, s, True)

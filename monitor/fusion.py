@@ -2,14 +2,17 @@
 
 State is one record a (wallet, chain). The unit of calibration is the wallet's *daily maximum* of the score over active
 days (days with a novel outflow), not the single payment: "at most b false alarms in 30 days" means a threshold that the
-maximum of a clean active day exceeds with chance ``share * 0.8 * b / 30`` (more where few days are active). Own maxima
-are shrunk to the peer prior; the tail above the 70 % quantile is taken as exponential in log units, with its far end as
-peers show it; an adaptive conformal controller moves the threshold after days that exceeded it unconfirmed.
+maximum of a clean active day exceeds with chance ``share * d * (1 + 2 d)``, ``d = b / 30`` (more where few days are
+active; alarms of neighbouring days are one). Own maxima are shrunk to the peer prior; the tail above the 70 % quantile
+is taken as exponential in log units, with its far end as peers show it; an adaptive conformal controller moves the
+threshold after days that exceeded it unconfirmed.
 
 Source: Gibbs and Candes, "Adaptive conformal inference under distribution shift", 2021, for the controller.
 """
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 from numba import njit
@@ -121,12 +124,16 @@ def thresholds(w, q, peer):  # type: ignore[no-untyped-def]
 
 @njit(cache=True)
 def return_days(w, c, s, peer):  # type: ignore[no-untyped-def]
-    """Days between clean days with ``s`` or more in channel ``c``, the budget split undone: 30/budget at ``tau``."""
+    """Days between incidents of clean days with ``s`` or more in channel ``c``: 30/budget at ``tau``.
+
+    The budget's split is undone, and that several such days may be one incident.
+    """
     if peer.share[c] == 0.0:
         return 0.0
     q = (s - w.delta[c] - w.centre[c]) / w.width[c]
     log_p = min(0.0, _log_chance(peer, c, q)) + log(_active_share(w)) - log(peer.share[c] * SPLIT)
-    return exp(min(50.0, -log_p))
+    days = exp(min(50.0, -log_p))
+    return 0.5 * days * (1.0 + math.sqrt(1.0 + 4.0 * JOINED / days))
 
 
 @njit(cache=True)

@@ -54,7 +54,8 @@ class Parameter:
 
     ``fields`` are those of `monitor.features.dtypes.PARAMETERS` that it fills (``uses:NAME`` is the weight of a
     statistic), ``scale`` the factor from the number to the field, ``off`` what ``enabled: false`` puts there.
-    ``personal`` is the default of personal wallets where it differs.
+    ``personal`` is the default of personal wallets where it differs; ``whole``: whole numbers alone. Policies have no
+    ``fields``: they read their numbers themselves (`monitor.policies.settings`).
     """
 
     name: str
@@ -66,6 +67,7 @@ class Parameter:
     scale: float = 1.0
     off: float = 0.0
     personal: float | None = None
+    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ DETECTOR = Detector(
     title="What is known of the destination",
     catches="Adds weight where the destination is labelled as a mixer, a bridge, a swap contract, or as known bad.",
     misses="Addresses without a label, which nearly all fresh theft addresses are.",
-    lookalikes="Customers who withdraw to such services: their daily maxima raise the threshold. Holders use bridges and "
-    "swap contracts every day: in personal wallets these take weight away.",
+    lookalikes="Customers who withdraw to such services: their daily maxima raise the threshold. Holders use bridges "
+    "and swap contracts every day: in personal wallets these take weight away.",
     evidence=(Evidence.KIND,),
     parameters=(
         Parameter("bad", ("bad",), 2.0, 0.0, 6.0, "added for mixers and known bad addresses"),

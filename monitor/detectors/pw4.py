@@ -6,6 +6,9 @@ from numba import njit
 
 from monitor.detectors.base import Detector, Evidence, Parameter
 
+SPLITS = (0.80, 0.75, 0.70)  # shares of the larger part
+WITHIN = 0.01
+
 DETECTOR = Detector(
     id="PW-4",
     title="Split between a thief and his supplier",
@@ -21,5 +24,6 @@ DETECTOR = Detector(
 @njit(cache=True)
 def evidence(f, q, e):  # type: ignore[no-untyped-def]
     e[Evidence.SPLIT] = 0.0
-    if abs(f.split - 0.80) <= 0.01 or abs(f.split - 0.75) <= 0.01 or abs(f.split - 0.70) <= 0.01:
-        e[Evidence.SPLIT] = q.split
+    for share in SPLITS:
+        if abs(f.split - share) <= WITHIN:
+            e[Evidence.SPLIT] = q.split

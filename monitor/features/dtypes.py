@@ -228,8 +228,10 @@ HIT = np.dtype(
         ("odd", "f8"),
         ("idle", "f8"),
         ("topup", "f8"),
+        ("split", "f8"),
         ("kind_of", "u1"),  # of the destination, from labels
         ("foreign", "u1"),
+        ("personal", "u1"),
         ("width", "f8", (_C,)),
         ("days", "i4"),
         ("warm", "u1"),

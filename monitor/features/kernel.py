@@ -100,15 +100,20 @@ def _turn(a, t):  # type: ignore[no-untyped-def]
 
 @njit(cache=True)
 def _close_hour(a, t):  # type: ignore[no-untyped-def]
-    """Fold the finished hour into the profile by hour and weekday (novel outflow, clipped)."""
+    """Fold the finished hour into the profile by hour and weekday (novel outflow, clipped), and the idle ones since.
+
+    Idle hours count whether or not something arrived in them: else anybody could bend the profile with dust.
+    """
     hour = t // 3600
     if hour == a.hour:
         return
     level = min(a.hour_novel, 1.0)
-    h = a.hour % 24
-    w = (a.hour // 24 + 3) % 7  # 1970-01-01 was a Thursday; 0 is Monday
-    a.by_hour[h] = 0.9 * a.by_hour[h] + 0.1 * level
-    a.by_weekday[w] = 0.98 * a.by_weekday[w] + 0.02 * level
+    for past in range(a.hour, hour):
+        h = past % 24
+        w = (past // 24 + 3) % 7  # 1970-01-01 was a Thursday; 0 is Monday
+        a.by_hour[h] = 0.9 * a.by_hour[h] + 0.1 * level
+        a.by_weekday[w] = 0.98 * a.by_weekday[w] + 0.02 * level
+        level = 0.0
     a.hour = hour
     a.hour_novel = 0.0
 

@@ -36,6 +36,12 @@ def settings(budget: float = 1.0) -> Any:
 Q: Any = settings()
 
 
+def allowed(channel: int, budget: float = 1.0) -> float:
+    """Chance of a clean day to be over the threshold: the budget a day, and more where neighbouring days are one."""
+    per_day = budget / 30
+    return CHANNEL_SHARE[channel] * SPLIT * per_day * (1 + fusion.JOINED * per_day)
+
+
 def evidence(**levels: float) -> Any:
     """An evidence vector: all statistics tiny, context nothing, but what is named."""
     e = np.zeros(EVIDENCE_SIZE)
@@ -85,10 +91,10 @@ def test_return_period_at_the_threshold_is_the_budget(budget: float, delta: floa
 
 
 def test_thresholds_follow_the_channel_s_share_of_the_budget() -> None:
-    """tau = centre + width * Q(share * split * budget / 30) + delta; a smaller budget stands higher."""
+    """tau = centre + width * Q(allowed chance) + delta; a smaller budget stands higher."""
     w, strict = wallet(1.0), wallet(0.1)
     for c in range(C):
-        p = CHANNEL_SHARE[c] * SPLIT * 1.0 / 30
+        p = allowed(c)
         expected = PEER["centre"][0][c] + PEER["width"][0][c] * fusion._quantile(PEERS, c, p)
         assert w["tau"][c] == pytest.approx(expected, rel=1e-12)
         assert strict["tau"][c] > w["tau"][c]
@@ -101,7 +107,7 @@ def test_quiet_wallets_spend_their_budget_on_active_days() -> None:
     w["days"], w["day"] = 2, BORN // DAY + 10
     fusion.thresholds(w, Q, PEERS)
     for c in range(C):
-        p = 5 * CHANNEL_SHARE[c] * SPLIT / 30
+        p = 5 * allowed(c)
         expected = PEER["centre"][0][c] + PEER["width"][0][c] * fusion._quantile(PEERS, c, p)
         assert w["tau"][c] == pytest.approx(expected, rel=1e-12)
         assert fusion.return_days(w, c, float(w["tau"][c]), PEERS) == pytest.approx(30, rel=1e-9)
@@ -116,7 +122,7 @@ def test_the_controller_moves_at_midnight_by_eta_times_the_surprise() -> None:
     days(w, 6, exceeded=0)
     assert list(w["delta"]) == [0.0, 0.0, 0.0] and list(w["exceeded"]) == [0, 0, 0, 0]
     days(w, 1)
-    chance = [share * SPLIT / 30 for share in CHANNEL_SHARE]
+    chance = [allowed(c) for c in range(C)]
     assert list(w["delta"]) == pytest.approx([-fusion.ETA * p for p in chance], rel=1e-12)
     days(w, 1, exceeded=1)
     steps = [fusion.ETA * ((c == 1) - 2 * p) for c, p in enumerate(chance)]

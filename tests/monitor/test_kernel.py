@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from monitor.features.dtypes import ASSET, DESTINATION, FEATURES
 from monitor.model import Role
 from monitor.parameters import parameters
 
+RINGS = ("ring_10m", "ring_1h", "ring_6h", "ring_24h", "ring_fresh", "ring_again")
 HOUR, DAY = 3600, 86400
 BORN = 20_000 * DAY  # a midnight, a Friday
 
@@ -106,6 +108,17 @@ def test_rings_let_go_at_the_border_of_a_bucket(field: str, width: int, buckets:
             item.at(width * 1000 + late)
             item.pay("y", 32.0)
             assert item.f[field] * item.a["scale"] == counted + 32.0
+
+
+def test_sums_of_the_rings_are_those_of_their_buckets() -> None:
+    """What is kept beside a ring is its sum at any time, after long and short pauses and over borders of buckets."""
+    rng, item, at = Random(5), Asset(2048.0), 0
+    for _ in range(2000):
+        at += rng.choice([0, 1, 20, 59, 60, 300, 899, 1800, 7000, 40_000, 90_000])
+        item.at(at).pay(f"d{rng.randrange(12)}", 10 ** rng.uniform(-3, 2))
+        for name, kept in zip(RINGS, item.a["sums"], strict=True):
+            total = float(np.sum(item.a[name], dtype=np.float64))
+            assert kept == pytest.approx(total, rel=1e-6, abs=1e-9), (name, at)
 
 
 def test_rings_skip_what_lies_between() -> None:

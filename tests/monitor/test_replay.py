@@ -11,11 +11,28 @@ import pytest
 from chains.tables.layout import BALANCES, FRAME
 from monitor.assets import AssetNames
 from monitor.engine import Engine
+from monitor.findings import finding_of
 from monitor.incidents import Correlator
+from monitor.labels import Label, LabelBook, LabelKind
 from monitor.memory_store import MemoryStore
 from monitor.model import Block, BlockRef, Role, Severity, Transfer, TransferKind, Trusted, Tx, Wallet
 from monitor.pipeline import Pipeline
 from monitor.replay import Replayed, replay
+from monitor.rows import (
+    BAD,
+    EXCHANGE,
+    FOREIGN,
+    IN,
+    KIND_SHIFT,
+    NATIVE,
+    OUT,
+    SERVICE,
+    SPEND,
+    TELL,
+    TOUCH,
+    TRUSTED,
+    FlowRows,
+)
 from monitor.watchlist import Watchlist
 
 ETH, BTC = "eip155:1", "bip122:000000000019d6689c085ae165831e93"
@@ -35,7 +52,7 @@ def engine() -> Engine:
 def row(
     block: int, at: int, to: str, value: int, *, source: str = "h1", asset: str = ETHER, kind: str = "native",
     index: int = 0, tx: int = 0, starter: str | None = None, chain: str = ETH, inputs: dict[str, int] | None = None,
-    fee: int | None = None,
+    fee: int | None = None, **look: Any,
 ) -> dict[str, Any]:  # fmt: skip
     return dict.fromkeys(FRAME) | {
         "chain": chain, "block_number": block, "block_timestamp": START + at, "transaction_hash": f"t{block}-{tx}",
@@ -43,7 +60,7 @@ def row(
         "from_address": None if inputs else source, "inputs": list(inputs) if inputs else None,
         "input_values": [str(v) for v in inputs.values()] if inputs else None, "to_address": to, "value": str(value),
         "amount": float(value), "tx_from": starter, "fee": str(fee) if fee is not None else None,
-    }  # fmt: skip
+    } | look  # fmt: skip
 
 
 def table(rows: list[dict[str, Any]]) -> pl.DataFrame:
@@ -203,3 +220,115 @@ def test_replay_equals_live() -> None:
     assert incident.findings == other.findings and len(incident.findings) == 2
     assert (incident.id, incident.lost, incident.share_lost) == (other.id, other.lost, other.share_lost)
     assert incident.share_lost_at_open == other.share_lost_at_open == pytest.approx(3 / 4)
+
+
+MINE = Wallet("mine", "Two", Role.PERSONAL, ((ETH, "m1"),))
+LABELS = (
+    Label(ETH, "mixer1", "", LabelKind.MIXER, "list", START + 5 * DAY),
+    Label(ETH, "cex1", "", LabelKind.EXCHANGE, "list", 0),
+    Label(None, "dex1", "", LabelKind.DEX, "list", 0),
+)
+SETTINGS = {"hot": {"HW-1": {"familiar": 2}, "GUARD": {"to_one": 0.5}}, "mine": {"FUSION": {"warm_up_days": 1}}}
+
+
+def signs() -> list[dict[str, Any]]:
+    """Days of payments with everything that a look at a transaction may tell, and then some thefts."""
+    rows = [row(1, 0, "h1", 10**18, source="a", starter="a"), row(1, 0, "m1", HELD, source="a", starter="a", index=1)]
+    for day in range(12):
+        for n in range(6):
+            block, at = 2 + 10 * day + n, DAY * day + 600 * n
+            look = {"fee_rate": 5e10 + 1e9 * n, "gas_limit": 21_000, "nonce": 6 * day + n} if n != 2 else {}
+            to = ("shop", "customer1", "mixer1", "cex1", "dex1", "p")[n]
+            rows.append(row(block, at, to, HELD // 400, starter="h1", **look))
+            rows.append(row(block, at, "", 10**9, kind="fee", starter="h1", index=1, **look))
+            rows.append(row(block, at, "h1", HELD // 400, source="a", starter="a", index=2, tx=1))
+        rows.append(row(9 + 10 * day, DAY * day + 8000, "friend", HELD // 500, source="m1", starter="m1", nonce=day))
+    calls = [("thief", "h1"), ("thief", "stranger"), ("thief", None), ("c1", "h1"), ("", "h1")]
+    for n, (to, starter) in enumerate(calls):  # without coins: the first and the fourth are the wallet's own
+        rows.append(row(200, 12 * DAY, to, 0, kind="token", asset=ODD, starter=starter, index=n, tx=n))
+    odd = {"fee_rate": 5e11, "gas_limit": 900_000, "nonce": 999}
+    rows.append(row(201, 12 * DAY + 60, "thief", HELD // 3, starter="h1", **odd))
+    rows.append(row(202, 12 * DAY + 70, "mixer1", HELD // 5, starter="stranger", **odd))
+    rows.append(row(203, 12 * DAY + 80, "m1", 10**17, source="giver", starter="giver"))
+    rows.append(row(204, 12 * DAY + 90, "thief2", HELD * 4 // 10, source="m1", starter="stranger"))
+    rows.append(row(204, 12 * DAY + 90, "thief3", HELD // 10, source="m1", starter="stranger", index=1))
+    return rows
+
+
+def signed(on_rows: list[FlowRows]) -> Engine:
+    """An engine with labels and settings that writes down the rows that it folds."""
+    made = Engine(Watchlist([HOT, COLD, MINE]), [ETHER], None, LabelBook(LABELS), SETTINGS)
+    plain = made.state.fold
+
+    def noted(rows: FlowRows, **options: Any) -> Any:
+        on_rows.append(rows)
+        return plain(rows, **options)
+
+    made.state.fold = noted  # type: ignore[method-assign]
+    return made
+
+
+def live_of(rows: list[dict[str, Any]], on: Engine, told: dict[int, dict[tuple[str, str, str], int]]) -> list[Any]:
+    """The same rows as blocks; hits of all of them."""
+    hits = []
+    for number in dict.fromkeys(r["block_number"] for r in rows):
+        mine = [r for r in rows if r["block_number"] == number]
+        ref = BlockRef(ETH, number, f"b{number}")
+        transfers = tuple(
+            Transfer(
+                ref,
+                Tx(
+                    r["transaction_hash"], r["transaction_index"], initiator=r["tx_from"], nonce=r["nonce"],
+                    fee_rate=r["fee_rate"], gas_limit=r["gas_limit"],
+                ),
+                r["transfer_index"], TransferKind(r["kind"]), r["asset"], (r["from_address"],), r["to_address"],
+                int(r["value"]), (1,),
+            )
+            for r in mine
+        )  # fmt: skip
+        folded = on.connect(Block(ref, "", mine[0]["block_timestamp"], transfers), told.get(number))
+        hits += [hit for hit in (*folded.hits, *folded.signals)]
+    return hits
+
+
+def columns_of(parts: list[FlowRows], engine: Engine) -> list[tuple[Any, ...]]:
+    """Rows one by one, with records by name: where they lie may differ."""
+    names = {slot: name for name, slot in engine.state._asset_of.items()} | {-1: None}
+    return [
+        (names[int(p.slots[i])], engine.state.wallet_name(int(p.wallets[i])), int(p.times[i]), int(p.ops[i]),
+         float(p.amounts[i]), int(p.keys[i]), int(p.flags[i]), int(p.marks[i]))
+        for p in parts
+        for i in range(len(p))
+    ]  # fmt: skip
+
+
+def test_rows_of_tables_are_those_of_blocks() -> None:
+    """Fee rates, nonces, gas limits, labels, signers, calls without coins, senders of coins: row for row the same."""
+    rows, of_table, of_blocks = signs(), [], []
+    one, two = signed(of_table), signed(of_blocks)
+    found = run(rows, HOLDS, one)
+    hits = live_of(rows, two, {1: {("hot", ETH, ETHER): HELD}})
+    table_rows, block_rows = columns_of(of_table, one), columns_of(of_blocks, two)
+    assert table_rows == block_rows
+    ops = [r[3] for r in block_rows]
+    assert ops.count(TOUCH) == 2 and ops.count(SPEND) == 72 and ops.count(TELL) == 1
+    flags = {r[6] for r in block_rows if r[3] == OUT}
+    assert flags == {
+        0, TRUSTED, FOREIGN, FOREIGN | BAD << KIND_SHIFT, BAD << KIND_SHIFT, SERVICE << KIND_SHIFT,
+        EXCHANGE << KIND_SHIFT,
+    }  # fmt: skip
+    assert sum(r[7] > 0 for r in block_rows if r[3] == OUT) == 12 * 4 + 12 + 1  # not of trusted ones nor strangers'
+    assert {r[6] for r in block_rows if r[3] == IN and r[1] == "mine"} == {NATIVE}
+    assert one.dump() == two.dump()
+    findings = sorted(f.id for i in found.correlator.all() for f in i.findings)
+    assert findings == sorted(finding_of(hit, AssetNames()).id for hit in hits if hit.fired) and len(findings) >= 3
+
+
+def test_tables_without_the_columns_say_so_by_zero_marks() -> None:
+    """Look-alike: where no column is told, every mark is 0 and nothing looks odd."""
+    bare = [{**r, "fee_rate": None, "nonce": None, "gas_limit": None} for r in signs()]
+    parts: list[FlowRows] = []
+    one = signed(parts)
+    run(bare, HOLDS, one)
+    assert {int(mark) for p in parts for mark, op in zip(p.marks, p.ops, strict=True) if op != TOUCH} == {0}
+    assert one.state._fusions["printed"].max() == 0.0

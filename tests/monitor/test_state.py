@@ -41,6 +41,13 @@ def test_record_sizes_are_those_of_the_design() -> None:
     assert DESTINATION.itemsize == 48 and ASSET.itemsize <= 1536 and FUSION.itemsize <= 6144
 
 
+def test_a_flow_touches_a_small_part_of_its_asset() -> None:
+    """Between two ends of buckets: every field that is no ring, and one bucket of each ring, below 300 bytes."""
+    rings = [name for name in ASSET.names or () if name.startswith("ring_")]
+    plain = sum(ASSET[name].itemsize for name in ASSET.names or () if name not in rings)
+    assert len(rings) == ASSET["sums"].shape[0] == 6 and plain + 4 * len(rings) < 300
+
+
 def test_a_delta_names_what_changed_and_its_undo_takes_it_back() -> None:
     """The first block of a wallet: asset, fusion and destination appear; its undo deletes all three."""
     state = EngineState()

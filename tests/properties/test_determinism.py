@@ -15,19 +15,30 @@ ROOT = CONFTEST.parents[2]
 SCRIPT = """
 import asyncio, hashlib, importlib.util, sys
 from random import Random
-spec = importlib.util.spec_from_file_location("lab", sys.argv[1])
-lab = importlib.util.module_from_spec(spec)
-sys.modules["lab"] = lab
-spec.loader.exec_module(lab)
+
+def module(name, path):
+    spec = importlib.util.spec_from_file_location(name, path)
+    sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(sys.modules[name])
+    return sys.modules[name]
+
+lab = module("lab", sys.argv[1])
+batches = module("batches", sys.argv[1].replace("conftest.py", "test_batches.py"))
 if "backwards" in sys.argv:
     lab.WALLETS = tuple(reversed(lab.WALLETS))
 from monitor.ids import canonical_json
 from monitor.model import Status
 from monitor.published import incident_data
 
+ONE = (
+    "return_days", "share", "gone", "drain", "balance", "typical", "age", "probe", "others", "swept", "odd", "idle",
+    "topup", "kind_of", "foreign", "days", "warm",
+)
+MANY = ("score", "tau", "x", "u", "z", "width")
+
 async def main():
-    digest, scores = hashlib.blake2b(digest_size=16), []
-    for seed in range(5):
+    digest, scores, told = hashlib.blake2b(digest_size=16), [], dict.fromkeys(("odd", "swept"), 0)
+    for seed in range(6):
         story = lab.script(seed, 30, (lab.ETH, lab.BSC, lab.BTC))
         if "backwards" in sys.argv:
             story.told = {place: dict(reversed(told.items())) for place, told in reversed(story.told.items())}
@@ -36,14 +47,20 @@ async def main():
         for item in (*seen.engine.dump(), *engine.dump()):
             digest.update(repr(item).encode())
         for folded in seen.folded:
-            for hit in folded.hits:
-                scores.append([float(hit.record[n]).hex() for n in ("return_days", "share", "balance", "typical")])
-                scores.append([float(x).hex() for n in ("score", "tau", "x", "u", "z") for x in hit.record[n]])
+            for hit in (*folded.hits, *folded.signals):
+                scores.append([float(hit.record[n]).hex() for n in ONE])
+                scores.append([float(x).hex() for n in MANY for x in hit.record[n]])
         for incident in (*seen.correlator.all(), *correlator.all()):
             if incident.status is not Status.RETRACTED:
                 digest.update(canonical_json(incident_data(incident, lab.AssetNames())))
+    for seed in range(8):  # rows of all kinds, enough of them for marks to be told apart
+        dump, hits, state = batches.folded(batches.rows_of(seed, 600, (100, 4)[seed % 2]), [200])
+        digest.update(repr(dump).encode() + hits)
+        told["odd"] += int((state._fusions["printed"][:2] > 50).all())
+        told["swept"] += int(state._fusions["swept_n"].max() > 1)
+        scores.append(len(hits))
     digest.update(repr(scores).encode())
-    print(digest.hexdigest(), len(scores))
+    print(digest.hexdigest(), len(scores), min(told.values()))
 
 asyncio.run(main())
 """
@@ -60,13 +77,13 @@ print(hashlib.md5(repr(own).encode()).hexdigest())
 
 def result(script: str, *arguments: str, **environment: str) -> list[str]:
     """What a fresh interpreter prints."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "NPY_"))}
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "NPY_", "NUMBA_CPU_"))}
     done = subprocess.run(
         [sys.executable, "-c", script, *arguments],
         env=clean | {"PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "0"} | environment,
         capture_output=True,
         text=True,
-        timeout=150,
+        timeout=280,  # kernels may have to be compiled
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -85,7 +102,7 @@ def features() -> str:
 def usual() -> list[str]:
     """The results as they are."""
     found = result(SCRIPT, str(CONFTEST))
-    assert int(found[1]) > 100  # scores were compared
+    assert int(found[1]) > 100 and int(found[2]) > 0  # scores were compared, marks and sweeps among them
     return found
 
 
@@ -102,6 +119,12 @@ def test_the_order_of_dictionaries_does_not_matter(usual: list[str]) -> None:
 def test_processor_features_do_not_matter(usual: list[str]) -> None:
     """Without the vector units that NumPy would use, not a bit of state, scores and incidents differs."""
     assert result(SCRIPT, str(CONFTEST), NPY_DISABLE_CPU_FEATURES=features()) == usual
+
+
+def test_the_compiler_s_processor_does_not_matter(usual: list[str]) -> None:
+    """Kernels compiled for a plain processor, on NumPy without its vector units: the same bits."""
+    plain = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": "", "NPY_DISABLE_CPU_FEATURES": features()}
+    assert result(SCRIPT, str(CONFTEST), **plain) == usual
 
 
 def test_the_c_library_s_variants_do_not_matter(usual: list[str]) -> None:

@@ -78,8 +78,16 @@ async def told(store: Any, runner: Any) -> None:
             continue
         names = {incident.id} | {old for old in runner.correlator.merged if is_part(runner, old, incident.id)}
         mine = [row for row in rows if row.incident_id in names]
+        if not mine and paid_back_at_once(runner, incident):
+            continue
         assert "incident.opened" in {row.kind for row in mine}, f"nobody heard of {incident.id}"
         assert max(row.severity for row in mine) >= incident.severity, f"{incident.id} was escalated in silence"
+
+
+def paid_back_at_once(runner: Any, incident: Any) -> bool:
+    """Whether it was over in the block in which it began: that is no news."""
+    blocks = {(m.chain, m.block_number) for m in runner.correlator.get(incident.id).returned.values()}
+    return incident.status is Status.RESOLVED and blocks == {(incident.opened_chain, incident.opened_block)}
 
 
 def is_part(runner: Any, old: str, name: str) -> bool:

@@ -1,4 +1,4 @@
-"""`python -m tests.scorecard.fit --world WORLD`: a peer prior from the daily maxima of clean wallets that nobody scores.
+"""`python -m tests.scorecard.fit --world WORLD`: a peer prior from daily maxima of wallets of its own.
 
 Wallets are folded at a budget so small that nothing fires, without guard rail. Each one's daily maxima give its level
 (`u`, `centre`) and mean excess (`s`, `width`); the prior is their mean over wallets. `pool_q` is what the excess over
@@ -45,8 +45,9 @@ class Days:
     days: int
 
 
-def daily_maxima(part: Part, at_once: int = 50) -> Iterator[Days]:
+def daily_maxima(part: Part) -> Iterator[Days]:
     """The active days of each wallet of a part, the last one (of a theft, say) included."""
+    at_once = 50 if part.world == PERSONAL.name else 4
     for first in range(0, len(part.seeds), at_once):
         wallets = [simulate_any(part, seed) for seed in part.seeds[first : first + at_once]]
         with tempfile.TemporaryDirectory(prefix="heistwatch-fit-") as folder:
@@ -120,7 +121,7 @@ def fit(days: Sequence[Days], pool_p: Floats) -> dict[str, list[float] | list[li
 @click.command(context_settings={"help_option_names": ["-h", "--help"]}, help=__doc__)
 @click.option("--world", type=click.Choice(list(ALL_WORLDS)), default=PERSONAL.name, show_default=True)
 @click.option("--wallets", type=click.IntRange(1, len(FITTING)), default=400, show_default=True)
-@click.option("--skip", type=click.IntRange(0, len(FITTING) - 1), default=0, show_default=True, help="Wallets passed over.")
+@click.option("--skip", type=click.IntRange(0, len(FITTING) - 1), default=0, help="Wallets passed over.")
 def main(world: str, wallets: int, skip: int) -> None:
     """Simulate, fold, print."""
     personal = world == PERSONAL.name

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ _SCHEMA = {
 }  # fmt: skip
 
 
-@lru_cache(maxsize=None)
+@cache
 def _made(text: str) -> str:
     network = by_name(CHAIN)
     assert network is not None

@@ -1,8 +1,8 @@
-"""Simulated personal wallets: a holder's year, drawn from a seed, and thefts from holders.
+"""Simulated personal wallets: a holder's year, drawn from a seed.
 
 People pay rarely and unevenly: they sell all of a coin now and then, swap, pay strangers, let protocols move their
 tokens, sleep for months, and get dust and forged transfers. Amounts are millionths of a coin, times are whole seconds
-from the start of the simulation. `tests.scorecard.holder` makes tables of it.
+from the start of the simulation. `tests.scorecard.personal_theft` steals, `tests.scorecard.holder` makes tables of it.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import numpy as np
 from tests.scorecard.world import DAY, HOUR, World, generator
 
 __all__ = [
-    "COIN", "FEE", "FORGED", "IN", "LISTED", "OUT", "OWN", "PERSONAL", "STOLEN", "THEFTS", "TOKENS", "TOUCH",
-    "Holding", "Move", "Year", "live",
+    "COIN", "FEE", "FORGED", "IN", "LISTED", "MINUTE", "OUT", "OWN", "PERSONAL", "STOLEN", "TOKENS", "TOUCH",
+    "Holding", "Living", "Move", "Year", "ordinary",
 ]  # fmt: skip
 
 PERSONAL = World("personal", "holders: 1 to 12 assets, 0.05 to 1.5 payments a day, months of sleep", quiet=True)
@@ -68,7 +68,7 @@ class Year:
     trusted: list[str] = field(default_factory=list)
 
 
-class _Life:
+class Living:
     """A wallet while it is simulated: balances, who is known, and what is planned."""
 
     def __init__(self, seed: int, days: int, tokens: int, sleep: tuple[float, float] | None) -> None:
@@ -148,10 +148,10 @@ class _Life:
         if signer == OWN:
             fee = min(self.balance[0] // 50, int(gas * level * tip * 1e-9 * COIN) + 1)
             if fee > 0:
-                self._move(at, FEE, 0, fee, "", look)
+                self.move(at, FEE, 0, fee, "", look)
         return look
 
-    def _move(self, at: float, what: int, asset: int, value: int, other: str, look: dict[str, object]) -> None:
+    def move(self, at: float, what: int, asset: int, value: int, other: str, look: dict[str, object]) -> None:
         if what in (OUT, FEE, STOLEN):
             value = min(value, self.balance[asset])
         if value <= 0 and what not in (TOUCH, FORGED):
@@ -164,7 +164,7 @@ class _Life:
 
     def arrive(self, at: float, asset: int, value: float, other: str) -> None:
         self.tx += 1
-        self._move(at, IN, asset, int(value), other, {"tx": self.tx, "signer": other})
+        self.move(at, IN, asset, int(value), other, {"tx": self.tx, "signer": other})
 
     def pay(
         self, at: float, asset: int, value: float, other: str, what: int = OUT, *,
@@ -172,7 +172,7 @@ class _Life:
     ) -> None:  # fmt: skip
         if look is None:
             look = self.begin("pay" if asset == 0 else "token", at, signer, odd)
-        self._move(at, what, asset, int(value), other, look)
+        self.move(at, what, asset, int(value), other, look)
 
     def amount(self, asset: int, share: float) -> int:
         """So much of what is there; of the chain's own coin some stays for fees."""
@@ -213,7 +213,7 @@ def _holdings(r: np.random.Generator, tokens: int) -> list[Holding]:
 # -- an ordinary year -------------------------------------------------------------------------------------------------
 
 
-def _session(life: _Life, at: float) -> None:
+def _session(life: Living, at: float) -> None:
     """The holder does something, or several things."""
     r = life.r
     if any(a * DAY <= at < b * DAY for a, b in life.asleep):
@@ -229,7 +229,7 @@ def _session(life: _Life, at: float) -> None:
         at += r.exponential(5) * MINUTE + 30
 
 
-def _act(life: _Life, at: float) -> None:
+def _act(life: Living, at: float) -> None:
     r, kind = life.r, life.r.random()
     if kind < life.swaps:
         _swap(life, at)
@@ -237,7 +237,7 @@ def _act(life: _Life, at: float) -> None:
         _pulled(life, at)
     elif kind < life.swaps + life.relayed + life.calls:
         if r.random() < 0.6:
-            life._move(at, TOUCH, 0, 0, f"contract {int(r.integers(60))}", life.begin("call", at))
+            life.move(at, TOUCH, 0, 0, f"contract {int(r.integers(60))}", life.begin("call", at))
         else:
             life.pay(at, 0, life.amount(0, r.uniform(0.001, 0.03)), f"market {int(r.integers(3))}")
     else:
@@ -253,7 +253,7 @@ def _act(life: _Life, at: float) -> None:
             _poison(life, at + r.uniform(60, 3 * HOUR), other)
 
 
-def _swap(life: _Life, at: float) -> None:
+def _swap(life: Living, at: float) -> None:
     """One asset to a router, another comes back in the same transaction."""
     r, asset = life.r, life.any_asset()
     if asset is None:
@@ -265,10 +265,10 @@ def _swap(life: _Life, at: float) -> None:
     life.pay(at, asset, value, router, look=look)
     into = int(r.choice([a for a in range(len(life.balance)) if a != asset]))
     prices = [h.price for h in life.year.holdings]
-    life._move(at, IN, into, int(value * prices[asset] / prices[into]), router, look)
+    life.move(at, IN, into, int(value * prices[asset] / prices[into]), router, look)
 
 
-def _pulled(life: _Life, at: float) -> None:
+def _pulled(life: Living, at: float) -> None:
     """A protocol that the holder approved moves tokens in a transaction of its own, and pays back in another asset."""
     asset = life.any_asset(first=1)
     if asset is None:
@@ -278,10 +278,10 @@ def _pulled(life: _Life, at: float) -> None:
     life.pay(at, asset, value, f"settlement {life.relayer}", look=look)
     if life.r.random() < 0.8:
         price = life.year.holdings[asset].price / life.year.holdings[0].price
-        life._move(at, IN, 0, int(value * price), f"settlement {life.relayer}", look)
+        life.move(at, IN, 0, int(value * price), f"settlement {life.relayer}", look)
 
 
-def _liquidate(life: _Life, at: float) -> None:
+def _liquidate(life: Living, at: float) -> None:
     """The holder sells several assets altogether, at one exchange."""
     known = [other for other in life.known if other.startswith("deposit")]
     fresh = not known or life.r.random() < 0.3
@@ -294,7 +294,7 @@ def _liquidate(life: _Life, at: float) -> None:
         at += life.r.uniform(1, 12) * MINUTE
 
 
-def _refill(life: _Life, at: float, asset: int) -> None:
+def _refill(life: Living, at: float, asset: int) -> None:
     """What ran low comes back in time, more often than not."""
     start = life.year.holdings[asset].start
     if life.balance[asset] < 0.2 * start and life.r.random() < 0.6:
@@ -302,18 +302,18 @@ def _refill(life: _Life, at: float, asset: int) -> None:
         life.plan(at + life.r.uniform(0.2, 30) * DAY, lambda t: life.arrive(t, asset, value, other))
 
 
-def _poison(life: _Life, at: float, other: str) -> None:
+def _poison(life: Living, at: float, other: str) -> None:
     """A stranger forges a transfer of nothing in the wallet's name, or sends dust, from a look-alike."""
     look_alike = f"alike {other}"
     life.tx += 1
     look: dict[str, object] = {"tx": life.tx, "signer": look_alike}
     if len(life.balance) > 1 and life.r.random() < 0.7:
-        life._move(at, FORGED, int(life.r.integers(1, len(life.balance))), 0, look_alike, look)
+        life.move(at, FORGED, int(life.r.integers(1, len(life.balance))), 0, look_alike, look)
     else:
-        life._move(at, IN, 0, 5, look_alike, look)
+        life.move(at, IN, 0, 5, look_alike, look)
 
 
-def _migrate(life: _Life, at: float) -> None:
+def _migrate(life: Living, at: float) -> None:
     """All that is there goes to a new address of the owner; half of the owners say so before."""
     other = life._payee("new wallet")
     if life.r.random() < 0.5:
@@ -326,7 +326,7 @@ def _migrate(life: _Life, at: float) -> None:
         at += life.r.uniform(0.5, 20) * MINUTE
 
 
-def _ordinary(life: _Life) -> None:
+def ordinary(life: Living) -> None:
     r, days = life.r, life.year.days
     for at in r.uniform(0, days, r.poisson(life.rate / 1.6 * days)):
         hour = (r.normal(15, 4)) % 24
@@ -340,112 +340,3 @@ def _ordinary(life: _Life) -> None:
         life.plan(at * DAY, lambda t: life.arrive(t, 0, 3, f"dust {int(t)}"))
     if r.random() < 0.08 * days / 360:
         life.plan(r.uniform(35, max(36, days)) * DAY, lambda t: _migrate(life, t))
-
-
-# -- thefts -----------------------------------------------------------------------------------------------------------
-
-
-def _key_sweep(life: _Life, at: float) -> None:
-    """The coin and up to six tokens within ten minutes, largest or smallest first, to one or two fresh addresses."""
-    r = life.r
-    odd, thieves = bool(r.random() < 0.5), int(r.integers(1, 3))
-    worth = np.array([b * h.price for b, h in zip(life.balance, life.year.holdings, strict=True)])
-    order = [int(a) for a in np.argsort(-worth)[:7] if worth[a] > 0]
-    if r.random() < 0.5:
-        order.reverse()
-    times = at + np.sort(np.r_[0.0, r.uniform(0, 10 * MINUTE, len(order) - 1)])
-    for asset, t in zip(order, times, strict=True):
-        _steal(life, t, asset, r.uniform(0.97, 1.0), int(r.integers(thieves)), odd=odd)
-
-
-def _steal(life: _Life, at: float, asset: int, share: float, thief: int, **more: object) -> None:
-    life.pay(at, asset, life.amount(asset, share), f"thief {thief}", STOLEN, **more)  # type: ignore[arg-type]
-
-
-def _moved_tokens(life: _Life) -> list[int]:
-    """Tokens that the owner himself moved before, or that the configuration lists; largest first."""
-    moved = {m.asset for m in life.year.moves if m.what == OUT and m.signer == OWN}
-    known = [a for a in range(1, len(life.balance)) if a in moved or life.year.holdings[a].token < LISTED]
-    return sorted((a for a in known if life.balance[a] > 0), key=lambda a: -life.balance[a] * life.year.holdings[a].price)
-
-
-def _approval_drain(life: _Life, at: float) -> None:
-    """Up to three approved tokens, moved by the thief's own transactions, to one fresh address or one each."""
-    one = life.r.random() < 0.5
-    for n, asset in enumerate(_moved_tokens(life)[:3]):
-        look = life.begin("token", at, "thief contract")
-        _steal(life, at, asset, life.r.uniform(0.95, 1.0), 0 if one else n, look=look)
-        at += life.r.uniform(12, 100)
-
-
-def _split_drain(life: _Life, at: float) -> None:
-    """A token leaves to thief and supplier in one transaction; up to three tokens after each other."""
-    r = life.r
-    part, signer = float(r.choice([0.8, 0.8, 0.75, 0.7])), OWN if r.random() < 0.5 else "thief contract"
-    tokens = _moved_tokens(life)[:3] or [0]
-    for asset in tokens:
-        look = life.begin("swap", at, OWN if asset == 0 else signer)
-        value = life.amount(asset, r.uniform(0.95, 1.0))
-        pieces = [(int(value * part), "thief 0"), (value - int(value * part), "thief 1")]
-        for piece, thief in pieces if r.random() < 0.5 else pieces[::-1]:
-            life.pay(at, asset, piece, thief, STOLEN, look=look)
-        at += r.uniform(12, 100)
-
-
-def _topup_sweep(life: _Life, at: float) -> None:
-    """A stranger pays for the fees, then the owner's key sends the tokens away within twenty minutes."""
-    r = life.r
-    life.arrive(at - r.uniform(1, 10) * MINUTE, 0, 5_000, "thief funder")
-    tokens = [a for a in range(1, len(life.balance)) if life.balance[a] > 0]
-    tokens.sort(key=lambda a: -life.balance[a] * life.year.holdings[a].price)
-    odd = bool(r.random() < 0.5)
-    for asset in tokens[:7]:
-        _steal(life, at, asset, 1.0, 0, odd=odd)
-        at += r.uniform(12, 80)
-
-
-def _poisoned(life: _Life, at: float) -> None:
-    """The owner himself pays 30 to 90 % of an asset to a look-alike of somebody he pays."""
-    asset = life.any_asset()
-    if asset is not None:
-        value = life.amount(asset, life.r.uniform(0.3, 0.9))
-        life.pay(at, asset, value, f"alike {life.known[0]}", STOLEN)
-
-
-THEFTS: dict[str, Callable[[_Life, float], None]] = {
-    "key_sweep": _key_sweep,
-    "approval_drain": _approval_drain,
-    "split_drain": _split_drain,
-    "topup_sweep": _topup_sweep,
-    "dormant_sweep": _key_sweep,
-    "poisoned_payment": _poisoned,
-}
-_TOKENS_FOR = ("approval_drain", "split_drain", "topup_sweep")
-
-
-def live(seed: int, days: int, theft: str | None = None, between: tuple[float, float] = (0.0, 0.0)) -> Year:
-    """A wallet's year; with a theft that begins between two days, and everything ends two hours after it."""
-    r = generator("theft", theft or "", seed)
-    start = r.uniform(*between) if theft else 0.0
-    sleep = (start - r.uniform(100, 250), start + 1) if theft == "dormant_sweep" else None
-    life = _Life(seed, days, 2 if theft in _TOKENS_FOR else 0, sleep)
-    _ordinary(life)
-    if theft is not None:
-        life.plan((start - (1 if sleep is None else 90)) * DAY, lambda t: _fill(life, t, theft in _TOKENS_FOR))
-        life.plan(start * DAY, lambda t: THEFTS[theft](life, t))
-    year = life.run()
-    if theft is not None:
-        stolen = [m.at for m in year.moves if m.what == STOLEN]
-        if not stolen:
-            raise AssertionError(f"nothing to steal: wallet {seed}, {theft}")
-        year.moves = [m for m in year.moves if m.at <= stolen[-1] + 2 * HOUR]
-    return year
-
-
-def _fill(life: _Life, at: float, tokens: bool) -> None:
-    """Thieves go where something is: what ran empty comes back before the theft, and tokens were used once."""
-    for asset, holding in enumerate(life.year.holdings):
-        if life.balance[asset] < 0.2 * holding.start:
-            life.arrive(at, asset, 0.5 * holding.start, "payer 0")
-        if tokens and asset and not any(m.asset == asset and m.what == OUT for m in life.year.moves):
-            life.pay(at + HOUR, asset, life.amount(asset, 0.02), f"router {life.router}")

@@ -8,7 +8,8 @@ from fnmatch import fnmatchcase
 
 from monitor.errors import ConfigError
 from monitor.registry import did_you_mean
-from tests.scorecard.personal import PERSONAL, THEFTS
+from tests.scorecard.personal import PERSONAL
+from tests.scorecard.personal_theft import THEFTS
 from tests.scorecard.seeds import SAMPLE, SCORING, TUNING
 from tests.scorecard.theft import KINDS, NO_HISTORY
 from tests.scorecard.world import WORLDS
@@ -75,7 +76,8 @@ def _personal() -> list[Part]:
         Part(PERSONAL.name, kind, whole, (HOLDER_BUDGET,), HOLDER_DAYS, (260.0, 290.0), sampled=True)
         for kind in THEFTS
     ]
-    return [Part(PERSONAL.name, CLEAN, whole, (HOLDER_BUDGET, 0.3), HOLDER_DAYS, sampled=True), *thefts]
+    new = Part(PERSONAL.name, "key_sweep" + NEW, whole, (HOLDER_BUDGET,), NEW_DAYS, (1.0, 6.0))
+    return [Part(PERSONAL.name, CLEAN, whole, (HOLDER_BUDGET, 0.3), HOLDER_DAYS, sampled=True), *thefts, new]
 
 
 def _first(count: int) -> tuple[int, ...]:

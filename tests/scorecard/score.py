@@ -16,7 +16,8 @@ from monitor.config import Config, config_from_mapping
 from monitor.ids import from_iso
 from tests.scorecard.dynamics import THEFT, run
 from tests.scorecard.holder import Holder, personal_configuration
-from tests.scorecard.personal import PERSONAL, live
+from tests.scorecard.personal import PERSONAL
+from tests.scorecard.personal_theft import live
 from tests.scorecard.plan import Part
 from tests.scorecard.table import BLOCK_SECONDS, START, Simulated, configuration, number_of
 from tests.scorecard.theft import steal

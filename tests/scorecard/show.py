@@ -32,7 +32,8 @@ _CLEAN_TEXT = """## False alarms
 
 Incidents of wallets from which nothing was stolen, a wallet in 30 days (in 7 days, where the row says first 7 days):
 mean, its standard error, the 95 % point and the worst wallet. Hot wallets have 180 days, personal ones 360; the first
-30 are not counted, except in rows that name their days. "Pages" are incidents that became high or critical, a wallet and year.
+30 are not counted, except in rows that name their days. "Pages" are incidents that became high or critical, a wallet
+and year.
 """
 _THEFT_TEXT = """## Thefts
 
