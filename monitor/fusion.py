@@ -28,6 +28,7 @@ K = len(STATISTICS)
 C = len(CHANNELS)
 DAY = 86400
 WARM_UP = 7 * DAY
+GAP_DAYS = 14
 QUANTILE = 0.70
 EXCEEDED = 1.0 - QUANTILE
 Z_AT_U = 0.523  # -log10(EXCEEDED)
@@ -202,6 +203,8 @@ def advance_day(w, t, q, peer):  # type: ignore[no-untyped-def]
     if w.active != 0:
         _close_day(w, peer)
     passed = day - w.day
+    if passed > GAP_DAYS:  # nobody looked, or nobody paid in or out: such days say nothing of how active the wallet is
+        w.born += (passed - 1) * DAY
     for i in range(min(passed, 400)):
         _control(w, q, peer, (w.day + i + 1) * DAY)
     w.day = day
