@@ -7,7 +7,7 @@ from typing import Any
 from monitor.assets import AssetNames
 from monitor.detectors import DETECTORS
 from monitor.detectors.pw4 import SPLITS, WITHIN
-from monitor.engine import Hit
+from monitor.engine import SIGNAL, Hit
 from monitor.features.dtypes import CHANNELS, STATISTICS
 from monitor.features.maths import exp10
 from monitor.fusion import FAST, OF_CHANNEL
@@ -15,6 +15,7 @@ from monitor.ids import finding_id
 from monitor.model import Finding, Movement, Severity
 from monitor.policies import POLICIES
 from monitor.rows import BAD, EXCHANGE, SERVICE, UNLABELLED
+from monitor.signals import UNDER
 
 __all__ = ["MEDIUM_DAYS", "finding_of", "movement_of", "severity_of", "span"]
 
@@ -66,7 +67,7 @@ def severity_of(return_days: float, *, statistical: bool, guard: bool, gone: flo
 
 
 def finding_of(hit: Hit, names: AssetNames) -> Finding:
-    """The finding of a hit that fired."""
+    """The finding of a hit that fired; of one close under its threshold, a signal (see `monitor.signals`)."""
     r, flow = hit.record, hit.flow
     fired = int(r["fired"])
     channels = [c for c in range(len(CHANNELS)) if fired & (1 << c)]
@@ -74,9 +75,14 @@ def finding_of(hit: Hit, names: AssetNames) -> Finding:
     gone = float(r["gone"])
     severity = severity_of(float(r["return_days"]), statistical=bool(channels), guard=guard, gone=gone)
     top = _top_statistic(hit, channels)
-    detector = _detector_of(r, top) if channels else "GUARD"
+    under = int(r["kind"]) == SIGNAL
+    detector = _detector_of(r, top) if channels or under else "GUARD"
     transfer = flow.transfer
     score = max((float(r["score"][c] - r["tau"][c]) for c in channels), default=0.0)
+    evidence = _evidence(hit, top, guard=guard)
+    if under:
+        score = min(0.0, float((r["score"][FAST] - r["tau"][FAST]) / r["width"][FAST]))
+        evidence[UNDER] = round(-score, 6)
     return Finding(
         id=finding_id(detector, flow.wallet, transfer.tx.hash, transfer.asset, flow.counterparty),
         detector=detector,
@@ -93,8 +99,8 @@ def finding_of(hit: Hit, names: AssetNames) -> Finding:
         destination=flow.counterparty,
         value=flow.value,
         return_period_days=float(r["return_days"]) if channels else None,
-        budget_exceeded=True,
-        evidence=_evidence(hit, top, guard=guard),
+        budget_exceeded=not under,
+        evidence=evidence,
     )
 
 

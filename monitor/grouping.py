@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from monitor.model import Finding, Movement
 from monitor.returns import returned_to
+from monitor.signals import awake
 
 __all__ = ["GAP", "Group", "group", "is_early", "order", "suspect"]
 
@@ -29,6 +30,7 @@ class Group:
     movements: dict[str, Movement] = field(default_factory=dict)
     loose: dict[str, Movement] = field(default_factory=dict)  # too far off, unless other findings bridge the gap
     returned: dict[str, Movement] = field(default_factory=dict)  # what came back from its suspects
+    opening: str = ""  # id of the finding with which it began: signals may be older
 
 
 def order(item: Finding | Movement) -> tuple[int, str, int, int]:
@@ -52,6 +54,7 @@ def group(
     movements: Mapping[str, Movement],
     hits: Container[str],
     returns: Mapping[str, Movement] | None = None,
+    limit: float = 0.0,
 ) -> list[Group]:
     """Evidence of one entity as groups, earliest first.
 
@@ -60,13 +63,17 @@ def group(
     movements : by any key
     hits : keys of those that the engine raised as payments to a suspect; the others count where they are early
     returns : arrivals from suspects, by any key; those that answer no finding are left out
+    limit : see `monitor.signals`; signals that do not count are left out
     """
     groups: list[Group] = []
-    for finding in sorted(findings, key=lambda f: (order(f), f.id)):
+    counted = awake(findings, limit)
+    for finding in sorted(counted.findings, key=lambda f: (order(f), f.id)):
         if groups and finding.at - groups[-1].findings[-1].at <= GAP:
             groups[-1].findings.append(finding)
         else:
             groups.append(Group([finding]))
+        if not groups[-1].opening and finding.id in counted.opens:
+            groups[-1].opening = finding.id
     known: dict[Suspect, list[Finding]] = {}
     places: dict[Suspect, list[Group]] = {}
     for found in groups:

@@ -11,6 +11,7 @@ from monitor.grouping import order
 from monitor.ids import iso
 from monitor.model import Finding, Incident, Movement, Severity, Status
 from monitor.returns import is_returned, returned_at, total
+from monitor.signals import is_signal
 
 __all__ = ["UNJUDGED", "Limbo", "Record", "build", "movement_key"]
 
@@ -47,6 +48,7 @@ class Record(msgspec.Struct):
     returned: dict[str, Movement] = msgspec.field(default_factory=dict)  # what came back, by `movement_key`
     kept_open: bool = False  # a person opened it again after the funds had come back
     told_return: bool = False  # the last message said that it is over, since the funds came back
+    opening: str = ""  # id of the finding with which it began, where that is not the first
     merged_into: str = ""  # nothing but a reference to the incident that took its evidence over
 
 
@@ -64,8 +66,11 @@ def build(record: Record) -> Incident:
     shown = record.findings or record.retracted
     findings = sorted(shown.values(), key=lambda f: (order(f), f.id))
     movements = sorted(record.movements.values(), key=order)
-    opening = findings[0] if findings else None
+    opening = shown.get(record.opening, findings[0]) if findings else None
     severity = max((f.severity for f in findings), default=Severity.INFO)
+    together = bool(findings) and all(map(is_signal, findings))
+    if together:
+        severity = Severity.LOW
     paged = next((f for f in findings if f.severity >= Severity.HIGH), None)
     lost = total(movements)
     back = (m for m in record.returned.values() if m.asset in lost)
@@ -97,7 +102,7 @@ def build(record: Record) -> Incident:
         paged_at=paged.at if paged else None,
         paged_tx=paged.tx if paged else None,
         return_period_days=max(periods) if periods else None,
-        budget_exceeded=any(f.budget_exceeded for f in findings),
+        budget_exceeded=together or any(f.budget_exceeded for f in findings),
         history=history,
         returned=tuple(sorted(returned.items())),
     )

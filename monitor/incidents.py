@@ -8,8 +8,7 @@ then opens a new one.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Set
-from dataclasses import dataclass, replace
-from typing import TypeVar
+from dataclasses import dataclass
 
 import msgspec
 
@@ -22,7 +21,6 @@ from monitor.returns import is_returned, returned_to
 
 __all__ = ["GAP", "Change", "Correlator", "Limbo", "Record", "movement_key"]
 
-E = TypeVar("E", Finding, Movement)
 COLLECTING = (Status.OPEN, Status.ACKNOWLEDGED, Status.CONFIRMED)
 CLOSED = (Status.RESOLVED, Status.FALSE_ALARM)
 _SAID = {
@@ -40,17 +38,6 @@ class Change:
 
     incident: Incident
     kind: str | None  # opened | escalated | updated | resolved | retracted
-
-
-@dataclass(slots=True)
-class _News:
-    """Evidence on its way into incidents. ``owner``: incidents that findings belonged to before a reorg."""
-
-    findings: dict[str, Finding]
-    movements: dict[str, Movement]
-    balances: dict[str, float]
-    owner: dict[str, str]
-    returned: dict[str, Movement]
 
 
 class Correlator:
@@ -81,10 +68,10 @@ class Correlator:
         returns : arrivals from suspects; those that answer no finding are left out
         """
         back = {movement_key(m): m for m in returns}
-        news = _News({}, {movement_key(m): m for m in movements}, dict(balances or {}), {}, back)
+        news = News({}, {movement_key(m): m for m in movements}, dict(balances or {}), {}, back)
         for finding in findings:
             earlier = news.findings.get(finding.id)
-            news.findings[finding.id] = finding if earlier is None else _joined(earlier, finding)
+            news.findings[finding.id] = finding if earlier is None else joined(earlier, finding)
         changed = dict.fromkeys(self._renew(entity, news))
         changed.update(dict.fromkeys(self._give_back(entity, news)))
         if news.findings or news.movements or news.returned:
@@ -95,7 +82,7 @@ class Correlator:
     def _of(self, entity: str) -> Iterator[Record]:
         return (record for record in self.records.values() if record.entity == entity)
 
-    def _renew(self, entity: str, news: _News) -> list[str]:
+    def _renew(self, entity: str, news: News) -> list[str]:
         """Transactions that are mined again: what they showed before is void, what they show now counts.
 
         A closed incident takes back what is its own, and stays closed.
@@ -110,19 +97,19 @@ class Correlator:
                 continue
             suspects = {suspect(f) for f in record.findings.values()}
             record.limbo = [item for item in record.limbo if (item.chain, item.tx) not in again]
-            _void(record, again)
+            void(record, again)
             changed.append(record.id)
             if record.status in CLOSED:
-                for name, f in _taken(news.findings, again, suspects):
+                for name, f in taken(news.findings, again, suspects):
                     record.findings[name] = f
                     record.retracted.pop(name, None)
-                for key, m in _taken(news.movements, again, suspects):
+                for key, m in taken(news.movements, again, suspects):
                     record.movements[key] = m
                     if key in news.balances:
                         record.balances[key] = news.balances[key]
         return changed
 
-    def _give_back(self, entity: str, news: _News) -> list[str]:
+    def _give_back(self, entity: str, news: News) -> list[str]:
         """Leave returns that answer nothing out; those that answer closed incidents alone are kept there."""
         changed = []
         if not news.returned:
@@ -141,7 +128,7 @@ class Correlator:
                 changed.append(home.id)
         return changed
 
-    def _claim(self, entity: str, news: _News) -> None:
+    def _claim(self, entity: str, news: News) -> None:
         """Findings that come back go to the incident that they were retracted from, which opens again."""
         for record in self._of(entity):
             if not record.retracted or record.status in CLOSED:
@@ -154,10 +141,10 @@ class Correlator:
                     if record.status is Status.RETRACTED:
                         record.status = Status.OPEN
 
-    def _arrange(self, entity: str, news: _News) -> list[str]:
+    def _arrange(self, entity: str, news: News) -> list[str]:
         """All evidence that is not closed into incidents; ids of those that changed."""
         old = [record for record in self._of(entity) if record.status in COLLECTING]
-        before = {record.id: _kept(record) for record in old}
+        before = {record.id: kept(record) for record in old}
         owner = {name: record.id for record in old for name in record.findings} | news.owner
         limbo = {(item.chain, item.tx): item for record in old for item in record.limbo}
         findings: dict[str, Finding] = {}
@@ -182,11 +169,11 @@ class Correlator:
         gone = [record for record in old if record.id not in homes]
         for record in gone:
             into = next((new_owner[f] for f, name in owner.items() if name == record.id and f in new_owner), None)
-            self._merge(record, into) if into is not None else _retract(record)
+            self._merge(record, into) if into is not None else retract(record)
         for name, found in homes.items():
-            _fill(self.records[name], found, balances, limbo)
+            fill(self.records[name], found, balances, limbo)
             self._suspect(self.records[name])
-        changed = [name for name in homes if before.get(name) != _kept(self.records[name])]
+        changed = [name for name in homes if before.get(name) != kept(self.records[name])]
         return [record.id for record in gone] + changed
 
     def _open(self, entity: str, found: Group) -> str:
@@ -235,11 +222,11 @@ class Correlator:
             dead = {(item.chain, item.tx) for item in record.limbo if item.chain == chain and item.tip <= passed}
             if dead:
                 record.limbo = [item for item in record.limbo if (item.chain, item.tx) not in dead]
-                _void(record, dead)
+                void(record, dead)
                 changed[record.id] = record.entity
         found: list[str] = []
         for entity in dict.fromkeys(changed.values()):
-            found += self._arrange(entity, _News({}, {}, {}, {}, {}))
+            found += self._arrange(entity, News({}, {}, {}, {}, {}))
         return list(dict.fromkeys([*found, *changed]))
 
     # -- people ---------------------------------------------------------------------------------------------------
@@ -264,7 +251,7 @@ class Correlator:
         record.history.append({"what": what, "by": by, "comment": comment, "at": at})
         changed = [record.id]
         if closed and record.status in COLLECTING:
-            changed += self._arrange(record.entity, _News({}, {}, {}, {}, {}))
+            changed += self._arrange(record.entity, News({}, {}, {}, {}, {}))
         return list(dict.fromkeys(changed))
 
     # -- views ----------------------------------------------------------------------------------------------------
@@ -345,52 +332,3 @@ class Correlator:
             else:
                 self.records[record.id] = record
                 self._suspect(record)
-
-
-def _joined(first: Finding, second: Finding) -> Finding:
-    """One finding of two flows of a transaction: as grave as the worse, raised by the first."""
-    worse = max(first, second, key=lambda f: (f.severity, f.score))
-    return replace(worse, index=min(first.index, second.index))
-
-
-def _kept(record: Record) -> tuple[dict[str, Finding], *tuple[dict[str, Movement], ...]]:
-    return record.findings, record.movements, record.loose, record.returned
-
-
-def _void(record: Record, txs: set[tuple[str, str]]) -> None:
-    """What these transactions showed did not happen."""
-    for name, f in list(record.findings.items()):
-        if (f.chain, f.tx) in txs:
-            record.retracted[name] = record.findings.pop(name)
-    for kept in (record.movements, record.loose, record.returned):
-        for key, m in list(kept.items()):
-            if (m.chain, m.tx) in txs:
-                del kept[key]
-                record.balances.pop(key, None)
-
-
-def _taken(
-    news: dict[str, E], txs: set[tuple[str, str]], suspects: set[tuple[str, str, str]]
-) -> list[tuple[str, E]]:
-    """Take out what these transactions show of these suspects."""
-    names = [name for name, e in news.items() if (e.chain, e.tx) in txs and suspect(e) in suspects]
-    return [(name, news.pop(name)) for name in names]
-
-
-def _fill(record: Record, found: Group, balances: Mapping[str, float], limbo: Mapping[tuple[str, str], Limbo]) -> None:
-    record.findings = {f.id: f for f in found.findings}
-    record.movements = found.movements
-    record.loose = found.loose
-    record.returned = found.returned
-    record.balances = {key: balances[key] for key in (*found.movements, *found.loose) if key in balances}
-    if limbo:
-        evidence: list[Finding | Movement] = [*found.findings, *found.movements.values(), *found.loose.values()]
-        evidence += found.returned.values()
-        txs = {(e.chain, e.tx) for e in evidence}
-        record.limbo = [item for place, item in sorted(limbo.items()) if place in txs]
-
-
-def _retract(record: Record) -> None:
-    record.status = Status.RETRACTED
-    record.movements, record.loose, record.balances, record.returned, record.limbo = {}, {}, {}, {}, []
-    record.told_lost = {}

@@ -240,9 +240,9 @@ class _Builder:
             for key, fault in faults_at(LISTED[found], settings):
                 self.problems.append(node.at(name, key).problem(f"{node.label}.{name}: {fault}"))
             if entry.role not in JUDGES[found]:
-                roles = " and ".join(sorted(JUDGES[found]))
+                roles = ", ".join(sorted(JUDGES[found]))
                 self.warnings.append(
-                    place.problem(f"{node.label}.{name} has no effect: {found} judges wallets of role {roles} alone")
+                    place.problem(f"{node.label}.{name} has no effect: {found} judges only wallets of role {roles}")
                 )
         return out
 
