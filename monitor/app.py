@@ -44,9 +44,10 @@ def make_engine(config: Config) -> Engine:
 
     listed = set(config.assets) | {chain.network.asset for chain in config.chains}
     watchlist = Watchlist(config.wallets)
-    cold = ColdWallets(watchlist, config.planned, listed)
-    policies = (PlainRules(config.rules, config.lists), cold, DepositFleets(watchlist))
-    return Engine(watchlist, listed, PolicyBook(watchlist, policies), load_book(config), config.detectors)
+    given = config.detectors
+    rules, fleets = PlainRules(config.rules, config.lists, given), DepositFleets(watchlist, given)
+    policies = (rules, ColdWallets(watchlist, config.planned, listed, given), fleets)
+    return Engine(watchlist, listed, PolicyBook(watchlist, policies), load_book(config), given)
 
 
 def asset_names(config: Config) -> AssetNames:

@@ -12,8 +12,6 @@ Source: Gibbs and Candes, "Adaptive conformal inference under distribution shift
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numba import njit
 
@@ -134,7 +132,7 @@ def return_days(w, c, s, peer):  # type: ignore[no-untyped-def]
     q = (s - w.delta[c] - w.centre[c]) / w.width[c]
     log_p = min(0.0, _log_chance(peer, c, q)) + log(_active_share(w)) - log(peer.share[c] * SPLIT)
     days = exp(min(50.0, -log_p))
-    return 0.5 * days * (1.0 + math.sqrt(1.0 + 4.0 * JOINED / days))
+    return 0.5 * days * (1.0 + exp(0.5 * log(1.0 + 4.0 * JOINED / days)))
 
 
 @njit(cache=True)

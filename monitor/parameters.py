@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import numpy as np
@@ -11,10 +13,23 @@ from numpy.typing import NDArray
 from monitor.detectors import DETECTORS, Detector, Evidence, Parameter
 from monitor.features.dtypes import PARAMETERS
 from monitor.model import Role
+from monitor.policies import COLD, FLEET, POLICIES, RULE
 
-__all__ = ["faults", "parameters"]
+__all__ = ["JUDGES", "LISTED", "fault_of", "faults", "faults_at", "parameters"]
 
 ENABLED = "enabled"
+
+LISTED: Mapping[str, Detector] = {detector.id: detector for detector in (*DETECTORS, *POLICIES)}
+"""Every detector by its id."""
+
+_STATISTICAL = frozenset({Role.HOT, Role.TREASURY, Role.PERSONAL})
+JUDGES: Mapping[str, frozenset[Role]] = {
+    **{detector.id: _STATISTICAL for detector in DETECTORS},
+    **{detector.id: frozenset({Role.COLD}) for detector in COLD},
+    **{detector.id: frozenset({Role.DEPOSIT}) for detector in FLEET},
+    RULE.id: frozenset(Role),
+}
+"""The roles whose wallets a detector judges."""
 
 
 def parameters(role: Role, budget: float, settings: Mapping[str, Mapping[str, Any]] | None = None) -> NDArray[np.void]:
@@ -54,19 +69,47 @@ def faults(detector: Detector, settings: Any) -> list[str]:
     >>> faults(DETECTORS[0], {"weight": 99})
     ['weight is 99, expected 0 to 10']
     """
+    return [fault for _, fault in faults_at(detector, settings)]
+
+
+def faults_at(detector: Detector, settings: Any) -> list[tuple[str, str]]:
+    """As `faults`, each with the setting that it is about; ``""``: all of them."""
     if not isinstance(settings, Mapping):
         names = ", ".join([ENABLED, *(p.name for p in detector.parameters)])
-        return [f"expected a mapping with {names}"]
-    known = {p.name: p for p in detector.parameters}
-    found = []
-    for name, value in settings.items():
-        if name == ENABLED:
-            if not isinstance(value, bool):
-                found.append(f"{ENABLED} is {value!r}, expected true or false")
-        elif name not in known:
-            found.append(f"{name} is unknown, expected one of {', '.join([ENABLED, *known])}")
-        elif isinstance(value, bool) or not isinstance(value, int | float):
-            found.append(f"{name} is {value!r}, expected a number")
-        elif not known[name].low <= value <= known[name].high:
-            found.append(f"{name} is {value:g}, expected {known[name].low:g} to {known[name].high:g}")
-    return found
+        return [("", f"expected a mapping with {names}")]
+    found = ((str(name), fault_of(detector, name, value)) for name, value in settings.items())
+    return [(name, fault) for name, fault in found if fault is not None]
+
+
+def fault_of(detector: Detector, name: str, value: Any) -> str | None:
+    """What is wrong with one setting of a detector, in words; None where it is right.
+
+    >>> from monitor.policies.cold import COLD
+    >>> fault_of(COLD[3], "share", "1e-3"), fault_of(COLD[0], "time", 2)
+    ("share is '1e-3', expected a number: write 0.001", 'time is unknown, expected one of enabled, times')
+    """
+    if name == ENABLED:
+        return None if isinstance(value, bool) else f"{ENABLED} is {value!r}, expected true or false"
+    parameter = next((p for p in detector.parameters if p.name == name), None)
+    if parameter is None:
+        return f"{name} is unknown, expected one of {', '.join([ENABLED, *(p.name for p in detector.parameters)])}"
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return f"{name} is {value!r}, expected a number{_hint(value)}"
+    if parameter.low <= value <= parameter.high and not (parameter.whole and int(value) != value):
+        return None
+    whole = "a whole number from " if parameter.whole else ""
+    return f"{name} is {_shown(value)}, expected {whole}{parameter.low:g} to {parameter.high:g}"
+
+
+def _shown(value: float) -> str:
+    return str(value) if isinstance(value, float) or abs(value) < 10**15 else "beyond 1e15"
+
+
+def _hint(value: Any) -> str:
+    """How to write a text such as 1e-3: YAML takes it for a number only with a point before the e."""
+    if not isinstance(value, str) or re.fullmatch(r"[-+]?[0-9.]{1,9}[eE][-+]?[0-9]{1,2}", value) is None:
+        return ""
+    try:
+        return f": write {Decimal(value):f}"
+    except InvalidOperation:
+        return ""

@@ -221,20 +221,29 @@ class _Builder:
             )
 
     def _detectors(self, node: Node, entry: WalletEntry) -> dict[str, Any]:
-        from monitor.detectors import DETECTORS  # compiles code: only where it is needed
-        from monitor.parameters import faults
+        from monitor.parameters import JUDGES, LISTED, faults_at  # compiles code: only where it is needed
 
-        known = {name.lower(): name for name in (*(d.id for d in DETECTORS), *self.more_detectors)}
+        known = {name.lower(): name for name in (*LISTED, *self.more_detectors)}
         out: dict[str, Any] = {}
         for name, settings in entry.detectors.items():
-            if name.lower() in known:
-                out[known[name.lower()]] = settings
-                detector = next((d for d in DETECTORS if d.id == known[name.lower()]), None)
-                wrong = faults(detector, settings) if detector is not None else []
-                self.problems += [node.at(name).problem(f"{node.label}.{name}: {fault}") for fault in wrong]
-            else:
+            place = node.at(name)
+            found = known.get(name.lower())
+            if found is None:
                 hint = did_you_mean(name.upper(), known.values())
-                self.problems.append(node.at(name).problem(f"{node.label}: unknown detector {key_shown(name)}: {hint}"))
+                self.problems.append(place.problem(f"{node.label}: unknown detector {key_shown(name)}: {hint}"))
+                continue
+            if found in out:
+                self.problems.append(place.problem(f"{node.label}.{name}: {found} is given twice"))
+            out[found] = settings
+            if found not in LISTED:
+                continue
+            for key, fault in faults_at(LISTED[found], settings):
+                self.problems.append(node.at(name, key).problem(f"{node.label}.{name}: {fault}"))
+            if entry.role not in JUDGES[found]:
+                roles = " and ".join(sorted(JUDGES[found]))
+                self.warnings.append(
+                    place.problem(f"{node.label}.{name} has no effect: {found} judges wallets of role {roles} alone")
+                )
         return out
 
     def planned(self, entry: PlannedEntry, node: Node) -> Planned | None:

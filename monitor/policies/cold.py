@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
 
 from monitor.config.types import Planned
-from monitor.detectors.base import Detector
+from monitor.detectors.base import Detector, Parameter
 from monitor.errors import StoreError
 from monitor.ids import finding_id
 from monitor.model import ControlEvent, ControlKind, Finding, Flow, Role, Severity
 from monitor.policies.base import Running, Seen, finding_for, is_payment
+from monitor.policies.settings import Given, Settings
+from monitor.policies.words import percent
 from monitor.trust import Trust
 from monitor.watchlist import Watchlist
 
@@ -25,9 +29,9 @@ COLD = (
         misses="A theft through an expected address; payments that a trusted entry plans.",
         lookalikes="A refill of the hot wallet: plan it with a trusted entry of address, ceiling, from and until.",
         evidence=(),
-        rules=(
-        "ceiling: 1.5 times the largest earlier outflow to an expected address",
-    ),
+        parameters=(
+            Parameter("times", (), 1.5, 1, 1000, "times the largest earlier outflow to an expected address"),
+        ),
     ),
     Detector(
         id="CW-2",
@@ -36,9 +40,7 @@ COLD = (
         misses="A wallet that pays more often, and one watched for less than 180 days.",
         lookalikes="A yearly audit, or the move to a new cold wallet.",
         evidence=(),
-        rules=(
-        "silence: 180 days",
-    ),
+        parameters=(Parameter("days", (), 180, 1, 3650, "days of silence, whole or in part"),),
     ),
     Detector(
         id="CW-3",
@@ -56,14 +58,29 @@ COLD = (
         misses="A thief who takes all at once.",
         lookalikes="The owner's own test before a large payment to a new address.",
         evidence=(),
-        rules=(
-        "dust: a ten-thousandth",
-    ),
+        parameters=(Parameter("share", (), 0.0001, 1e-9, 0.1, "share of the balance below which it is a test"),),
     ),
 )
-SILENCE = 180 * 86400
-DUST = 10_000  # the part of the balance below which a payment is a probe
 _SEPARATOR = "\x1f"
+
+
+@dataclass(frozen=True, slots=True)
+class _Limits:
+    """What holds for one wallet; ``silence`` in seconds, ``speaks`` are ids of the detectors that are on."""
+
+    speaks: frozenset[str]
+    times: Fraction
+    silence: Fraction
+    dust: Fraction
+
+    @classmethod
+    def of(cls, settings: Settings, wallet: str) -> _Limits:
+        return cls(
+            speaks=frozenset(d.id for d in COLD if settings.enabled(wallet, d.id)),
+            times=settings.number(wallet, "CW-1", "times"),
+            silence=settings.number(wallet, "CW-2", "days") * 86400,
+            dust=settings.number(wallet, "CW-4", "share"),
+        )
 
 
 class ColdWallets:
@@ -74,6 +91,7 @@ class ColdWallets:
     watchlist : wallets of every role; those of role cold are judged
     planned : changes of control that the owner expects
     listed : CAIP-19 assets that are known to be real: their events cannot be forged
+    settings : what wallets set for the detectors
     """
 
     id = "CW"
@@ -84,11 +102,14 @@ class ColdWallets:
         watchlist: Watchlist,
         planned: Iterable[Planned] = (),
         listed: Container[str] = (),
+        settings: Given | None = None,
     ) -> None:
         self._watchlist = watchlist
         self._planned = tuple(planned)
         self._listed = listed
         self._wallets = frozenset(w.id for w in watchlist.wallets.values() if w.role is Role.COLD)
+        given = Settings(COLD, settings)
+        self._limits = {wallet: _Limits.of(given, wallet) for wallet in self._wallets}
         self._last: dict[bytes, int] = {}  # time of the last outflow, by wallet and chain
         self._most: dict[bytes, tuple[int, int]] = {}  # largest outflow: to an expected address, to any
 
@@ -111,12 +132,12 @@ class ColdWallets:
             if is_payment(flow):
                 left = {} if after is None else {"balance_after": str(after)}
                 findings += self._payment(flow, before, left, seen)
-        return findings
+        return [finding for finding in findings if finding.detector in self._limits[finding.wallet].speaks]
 
     # -- payments -------------------------------------------------------------------------------------------------
 
     def _payment(self, flow: Flow, before: int | None, left: Mapping[str, str], seen: Seen) -> Iterator[Finding]:
-        asset, trust = flow.transfer.asset, seen.trusted(flow)
+        asset, trust, limits = flow.transfer.asset, seen.trusted(flow), self._limits[flow.wallet]
         expected, most = self._most.get(self._key(flow, asset), (0, 0))
         last = self._last.get(self._key(flow))
         self._last[self._key(flow)] = seen.at
@@ -125,32 +146,38 @@ class ColdWallets:
         if trust is Trust.PLANNED:
             return
         amount = seen.names.display(asset, flow.value)
-        yield self._outflow(flow, trust, expected, amount, left, seen)
+        yield self._outflow(flow, trust, expected, limits.times, amount, left, seen)
         quiet = seen.at - (seen.since(flow.wallet) if last is None else last)
-        if quiet > SILENCE:
+        if quiet > limits.silence:
             how = "the first outflow ever seen" if last is None else "the first outflow"
             text = f"{amount}: {how} in {quiet // 86400} days"
             yield finding_for(flow, "CW-2", Severity.HIGH, text, {"quiet_days": quiet // 86400, **left})
         whole = most if before is None else before
-        if trust is Trust.UNKNOWN and DUST * flow.value < whole:
-            of = "largest outflow so far" if before is None else "balance"
-            text = f"{amount} to an unexpected address, less than a ten-thousandth of the {of}: a stolen key on trial?"
+        if trust is Trust.UNKNOWN and flow.value < limits.dust * whole:
+            of = f"{percent(limits.dust)} of the {'largest outflow so far' if before is None else 'balance'}"
+            text = f"{amount} to an unexpected address, less than {of}: a stolen key on trial?"
             yield finding_for(flow, "CW-4", Severity.HIGH, text, left)
 
     @staticmethod
     def _outflow(
-        flow: Flow, trust: Trust, expected: int, amount: str, left: Mapping[str, str], seen: Seen
+        flow: Flow,
+        trust: Trust,
+        expected: int,
+        times: Fraction,
+        amount: str,
+        left: Mapping[str, str],
+        seen: Seen,
     ) -> Finding:
         usual = seen.names.display(flow.transfer.asset, expected)
         if trust is Trust.UNKNOWN:
             severity, text = Severity.CRITICAL, f"{amount} to an address that is not expected"
         elif not expected:
             severity, text = Severity.MEDIUM, f"{amount} to an expected address, the first of this asset"
-        elif 2 * flow.value <= 3 * expected:
+        elif flow.value <= times * expected:
             severity, text = Severity.MEDIUM, f"{amount} to an expected address, largest so far {usual}"
         else:
             severity = Severity.CRITICAL
-            text = f"{amount} to an expected address, more than 1.5 times the largest so far, {usual}"
+            text = f"{amount} to an expected address, more than {float(times):g} times the largest so far, {usual}"
         return finding_for(flow, "CW-1", severity, text, {"largest_expected_before": str(expected), **left})
 
     # -- control --------------------------------------------------------------------------------------------------

@@ -6,69 +6,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
 
-from monitor.detectors.base import Detector
 from monitor.errors import StoreError
 from monitor.model import Direction, Finding, Flow, Role, Severity, TransferKind
 from monitor.policies.base import Running, Seen, finding_for, is_payment
-from monitor.policies.fleet_records import MEMBERS, WINDOW, Counterparty, Recent, Table
+from monitor.policies.fleet_limits import FLEET, FleetLimits
+from monitor.policies.fleet_records import MEMBERS, Counterparty, Recent, Table
+from monitor.policies.settings import Given, Settings
+from monitor.policies.words import long_span
 from monitor.store import Delta
 from monitor.watchlist import Watchlist
 
-__all__ = ["FLEET", "DepositFleets", "poisson_tail"]
+__all__ = ["LEARNING", "DepositFleets", "poisson_tail"]
 
-FLEET = (
-    Detector(
-        id="DF-1",
-        title="Deposit address pays an unexpected address",
-        catches="Any payment of a member to an address that is neither trusted, nor of a sister wallet, nor learned: "
-        "high; critical from the third member within six hours on, or where more than 1 % of the fleet's known "
-        "balance goes within six hours.",
-        misses="A theft through an expected destination, and whatever happens while the fleet learns.",
-        lookalikes="A refund to a customer; a new hot wallet: trust it, or call the incident a false alarm.",
-        evidence=(),
-        rules=(
-        "learning: 14 days, 20 members over 7 days",
-        "window: 6 hours",
-        "members: 3",
-        "share: 1 %",
-    ),
-    ),
-    Detector(
-        id="DF-2",
-        title="Deposit addresses pay the same unexpected address",
-        catches="As many members to one unexpected address within six hours as is rarer than 1 in 1,000 (high) or "
-        "1 in 100,000 (critical) by the fleet's own rate of new recipients. While the fleet learns: two members and "
-        "more than 1 % of its known balance, critical.",
-        misses="A thief who takes a new address for each member.",
-        lookalikes="A new hot wallet: trust it, or call the incident a false alarm.",
-        evidence=(),
-        rules=(
-        "window: 6 hours",
-        "high: 1e-3",
-        "critical: 1e-5",
-    ),
-    ),
-    Detector(
-        id="DF-3",
-        title="Gas for deposit addresses from a stranger",
-        catches="One unlisted address sends the chain's own coin to three members within an hour, in amounts that "
-        "differ by at most a quarter: medium. Tokens cannot be swept without gas.",
-        misses="A thief who pays gas from many addresses or in unequal amounts; what comes while the fleet learns.",
-        lookalikes="A new gas station; a faucet or an airdrop; equal deposits of one customer to three addresses.",
-        evidence=(),
-        rules=(
-        "window: 1 hour",
-        "members: 3",
-        "amounts: a quarter",
-    ),
-    ),
-)
-LEARNING = 14 * 86400  # seconds that a fleet without listed destinations learns them
-LEARNED_MEMBERS, LEARNED_SECONDS = 20, 7 * 86400  # what makes a destination learned
-CRITICAL_MEMBERS = 3
-SHARE = 100  # the part of the fleet's balance
-HIGH_TAIL, CRITICAL_TAIL = 1e-3, 1e-5
-GAS_WINDOW, GAS_MEMBERS = 3600, 3
+LEARNING = 14 * 86400  # seconds that a rate of new recipients is taken over at least
 _SEPARATOR = "\x1f"
 _PAID, _GAS, _RECENT = "d", "g", "w"
 
@@ -101,18 +51,24 @@ class DepositFleets:
     hours has the tail p = P(N >= k), N Poisson with mean λ; p <= 1e-3 is high, p <= 1e-5 critical, for k >= 2. Without
     history λ = 0.009: two members are high, three critical.
 
+    The figures are the defaults of what a wallet may set (`FLEET`). A longer window begins with what was kept of the
+    shorter one.
+
     Parameters
     ----------
     watchlist : wallets of every role; those of role deposit are judged
+    settings : what wallets set for the detectors
     """
 
     id = "DF"
     prefix = b"f\x1f"
 
-    def __init__(self, watchlist: Watchlist) -> None:
+    def __init__(self, watchlist: Watchlist, settings: Given | None = None) -> None:
         self._watchlist = watchlist
         wallets = watchlist.wallets.values()
         self._wallets = frozenset(wallet.id for wallet in wallets if wallet.role is Role.DEPOSIT)
+        given = Settings(FLEET, settings)
+        self._limits = {wallet: FleetLimits.of(given, wallet) for wallet in self._wallets}
         self._trusted = {(w.id, entry.chain, entry.address) for w in wallets for entry in w.trusted}
         self._tables: dict[tuple[str, str, str], Table] = {}  # by wallet, chain, kind
         self._recent: dict[tuple[str, str], Recent] = {}
@@ -162,10 +118,10 @@ class DepositFleets:
         for member in members:
             entry.see(member, seen.at, flow.value)
         left = {} if after is None else {"balance_after": str(after)}
-        asset = flow.transfer.asset
-        to_it = entry.sums.add(asset, flow.value, seen.at)
+        asset, limits = flow.transfer.asset, self._limits[flow.wallet]
+        to_it = entry.sums.add(asset, flow.value, seen.at, limits.window)
         if self._learns(flow.wallet, seen):
-            if len(entry.members) >= LEARNED_MEMBERS and seen.at - entry.first >= LEARNED_SECONDS:
+            if _is_learned(entry, limits, seen):
                 entry.expected = True
                 recent.new -= 1
             else:
@@ -173,38 +129,42 @@ class DepositFleets:
             return
         for member in members:
             recent.see(member, seen.at)
-        unexpected = recent.sums.add(asset, flow.value, seen.at)
-        yield self._violation(flow, recent, _share(unexpected, flow.value, before), left, seen)
+        unexpected = recent.sums.add(asset, flow.value, seen.at, limits.window)
+        if "DF-1" in limits.speaks:
+            yield self._violation(flow, recent, _share(unexpected, flow.value, before), left, seen)
         yield from self._common(flow, entry, recent, left, seen)
 
     def _violation(
         self, flow: Flow, recent: Recent, share: Fraction | None, left: dict[str, str], seen: Seen
     ) -> Finding:
         """DF-1: a payment to an address that no sweep goes to."""
-        count = recent.distinct(seen.at)
+        limits = self._limits[flow.wallet]
+        count, within = recent.distinct(seen.at - limits.window), long_span(limits.window)
         severity = Severity.HIGH
         text = f"{seen.names.display(flow.transfer.asset, flow.value)} from a deposit address to an unexpected address"
-        if count >= CRITICAL_MEMBERS:
+        if count >= limits.members:
             severity = Severity.CRITICAL
-            text += f"; {_number(count)} deposit addresses paid unexpected addresses within 6 hours"
-        if share is not None and share * SHARE > 1:
+            text += f"; {_payers(count)} paid unexpected addresses within {within}"
+        if share is not None and share > limits.share:
             severity = Severity.CRITICAL
-            text += f"; {float(share) * 100:.1f} % of what the fleet held went there within 6 hours"
+            text += f"; {float(share) * 100:.1f} % of what the fleet held went there within {within}"
         return finding_for(flow, "DF-1", severity, text, {"members": count, **left})
 
     def _common(
         self, flow: Flow, entry: Counterparty, recent: Recent, left: dict[str, str], seen: Seen
     ) -> Iterator[Finding]:
         """DF-2: several members to the same address."""
-        count = entry.distinct(seen.at - WINDOW)
+        limits = self._limits[flow.wallet]
+        begin = seen.at - limits.window
+        count = entry.distinct(begin)
         days = max(LEARNING, seen.at - seen.since(flow.wallet)) / 86400
-        rate = (recent.settled(seen.at) + 0.5) * 0.25 / days
+        rate = (recent.settled(begin) + 0.5) * (limits.window / 86400) / days
         tail = poisson_tail(count, rate)
-        if count < 2 or tail > HIGH_TAIL:
+        if "DF-2" not in limits.speaks or count < 2 or tail > max(limits.high, limits.critical):
             return
-        severity = Severity.CRITICAL if tail <= CRITICAL_TAIL else Severity.HIGH
+        severity = Severity.CRITICAL if tail <= limits.critical else Severity.HIGH
         text = (
-            f"{_number(count)} deposit addresses paid the same unexpected address within 6 hours; "
+            f"{_payers(count)} paid the same unexpected address within {long_span(limits.window)}; "
             f"by chance that is rarer than 1 in {_rarity(tail):,}"
         )
         yield finding_for(flow, "DF-2", severity, text, {"members": count, "tail": float(f"{tail:.3g}"), **left})
@@ -213,9 +173,10 @@ class DepositFleets:
         self, flow: Flow, entry: Counterparty, to_it: int, before: int | None, left: dict[str, str], seen: Seen
     ) -> Iterator[Finding]:
         """DF-2 of a fleet that does not know its destinations yet: told once, and again where the sum doubles."""
-        count = entry.distinct(seen.at - WINDOW)
+        limits = self._limits[flow.wallet]
+        count = entry.distinct(seen.at - limits.window)
         share = _share(to_it, flow.value, before)
-        if share is None or share * SHARE <= 1 or count < 2:
+        if "DF-2" not in limits.speaks or share is None or share <= limits.share or count < 2:
             if not to_it:
                 entry.told = 0
             return
@@ -225,8 +186,9 @@ class DepositFleets:
         entry.told = total
         day = 1 + (seen.at - seen.since(flow.wallet)) // 86400
         text = (
-            f"{float(share) * 100:.1f} % of what the fleet held went from {_number(count)} deposit addresses to one "
-            f"address within 6 hours; day {day} of 14 in which the fleet learns its destinations: trust one to end it"
+            f"{float(share) * 100:.1f} % of what the fleet held went from {_payers(count)} to one address within "
+            f"{long_span(limits.window)}; day {day} of {limits.learning // 86400} in which the fleet learns its "
+            "destinations: trust one to end it"
         )
         yield finding_for(flow, "DF-2", Severity.CRITICAL, text, {"members": count, "learning": True, **left})
 
@@ -241,23 +203,23 @@ class DepositFleets:
             return
         entry = table.open(sender, seen.at)
         entry.see(flow.transfer.to_address, seen.at, flow.value)
+        limits = self._limits[wallet]
         if self._learns(wallet, seen):
-            entry.expected = (
-                len(entry.members) >= LEARNED_MEMBERS and seen.at - entry.first >= LEARNED_SECONDS
-            )
+            entry.expected = _is_learned(entry, limits, seen)
             return
+        begin = seen.at - limits.gas_window
         alike = [
             value
             for at, value in entry.members.values()
-            if at > seen.at - GAS_WINDOW and 4 * abs(value - flow.value) <= flow.value
+            if at > begin and abs(value - flow.value) <= limits.gas_difference * flow.value
         ]
-        if len(alike) < GAS_MEMBERS or entry.told > seen.at - GAS_WINDOW:
+        if "DF-3" not in limits.speaks or len(alike) < limits.gas_members or entry.told > begin:
             return
         entry.told = seen.at
         amount = seen.names.display(flow.transfer.asset, flow.value)
         text = (
-            f"an address that never funded this fleet sent about {amount} each to {_number(len(alike))} deposit "
-            "addresses within an hour: gas for a sweep that is not yours?"
+            f"an address that never funded this fleet sent about {amount} each to {_payers(len(alike))} within "
+            f"{long_span(limits.gas_window)}: gas for a sweep that is not yours?"
         )
         found = finding_for(flow, "DF-3", Severity.MEDIUM, text, {"members": len(alike)})
         yield replace(found, value=0)  # coins came in: nothing of it is lost
@@ -265,8 +227,9 @@ class DepositFleets:
     # -- who is expected ------------------------------------------------------------------------------------------
 
     def _learns(self, wallet: str, seen: Seen) -> bool:
-        """Whether a fleet that lists no destination is in its first 14 days."""
-        return (wallet, seen.chain) not in self._listed and seen.at < seen.since(wallet) + LEARNING
+        """Whether a fleet that lists no destination is in its first days."""
+        learning = self._limits[wallet].learning
+        return (wallet, seen.chain) not in self._listed and seen.at < seen.since(wallet) + learning
 
     def _is_sister(self, wallet: str, chain: str, address: str) -> bool:
         other = self._watchlist.wallet_at(chain, address)
@@ -372,6 +335,11 @@ def _is_native(flow: Flow) -> bool:
     return flow.transfer.kind in (TransferKind.NATIVE, TransferKind.INTERNAL)
 
 
+def _is_learned(entry: Counterparty, limits: FleetLimits, seen: Seen) -> bool:
+    """Whether enough members had to do with a counterparty, over days enough."""
+    return len(entry.members) >= limits.learned_members and seen.at - entry.first >= limits.learned
+
+
 def _share(earlier: int, value: int, before: int | None) -> Fraction | None:
     """The part of what the fleet held that went within the window; None: nobody told what it held."""
     if before is None or before + earlier <= 0:
@@ -379,8 +347,9 @@ def _share(earlier: int, value: int, before: int | None) -> Fraction | None:
     return Fraction(earlier + value, before + earlier)
 
 
-def _number(count: int) -> str:
-    return f"{count} or more" if count >= MEMBERS else str(count)
+def _payers(count: int) -> str:
+    number = f"{count} or more" if count >= MEMBERS else str(count)
+    return f"{number} deposit address{'es' if count != 1 else ''}"
 
 
 def _rarity(tail: float) -> int:

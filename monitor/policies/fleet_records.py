@@ -1,4 +1,4 @@
-"""What is kept of a deposit fleet: counterparties that are not listed, and the last six hours; as bytes and back."""
+"""What is kept of a deposit fleet: counterparties that are not listed, and the last hours; as bytes and back."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ __all__ = ["CAP", "WINDOW", "Counterparty", "Recent", "Sums", "Table"]
 CAP = 4_096  # counterparties kept of a fleet, a chain and a kind
 DROPPED = CAP // 8  # of them, when there are more
 MEMBERS = 24  # members kept of a counterparty, the newest
-WINDOW = 6 * 3600  # seconds
+WINDOW = 6 * 3600  # seconds, where a wallet says nothing else
 _STEP = 600  # seconds that sums are kept by
 
 
 @dataclass(slots=True)
 class Sums:
-    """Exact sums of six hours by asset, in steps of ten minutes: {asset: {step: base units}}."""
+    """Exact sums of some hours by asset, in steps of ten minutes: {asset: {step: base units}}."""
 
     by_asset: dict[str, dict[int, int]] = field(default_factory=dict)
 
-    def add(self, asset: str, value: int, at: int) -> int:
-        """Count a payment; the sum of this asset before it, within the window."""
+    def add(self, asset: str, value: int, at: int, window: int = WINDOW) -> int:
+        """Count a payment; the sum of this asset before it, within the window (seconds)."""
         steps = self.by_asset.setdefault(asset, {})
-        while steps and ((oldest := next(iter(steps))) + 1) * _STEP <= at - WINDOW:  # times never run backwards
+        while steps and ((oldest := next(iter(steps))) + 1) * _STEP <= at - window:  # times never run backwards
             del steps[oldest]
         before = sum(steps.values())
         steps[at // _STEP] = steps.get(at // _STEP, 0) + value
@@ -87,7 +87,7 @@ class Counterparty:
 
 @dataclass(slots=True)
 class Recent:
-    """A fleet's last six hours on one chain, as far as unexpected addresses were paid; and how many ever were new."""
+    """A fleet's last hours on one chain, as far as unexpected addresses were paid; and how many ever were new."""
 
     members: dict[str, int] = field(default_factory=dict)  # address to UTC seconds, the newest last
     sums: Sums = field(default_factory=Sums)
@@ -101,18 +101,18 @@ class Recent:
         if len(self.members) > MEMBERS:
             del self.members[next(iter(self.members))]
 
-    def distinct(self, at: int) -> int:
-        """Members that paid unexpected addresses within six hours, at most `MEMBERS`."""
-        return sum(seen > at - WINDOW for seen in self.members.values())
+    def distinct(self, since: int) -> int:
+        """Members that paid unexpected addresses after ``since``, at most `MEMBERS`."""
+        return sum(seen > since for seen in self.members.values())
 
     def begin(self, at: int) -> None:
         """A new recipient."""
         self.new += 1
         self.starts = [*self.starts, at][-MEMBERS:]
 
-    def settled(self, at: int) -> int:
-        """Recipients that were new before the last six hours."""
-        return max(0, self.new - sum(start > at - WINDOW for start in self.starts))
+    def settled(self, since: int) -> int:
+        """Recipients that were new up to ``since``."""
+        return max(0, self.new - sum(start > since for start in self.starts))
 
     def dump(self) -> bytes:
         """Its stored form."""

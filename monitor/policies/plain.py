@@ -21,6 +21,8 @@ from monitor.errors import StoreError
 from monitor.ids import stable_id
 from monitor.model import Direction, Finding, Flow, Severity
 from monitor.policies.base import Running, Seen, finding_for, is_payment
+from monitor.policies.settings import Given, Settings
+from monitor.policies.words import long_span, percent, short_span
 
 __all__ = ["RULE", "PlainRules"]
 
@@ -32,12 +34,9 @@ RULE = Detector(
     misses="Everything that keeps to the rules; shares and balances until a balance was told.",
     lookalikes="Ordinary business above the limit: trusted destinations count like all others.",
     evidence=(),
-    rules=(
-        "rules: per wallet, in the configuration",
-    ),
+    rules=("what it takes at its word is under rules of a wallet",),
 )
 _SEPARATOR = "\x1f"
-_UNITS = ((86400, "day", "d"), (3600, "hour", "h"), (60, "minute", "min"), (1, "second", "s"))
 
 Addresses = frozenset[tuple[str, str]]
 """(CAIP-2 chain, address)."""
@@ -88,7 +87,7 @@ class _Held:
     def over(self, flow: Flow, total: int, balance: int | None, when: str, names: AssetNames) -> str:
         """What people read of a broken limit."""
         asset = flow.transfer.asset
-        within = f" in {_short(self.rule.window)}" if self.rule.window else ""
+        within = f" in {short_span(self.rule.window)}" if self.rule.window else ""
         if self.rule.share is None:
             return f"{names.display(asset, total)} {when}, rule: over {names.display(asset, int(self.limit))}{within}"
         held = names.display(asset, balance or 0)
@@ -103,13 +102,22 @@ class PlainRules:
     ----------
     rules : by wallet id
     lists : addresses by the names that `not_in` uses; KeyError later where one is missing
+    settings : what wallets set for the detector: whether it is on
     """
 
     id = RULE.id
     prefix = b"r\x1f"
 
-    def __init__(self, rules: Mapping[str, Sequence[Rule]], lists: Mapping[str, Addresses] | None = None) -> None:
-        self._rules = {wallet: tuple(own) for wallet, own in rules.items() if own}
+    def __init__(
+        self,
+        rules: Mapping[str, Sequence[Rule]],
+        lists: Mapping[str, Addresses] | None = None,
+        settings: Given | None = None,
+    ) -> None:
+        given = Settings([RULE], settings)
+        self._rules = {
+            wallet: tuple(own) for wallet, own in rules.items() if own and given.enabled(wallet, RULE.id)
+        }
         self._lists = dict(lists or {})
         self._about: dict[tuple[str, str], tuple[_Held, ...]] = {}
         self._windows: dict[bytes, _Window] = {}
@@ -199,7 +207,7 @@ class PlainRules:
             return
         if not window.fired or window.total >= 2 * window.fired:
             window.fired = window.total
-            yield held.over(flow, window.total, window.start_balance, f"within {_long(length)}", seen.names)
+            yield held.over(flow, window.total, window.start_balance, f"within {long_span(length)}", seen.names)
 
     def _balance(self, held: _Held, flow: Flow, after: int | None, names: AssetNames) -> Iterator[str]:
         """Speaks at the outflow that leaves less than the limit, and again only after there was enough."""
@@ -249,30 +257,6 @@ class PlainRules:
         """See `Policy.dump`."""
         keys = [*self._windows, *self._below]
         return sorted((key, value) for key in keys if (value := self.get(key)) is not None)
-
-
-def percent(share: Fraction) -> str:
-    """A share for people, exactly.
-
-    >>> percent(Fraction(1, 5)), percent(Fraction(1, 800))
-    ('20 %', '0.125 %')
-    """
-    whole, rest = divmod(share * 100, 1)
-    digits = ""
-    while rest and len(digits) < 12:
-        digit, rest = divmod(rest * 10, 1)
-        digits += str(digit)
-    return f"{whole}{'.' if digits else ''}{digits} %"
-
-
-def _long(seconds: int) -> str:
-    size, word, _ = next(unit for unit in _UNITS if seconds % unit[0] == 0)
-    return f"{seconds // size} {word}{'s' if seconds > size else ''}"
-
-
-def _short(seconds: int) -> str:
-    size, _, sign = next(unit for unit in _UNITS if seconds % unit[0] == 0)
-    return f"{seconds // size} {sign}"
 
 
 def _severity(rule: Rule) -> Severity:

@@ -34,7 +34,8 @@ from monitor.model import (
 )
 from monitor.pipeline import Pipeline
 from monitor.policies.book import PolicyBook
-from monitor.policies.fleet import FLEET, LEARNING, DepositFleets, poisson_tail
+from monitor.policies.fleet import LEARNING, DepositFleets, poisson_tail
+from monitor.policies.fleet_limits import FLEET
 from monitor.policies.fleet_records import CAP, MEMBERS, Recent, Table
 from monitor.replay import replay
 from monitor.store import OperatorEvent, OutboxRow

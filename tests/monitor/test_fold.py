@@ -223,7 +223,7 @@ def test_a_customer_in_the_hour_of_a_theft_is_not_a_suspect() -> None:
 
 
 def test_what_is_close_under_the_threshold_is_a_signal_alone() -> None:
-    """From one width under the fast threshold on a payment is noted, and it is learned and its destination no suspect."""
+    """From one width under the fast threshold on a payment is noted; it is learned, its destination no suspect."""
     begin = 41 * DAY
     hit = settled().pay(begin, 0.05, 99)
     score, width = float(hit["score"][0]), float(hit["width"][0])

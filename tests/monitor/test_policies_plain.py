@@ -17,7 +17,8 @@ from monitor.engine import Engine
 from monitor.errors import StoreError
 from monitor.model import Block, BlockRef, Finding, Role, Severity, Transfer, TransferKind, Trusted, Tx, Wallet
 from monitor.policies.book import PolicyBook
-from monitor.policies.plain import PlainRules, percent
+from monitor.policies.plain import PlainRules
+from monitor.policies.words import percent
 from monitor.replay import replay
 from monitor.watchlist import Watchlist
 

@@ -287,7 +287,7 @@ def live_of(rows: list[dict[str, Any]], on: Engine, told: dict[int, dict[tuple[s
             for r in mine
         )  # fmt: skip
         folded = on.connect(Block(ref, "", mine[0]["block_timestamp"], transfers), told.get(number))
-        hits += [hit for hit in (*folded.hits, *folded.signals)]
+        hits += [*folded.hits, *folded.signals]
     return hits
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -80,7 +81,7 @@ def test_fields_lie_in_their_bits() -> None:
 def test_fee_rates_are_told_apart_by_quarters_of_a_doubling() -> None:
     """A rate of 1.19 times another is one step more, over fifty doublings; below 2**-8 all are one."""
     steps = [pack_marks(2.0 ** (n / 4 + 0.01), None, None, None, None, None) for n in range(-28, 180)]
-    assert [b - a for a, b in zip(steps, steps[1:], strict=False)] == [1] * (len(steps) - 1)
+    assert [b - a for a, b in pairwise(steps)] == [1] * (len(steps) - 1)
     assert pack_marks(1e-9, None, None, None, None, None) == pack_marks(1e-300, None, None, None, None, None) == 1
 
 
