@@ -37,6 +37,7 @@ from monitor.watchlist import Watchlist
 __all__ = ["Intake", "Taken", "destination_key"]
 
 MAX_ASSETS = 512  # records a wallet may have on one chain
+UTXO = "bip122:"
 MAX_UNPROVEN = 256  # of them, opened by arrivals alone
 
 
@@ -48,8 +49,9 @@ def destination_key(address: str) -> int:
 def marks_of(flow: Flow) -> int:
     """What the transaction of a payment looks like."""
     tx = flow.transfer.tx
-    said = tx.flags if tx.version is not None else None
-    return pack_marks(tx.fee_rate, tx.gas_limit, tx.n_outputs, tx.version, said, tx.nonce)
+    version = tx.version if flow.transfer.block.chain.startswith(UTXO) else None  # elsewhere history does not tell it
+    said = tx.flags if version is not None else None
+    return pack_marks(tx.fee_rate, tx.gas_limit, tx.n_outputs, version, said, tx.nonce)
 
 
 def is_touch(flow: Flow, own: bool) -> bool:

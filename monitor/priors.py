@@ -12,7 +12,7 @@ __all__ = ["CHANNEL_SHARE", "PEER", "PRIORS", "SPLIT", "VERSION"]
 
 VERSION = 1
 
-SPLIT = 0.85  # part of the budget that the channels share
+SPLIT = 0.87  # part of the budget that the channels share
 CHANNEL_SHARE = (0.60, 0.25, 0.15)  # fast, day, slow
 
 PRIORS = np.dtype(
@@ -36,7 +36,7 @@ PEER["width"][0] = (0.38, 0.38, 0.35)
 PEER["share"][0] = CHANNEL_SHARE
 PEER["pool_p"][0] = (0.30, 0.10, 0.033, 0.010, 0.0033, 0.001)
 PEER["pool_q"][0] = (
-    (0.0, 1.00, 2.02, 3.12, 4.80, 6.80),
+    (0.0, 1.00, 2.02, 3.12, 4.40, 6.20),
     (0.0, 0.95, 2.00, 3.80, 5.80, 7.60),
     (-0.1, 0.0, 0.80, 2.60, 4.40, 6.20),
 )

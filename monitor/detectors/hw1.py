@@ -5,9 +5,7 @@ from __future__ import annotations
 from numba import njit
 
 from monitor.detectors.base import Detector, Evidence, Parameter
-from monitor.features.maths import log10
-
-TINY = 1e-9
+from monitor.detectors.shares import log_share
 
 DETECTOR = Detector(
     id="HW-1",
@@ -27,4 +25,4 @@ DETECTOR = Detector(
 
 @njit(cache=True)
 def evidence(f, q, e):  # type: ignore[no-untyped-def]
-    e[Evidence.SINGLE] = log10(f.novel / f.typical + TINY)
+    e[Evidence.SINGLE] = log_share(f.novel / f.typical)

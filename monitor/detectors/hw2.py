@@ -5,12 +5,9 @@ from __future__ import annotations
 from numba import njit
 
 from monitor.detectors.base import Detector, Evidence, Parameter
-from monitor.features.maths import log10
+from monitor.detectors.shares import log_share
 
-TINY = 1e-9
-RARE, LOG_RARE = 1e-2, -2.0  # what is paid again counts from this share of the typical balance on,
-SLOW_FROM = 3.1622776601683795e-3  # and for the level of the slow channel from this one, 10**-2.5
-LOG_SLOW = -2.5
+LOG_RARE = -2.0  # what is paid again counts from 1 % of the typical balance on
 
 DETECTOR = Detector(
     id="HW-2",
@@ -39,19 +36,11 @@ DETECTOR = Detector(
 
 
 @njit(cache=True)
-def _from(share, least):  # type: ignore[no-untyped-def]
-    """log10 of a share, ``least`` where it is smaller (most often it is: no logarithm then)."""
-    if share <= RARE and least == RARE:
-        return LOG_RARE
-    return log10(share) if share > least else LOG_SLOW
-
-
-@njit(cache=True)
 def evidence(f, q, e):  # type: ignore[no-untyped-def]
-    e[Evidence.DEST_1H] = log10(f.d1 / f.typical + TINY)
-    e[Evidence.DEST_24H] = log10(f.d24 / f.typical + TINY)
-    e[Evidence.AGAIN_1H] = _from(f.again1 / f.typical, RARE)
-    e[Evidence.AGAIN_24H] = _from(f.again24 / f.typical, RARE)
-    slow = _from(f.again240 / f.typical, SLOW_FROM)
-    e[Evidence.AGAIN_10D] = max(slow, LOG_RARE)
+    e[Evidence.DEST_1H] = log_share(f.d1 / f.typical)
+    e[Evidence.DEST_24H] = log_share(f.d24 / f.typical)
+    e[Evidence.AGAIN_1H] = max(LOG_RARE, log_share(f.again1 / f.typical))
+    e[Evidence.AGAIN_24H] = max(LOG_RARE, log_share(f.again24 / f.typical))
+    slow = log_share(f.again240 / f.typical)
+    e[Evidence.AGAIN_10D] = max(LOG_RARE, slow)
     e[Evidence.SLOW_LEVEL] = 0.5 * min(1.0, slow + 1.0)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from numba import njit
 
 from monitor.detectors.base import Detector, Evidence, Parameter
+from monitor.detectors.shares import log_share
 from monitor.features.maths import log10
-
-TINY = 1e-9
 
 DETECTOR = Detector(
     id="HW-3",
@@ -38,10 +37,10 @@ DETECTOR = Detector(
 @njit(cache=True)
 def evidence(f, q, e):  # type: ignore[no-untyped-def]
     seasonal = f.typical * f.season
-    e[Evidence.TOTAL_10M] = log10(f.u10m / seasonal + TINY)
-    e[Evidence.TOTAL_1H] = log10(f.u1h / seasonal + TINY)
-    e[Evidence.TOTAL_6H] = log10(f.u6h / f.typical + TINY)
-    e[Evidence.TOTAL_24H] = log10(f.u24h / f.typical + TINY)
-    e[Evidence.FRESH_1H] = log10(f.fresh / seasonal + TINY)
+    e[Evidence.TOTAL_10M] = log_share(f.u10m / seasonal)
+    e[Evidence.TOTAL_1H] = log_share(f.u1h / seasonal)
+    e[Evidence.TOTAL_6H] = log_share(f.u6h / f.typical)
+    e[Evidence.TOTAL_24H] = log_share(f.u24h / f.typical)
+    e[Evidence.FRESH_1H] = log_share(f.fresh / seasonal)
     e[Evidence.DAY_LEVEL] = 0.5 * min(1.0, max(-1.5, e[Evidence.TOTAL_24H] + 0.5))
     e[Evidence.SHARE] = min(1.0, max(-1.5, log10(f.share / 0.05 + 1e-6)))

@@ -27,7 +27,7 @@ __all__ = [
 
 KNOWN_FROM = 50.0  # payments with a field before it says anything
 KEEP = 200.0  # payments that the averages reach back
-FEE_KEEP = 0.05
+FEE_KEEP = 0.1
 ODD_MOST = 0.5  # log10 units a field
 SWEEP_WINDOW = 600
 TOPUP_WINDOW = 1800
