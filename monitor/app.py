@@ -149,7 +149,7 @@ def fold_history(
     )
     names = asset_names(config)
     names.add(AssetInfo(asset, symbol, decimals) for asset, (symbol, decimals) in _named(reading).items())
-    replayed = replay(engine, reading.frame, names, reading.balances)
+    replayed = replay(engine, reading.frame, names, reading.balances, reading.blind_spots)
     seconds = time.perf_counter() - begin
     speed = {
         "wall_seconds": round(seconds, 6),

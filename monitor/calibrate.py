@@ -14,7 +14,7 @@ import numpy as np
 from monitor.engine import Engine
 from monitor.errors import ConfigError, Problem
 from monitor.features.dtypes import FUSION, MAXIMA_DAYS, STATISTICS
-from monitor.findings import _SAYS as SAYS
+from monitor.findings import SAYS
 from monitor.ids import iso
 from monitor.marks import Mark, MarkState, mark_key, owner_of, read_mark, spool_prefix, write_mark
 from monitor.model import BlockRef

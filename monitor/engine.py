@@ -51,6 +51,7 @@ class Folded:
     ignored: int  # flows that are not real to their owner
     findings: tuple[Finding, ...] = ()  # of policies
     signals: tuple[Hit, ...] = ()  # payments close under their threshold
+    blind_spots: tuple[str, ...] = ()  # of the block
 
 
 class Engine:
@@ -121,6 +122,7 @@ class Engine:
             taken.ignored,
             judged.findings,
             tuple(signals),
+            block.blind_spots,
         )
 
     def disconnect(self, undo: Delta) -> None:

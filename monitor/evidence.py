@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from monitor.grouping import Group, suspect
 from monitor.incident_record import Limbo, Record
 from monitor.model import Finding, Movement, Status
+from monitor.returns import returned_to
 
-__all__ = ["News", "fill", "joined", "kept", "retract", "taken", "void"]
+__all__ = ["News", "fill", "gathered", "joined", "kept", "retract", "taken", "void", "wait"]
 
 E = TypeVar("E", Finding, Movement)
 
@@ -32,7 +33,24 @@ def joined(first: Finding, second: Finding) -> Finding:
     return replace(worse, index=min(first.index, second.index))
 
 
+def gathered(sources: Iterable[Record], news: News) -> News:
+    """All evidence of these records, and the news beside it."""
+    found = News({}, {}, {}, {}, {})
+    for record in sources:
+        found.findings.update(record.findings)
+        found.movements.update(record.movements)
+        found.movements.update(record.loose)
+        found.balances.update(record.balances)
+        found.returned.update(record.returned)
+    found.findings.update(news.findings)
+    found.movements.update(news.movements)
+    found.balances.update(news.balances)
+    found.returned.update(news.returned)
+    return found
+
+
 def kept(record: Record) -> tuple[dict[str, Finding], *tuple[dict[str, Movement], ...]]:
+    """What of a record is evidence."""
     return record.findings, record.movements, record.loose, record.returned
 
 
@@ -41,10 +59,10 @@ def void(record: Record, txs: set[tuple[str, str]]) -> None:
     for name, f in list(record.findings.items()):
         if (f.chain, f.tx) in txs:
             record.retracted[name] = record.findings.pop(name)
-    for kept in (record.movements, record.loose, record.returned):
-        for key, m in list(kept.items()):
+    for movements in (record.movements, record.loose, record.returned):
+        for key, m in list(movements.items()):
             if (m.chain, m.tx) in txs:
-                del kept[key]
+                del movements[key]
                 record.balances.pop(key, None)
 
 
@@ -57,19 +75,39 @@ def taken(
 
 
 def fill(record: Record, found: Group, balances: Mapping[str, float], limbo: Mapping[tuple[str, str], Limbo]) -> None:
+    """Make a record that of a group; ``limbo`` by (chain, transaction)."""
+    record.opening = found.opening
     record.findings = {f.id: f for f in found.findings}
     record.movements = found.movements
     record.loose = found.loose
     record.returned = found.returned
     record.balances = {key: balances[key] for key in (*found.movements, *found.loose) if key in balances}
+    _doubt(record, limbo)
+
+
+def wait(record: Record, signals: Mapping[str, Finding], all_: News, limbo: Mapping[tuple[str, str], Limbo]) -> None:
+    """Make a record that of signals which do not count so far, with all that would count with them."""
+    suspects = {suspect(f) for f in signals.values()}
+    record.findings, record.retracted = dict(signals), {}
+    record.movements = {key: m for key, m in all_.movements.items() if suspect(m) in suspects}
+    record.balances = {key: all_.balances[key] for key in record.movements if key in all_.balances}
+    back = all_.returned.items() if signals else ()
+    record.returned = {key: m for key, m in back if returned_to(m, signals.values()) is not None}
+    _doubt(record, limbo)
+
+
+def _doubt(record: Record, limbo: Mapping[tuple[str, str], Limbo]) -> None:
     if limbo:
-        evidence: list[Finding | Movement] = [*found.findings, *found.movements.values(), *found.loose.values()]
-        evidence += found.returned.values()
+        evidence: list[Finding | Movement] = [*record.findings.values(), *record.movements.values()]
+        evidence += (*record.loose.values(), *record.returned.values())
         txs = {(e.chain, e.tx) for e in evidence}
         record.limbo = [item for place, item in sorted(limbo.items()) if place in txs]
 
 
 def retract(record: Record) -> None:
+    """Nothing is left of an incident; signals that do not count any more are none of its own."""
+    record.retracted.update(record.findings)
+    record.findings = {}
     record.status = Status.RETRACTED
     record.movements, record.loose, record.balances, record.returned, record.limbo = {}, {}, {}, {}, []
     record.told_lost = {}

@@ -9,6 +9,7 @@ from monitor.findings import THEFTS_PER_MONTH, TITLES, span
 from monitor.ids import iso
 from monitor.model import Incident, Severity, Status
 from monitor.returns import is_returned
+from monitor.signals import is_signal
 
 __all__ = ["body", "commands", "explain", "title"]
 
@@ -44,6 +45,11 @@ def explain(incident: Incident, names: AssetNames) -> tuple[str, ...]:
         lines.append(f"For this wallet this is {rarer} in {span(shown * 86400)}.")
     elif any(f.evidence.get("guard_rail") for f in incident.findings):
         lines.append("The guard rail fired: it needs no history and says nothing of how rare this is.")
+    if all(map(is_signal, incident.findings)):
+        lines.append(
+            "Each payment alone is under its threshold; that several wallets or chains come so close to theirs "
+            "within two hours is rare."
+        )
     chance = max((f.evidence.get("chance_of_theft") or 0.0 for f in incident.findings), default=0.0)
     if chance:
         lines.append(

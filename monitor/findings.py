@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from monitor.assets import AssetNames
@@ -17,7 +19,7 @@ from monitor.policies import POLICIES
 from monitor.rows import BAD, EXCHANGE, SERVICE, UNLABELLED
 from monitor.signals import UNDER
 
-__all__ = ["MEDIUM_DAYS", "finding_of", "movement_of", "severity_of", "span"]
+__all__ = ["MEDIUM_DAYS", "SAYS", "finding_of", "is_news", "movement_of", "severity_of", "span", "with_blind_spots"]
 
 MEDIUM_DAYS, HIGH_DAYS, CRITICAL_DAYS = 365.0, 3650.0, 10950.0
 CRITICAL_GONE = 0.60
@@ -30,7 +32,7 @@ _OF_STATISTIC = {
     "fresh_1h": "HW-3",
 }  # fmt: skip
 THEFTS_PER_MONTH = 0.004  # stated prior: thefts a wallet and month
-_SAYS = {
+SAYS = {
     "single": "in one payment",
     "dest_1h": "to one address within an hour",
     "dest_24h": "to one address within a day",
@@ -102,6 +104,19 @@ def finding_of(hit: Hit, names: AssetNames) -> Finding:
         budget_exceeded=not under,
         evidence=evidence,
     )
+
+
+def with_blind_spots(finding: Finding, blind_spots: Sequence[str]) -> Finding:
+    """A statistical finding that also names what its block could not show; others rest on what they name alone."""
+    if not blind_spots or "missing" not in finding.evidence:
+        return finding
+    missing = list(dict.fromkeys([*finding.evidence["missing"], *blind_spots]))
+    return replace(finding, evidence={**finding.evidence, "missing": missing})
+
+
+def is_news(hit: Hit) -> bool:
+    """Whether a hit is a finding or a signal, and not just a payment to a suspect."""
+    return hit.fired or int(hit.record["kind"]) == SIGNAL
 
 
 def movement_of(hit: Hit) -> Movement:
@@ -226,7 +241,7 @@ def _summary(hit: Hit, top: int, names: AssetNames, *, guard: bool) -> str:
     age = float(r["age"])
     familiar = "an address first paid just now" if age <= 0 else f"an address first paid {span(age)} before"
     parts = [f"{amount} to {familiar}"]
-    parts.append(f"{_percent(_share(float(r['x'][top])))} of the typical balance {_SAYS[statistic]}")
+    parts.append(f"{_percent(_share(float(r['x'][top])))} of the typical balance {SAYS[statistic]}")
     if bool(r["warm"]):
         parts.append(f"usual daily maximum {_percent(_share(float(r['u'][top])))}")
     if guard:

@@ -13,11 +13,13 @@ from dataclasses import dataclass
 import msgspec
 
 from monitor.errors import StoreError
+from monitor.evidence import News, fill, gathered, joined, kept, retract, taken, void, wait
 from monitor.grouping import GAP, Group, group, suspect
 from monitor.ids import stable_id
 from monitor.incident_record import Limbo, Record, build, movement_key
 from monitor.model import Finding, Incident, Movement, Severity, Status
 from monitor.returns import is_returned, returned_to
+from monitor.signals import KEPT, Reach, is_signal
 
 __all__ = ["GAP", "Change", "Correlator", "Limbo", "Record", "movement_key"]
 
@@ -41,9 +43,20 @@ class Change:
 
 
 class Correlator:
-    """All incidents, by id; `add`, `disconnect`, `settle` and `verdict` change them and say which changed."""
+    """All incidents, by id; `add`, `disconnect`, `settle` and `verdict` change them and say which changed.
 
-    def __init__(self) -> None:
+    What they name is to be stored (`dump`); signals that wait for company are stored under a name of their own, which
+    is not among `records`.
+
+    Parameters
+    ----------
+    reach : of signals by entity, see `monitor.signals`; without it they open nothing, but join what is open
+    """
+
+    def __init__(self, reach: Mapping[str, Reach] | None = None) -> None:
+        self.reach = dict(reach or {})  # of signals, by entity
+        self.waiting: dict[str, Record] = {}  # by entity: signals that do not count so far
+        self._clocks: dict[str, int] = {}  # time of the last block of each chain
         self.records: dict[str, Record] = {}
         self.merged: dict[str, str] = {}  # ids that are no more, and the incident that took them over
         self._suspects: dict[str, set[tuple[str, str]]] = {}  # (chain, address) by entity, of any time
@@ -72,6 +85,11 @@ class Correlator:
         for finding in findings:
             earlier = news.findings.get(finding.id)
             news.findings[finding.id] = finding if earlier is None else joined(earlier, finding)
+        for record in self._of(entity):
+            if record.status in CLOSED:  # what people judged is no signal any more
+                news.findings = {
+                    name: f for name, f in news.findings.items() if not (name in record.findings and is_signal(f))
+                }
         changed = dict.fromkeys(self._renew(entity, news))
         changed.update(dict.fromkeys(self._give_back(entity, news)))
         if news.findings or news.movements or news.returned:
@@ -91,7 +109,7 @@ class Correlator:
         evidence += news.returned.values()
         shown = {(e.chain, e.tx) for e in evidence}
         changed = []
-        for record in self._of(entity):
+        for record in [*self._of(entity), *self._waiting(entity)]:
             again = shown.intersection((item.chain, item.tx) for item in record.limbo)
             if not again:
                 continue
@@ -116,6 +134,7 @@ class Correlator:
             return []
         mine = [(f, record) for record in self._of(entity) for f in record.findings.values()]
         open_ = [f for f, record in mine if record.status in COLLECTING] + list(news.findings.values())
+        open_ += [f for record in self._waiting(entity) for f in record.findings.values()]
         closed = {f.id: (f, record) for f, record in mine if record.status in CLOSED}
         for key, back in list(news.returned.items()):
             if returned_to(back, open_) is not None:
@@ -136,33 +155,24 @@ class Correlator:
             gone = {(f.chain, f.tx, f.wallet) for f in record.retracted.values()}
             for name, f in news.findings.items():
                 if name in record.retracted or (f.chain, f.tx, f.wallet) in gone:
-                    record.retracted.pop(name, None)
                     news.owner.setdefault(name, record.id)
+                    if is_signal(f):
+                        continue
+                    record.retracted.pop(name, None)
                     if record.status is Status.RETRACTED:
                         record.status = Status.OPEN
 
     def _arrange(self, entity: str, news: News) -> list[str]:
         """All evidence that is not closed into incidents; ids of those that changed."""
         old = [record for record in self._of(entity) if record.status in COLLECTING]
+        sources = [*old, *self._waiting(entity)]
         before = {record.id: kept(record) for record in old}
         owner = {name: record.id for record in old for name in record.findings} | news.owner
-        limbo = {(item.chain, item.tx): item for record in old for item in record.limbo}
-        findings: dict[str, Finding] = {}
-        movements: dict[str, Movement] = {}
-        balances: dict[str, float] = {}
-        returned: dict[str, Movement] = {}
-        for record in old:
-            findings.update(record.findings)
-            movements.update(record.movements)
-            movements.update(record.loose)
-            balances.update(record.balances)
-            returned.update(record.returned)
-        findings.update(news.findings)
-        movements.update(news.movements)
-        balances.update(news.balances)
-        returned.update(news.returned)
+        limbo = {(item.chain, item.tx): item for record in sources for item in record.limbo}
+        all_ = gathered(sources, news)
+        limit = self.reach[entity].limit if entity in self.reach else 0.0
         homes: dict[str, Group] = {}
-        for found in group(findings.values(), movements, balances, returned):
+        for found in group(all_.findings.values(), all_.movements, all_.balances, all_.returned, limit):
             known = (owner[f.id] for f in found.findings if f.id in owner)
             homes[next((name for name in known if name not in homes), None) or self._open(entity, found)] = found
         new_owner = {f.id: name for name, found in homes.items() for f in found.findings}
@@ -171,10 +181,39 @@ class Correlator:
             into = next((new_owner[f] for f, name in owner.items() if name == record.id and f in new_owner), None)
             self._merge(record, into) if into is not None else retract(record)
         for name, found in homes.items():
-            fill(self.records[name], found, balances, limbo)
-            self._suspect(self.records[name])
+            record = self.records[name]
+            if record.status is Status.RETRACTED:
+                record.status = Status.OPEN
+                record.retracted = {key: f for key, f in record.retracted.items() if key not in new_owner}
+            fill(record, found, all_.balances, limbo)
+            self._suspect(record)
         changed = [name for name in homes if before.get(name) != kept(self.records[name])]
-        return [record.id for record in gone] + changed
+        alone = {name: f for name, f in all_.findings.items() if is_signal(f) and name not in new_owner}
+        return [*(record.id for record in gone), *changed, *self._wait(entity, alone, all_, limbo)]
+
+    # -- signals --------------------------------------------------------------------------------------------------
+
+    def passed(self, chain: str, at: int) -> None:
+        """A chain's blocks reached this time: signals that no chain can add to any more are forgotten."""
+        self._clocks[chain] = max(at, self._clocks.get(chain, at))
+
+    def _waiting(self, entity: str) -> list[Record]:
+        return [self.waiting[entity]] if entity in self.waiting else []
+
+    def _wait(
+        self, entity: str, alone: Mapping[str, Finding], all_: News, limbo: Mapping[tuple[str, str], Limbo]
+    ) -> list[str]:
+        """Keep signals that do not count so far; the id of their record, if it changed."""
+        if not alone and entity not in self.waiting:
+            return []
+        chains = self.reach[entity].chains if entity in self.reach else frozenset(("",))
+        past = min((self._clocks.get(chain, 0) for chain in chains), default=0) - KEPT
+        name = stable_id("signals", entity)
+        record = self.waiting.setdefault(entity, Record(name, entity, Status.OPEN, 0, {}, {}, {}))
+        before = kept(record)
+        wait(record, {key: f for key, f in alone.items() if f.at >= past}, all_, limbo)
+        self._suspect(record)
+        return [name] if kept(record) != before else []
 
     def _open(self, entity: str, found: Group) -> str:
         name = stable_id("incident", entity, found.findings[0].id)
@@ -201,7 +240,7 @@ class Correlator:
     def disconnect(self, chain: str, number: int, old_tip: int) -> list[str]:
         """A block is no longer part of the chain: what it showed is in doubt until ``old_tip`` is passed."""
         changed = []
-        for record in self.records.values():
+        for record in (*self.records.values(), *self.waiting.values()):
             evidence: list[Finding | Movement] = [*record.findings.values(), *record.movements.values()]
             evidence += (*record.loose.values(), *record.returned.values())
             gone = {e.tx for e in evidence if e.chain == chain and e.block_number == number}
@@ -213,12 +252,13 @@ class Correlator:
 
     def doubtful(self, chain: str) -> list[Limbo]:
         """Transactions of a chain that were disconnected and neither came back nor were given up."""
-        return [item for record in self.records.values() for item in record.limbo if item.chain == chain]
+        kept_ = (*self.records.values(), *self.waiting.values())
+        return [item for record in kept_ for item in record.limbo if item.chain == chain]
 
     def settle(self, chain: str, passed: int) -> list[str]:
         """The new branch has blocks up to ``passed``: what was below that and did not come back did not happen."""
         changed: dict[str, str] = {}
-        for record in self.records.values():
+        for record in (*self.records.values(), *self.waiting.values()):
             dead = {(item.chain, item.tx) for item in record.limbo if item.chain == chain and item.tip <= passed}
             if dead:
                 record.limbo = [item for item in record.limbo if (item.chain, item.tx) not in dead]
@@ -318,6 +358,9 @@ class Correlator:
             into = self.merged[incident_id]
             gone = Record(incident_id, "", Status.RETRACTED, 0, {}, {}, {}, merged_into=into)
             return msgspec.json.encode(gone)
+        waiting = next((record for record in self.waiting.values() if record.id == incident_id), None)
+        if waiting is not None:
+            return msgspec.json.encode(waiting)
         return msgspec.json.encode(self.records[incident_id])
 
     def load(self, stored: Iterable[bytes]) -> None:
@@ -329,6 +372,9 @@ class Correlator:
                 raise StoreError(f"a stored incident cannot be read ({error}): written by another version?") from None
             if record.merged_into:
                 self.merged[record.id] = record.merged_into
+                continue
+            if record.id == stable_id("signals", record.entity):
+                self.waiting[record.entity] = record
             else:
                 self.records[record.id] = record
-                self._suspect(record)
+            self._suspect(record)

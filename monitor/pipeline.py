@@ -11,7 +11,7 @@ from dataclasses import replace
 from monitor.assets import AssetNames
 from monitor.engine import Engine, Folded, Hit
 from monitor.errors import ReorgTooDeep
-from monitor.findings import finding_of, movement_of
+from monitor.findings import finding_of, is_news, movement_of, with_blind_spots
 from monitor.ids import iso
 from monitor.incidents import GAP, Change, Correlator, Record, movement_key
 from monitor.marks import Mark, MarkState, begun, mark_key, of_pipeline, read_mark, write_mark
@@ -20,6 +20,7 @@ from monitor.policies.base import left_by, movement_for
 from monitor.published import alert_of
 from monitor.refold import Refold, Refolded, unjudged
 from monitor.returns import returns_of
+from monitor.signals import reaches
 from monitor.spool import Said, Seen, live_key, pack_seen
 from monitor.store import BlockRecord, Commit, CoverageRange, Delta, FlowRecord, OperatorEvent, OutboxRow, Store
 from monitor.swap import state_delta, still_covered, undoable
@@ -98,6 +99,7 @@ class Pipeline:
         self.engine = engine
         engine.names = names
         self.correlator = correlator
+        correlator.reach = reaches(engine.watchlist)
         self.tips: dict[str, BlockRef | None] = {}
         self.marks: dict[str, Mark] = {}  # how a chain's state began, where not with the first live block
         self.backfills: dict[str, int] = {}  # chains that learn from history at their first block: seconds of it
@@ -159,6 +161,7 @@ class Pipeline:
         work.coverage.append(
             CoverageRange(chain, number, number, block.source, block.blind_spots, len(block.undecoded))
         )
+        self.correlator.passed(chain, block.timestamp)
         changed = await self._evidence(folded)
         changed += [name for name in self.correlator.settle(chain, number - 1) if name not in changed]
         if number > self._old_tip.get(chain, -1):
@@ -328,7 +331,7 @@ class Pipeline:
     async def _evidence(self, folded: Folded) -> list[str]:
         """Findings and movements of a block into incidents; ids of those that changed."""
         by_entity: dict[str, list[Hit]] = {}
-        for hit in folded.hits:
+        for hit in (*folded.hits, *folded.signals):
             entity = self.engine.watchlist.wallets[hit.flow.wallet].entity
             by_entity.setdefault(entity, []).append(hit)
         exact: dict[str, list[Finding]] = {}
@@ -338,7 +341,8 @@ class Pipeline:
         changed: list[str] = []
         for entity in dict.fromkeys([*by_entity, *exact, *back]):
             hits = by_entity.get(entity, [])
-            findings = [finding_of(hit, self._names) for hit in hits if hit.fired]
+            news = (finding_of(hit, self._names) for hit in hits if is_news(hit))
+            findings = [with_blind_spots(finding, folded.blind_spots) for finding in news]
             findings += exact.get(entity, [])
             movements = [movement_of(hit) for hit in hits]
             earlier: list[Movement] = []
@@ -355,7 +359,8 @@ class Pipeline:
 
     def _returns(self, folded: Folded) -> dict[str, list[Movement]]:
         """What came from suspects, those of this block included, by entity."""
-        fresh = {(hit.flow.transfer.block.chain, hit.flow.counterparty) for hit in folded.hits if hit.fired}
+        news = (hit for hit in (*folded.hits, *folded.signals) if is_news(hit))
+        fresh = {(hit.flow.transfer.block.chain, hit.flow.counterparty) for hit in news}
         fresh |= {(finding.chain, finding.destination) for finding in folded.findings}
         named: dict[str, Set[tuple[str, str]]] = {}
         found: dict[str, list[Movement]] = {}

@@ -6,12 +6,13 @@ Both end as the same rows that a live block would give (`tests/monitor/test_repl
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import polars as pl
 
 from monitor.assets import AssetNames
 from monitor.engine import Engine
+from monitor.findings import with_blind_spots
 from monitor.incidents import Correlator
 from monitor.replay_accounts import replay_accounts
 from monitor.replay_utxo import replay_utxo
@@ -20,12 +21,17 @@ from monitor.replayed import (
     Replayed,
     WalletCount,
 )
+from monitor.signals import reaches
 
 __all__ = ["Replayed", "WalletCount", "replay"]
 
 
 def replay(
-    engine: Engine, frame: pl.DataFrame, names: AssetNames, balances: pl.DataFrame | None = None
+    engine: Engine,
+    frame: pl.DataFrame,
+    names: AssetNames,
+    balances: pl.DataFrame | None = None,
+    blind_spots: Mapping[str, Sequence[str]] | None = None,
 ) -> Replayed:
     """Fold a table of transfers and join what it shows into incidents.
 
@@ -33,8 +39,9 @@ def replay(
     ----------
     frame : transfers that touch the watch list, in chain order (columns as `chains.tables` gives them)
     balances : told balances: chain, address, asset, block_number (the balance holds after it), value (text)
+    blind_spots : what the table cannot show, by chain
     """
-    result = Replayed(Correlator())
+    result = Replayed(Correlator(reaches(engine.watchlist)))
     found: list[Evidence] = []
     for chain in frame["chain"].unique().sort().to_list():
         part = _placed(frame.filter(pl.col("chain") == chain))
@@ -43,6 +50,8 @@ def replay(
             found.append(replay_utxo(engine, chain, part, names, told, result))
         else:
             found.append(replay_accounts(engine, chain, part, names, told, result))
+        blind = (blind_spots or {}).get(chain, ())
+        found[-1].findings = [with_blind_spots(finding, blind) for finding in found[-1].findings]
     _correlate(engine, result.correlator, found)
     return result
 

@@ -9,7 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from monitor.assets import AssetNames
-from monitor.engine import SIGNAL, Engine, Hit
+from monitor.engine import Engine, Hit
 from monitor.grouping import GAP
 from monitor.intake import destination_key
 from monitor.model import Direction
@@ -47,7 +47,7 @@ def replay_accounts(
     records, _ = engine.state.fold(rows)
     hits = [
         Hit(flow_of(frame, int(origin[int(r["row"])]), chain, _wallet_name(engine, rows, int(r["row"]))), r)
-        for r in records[records["kind"] != SIGNAL]
+        for r in records
     ]
     evidence = evidence_of(hits, names)
     judge(engine, chain, exact, names, evidence)

@@ -10,7 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from monitor.assets import AssetNames
-from monitor.engine import SIGNAL, Engine, Hit
+from monitor.engine import Engine, Hit
 from monitor.model import Block, BlockRef, Direction, Flow, TransferKind
 from monitor.replay_policies import PolicyBlock, judge
 from monitor.replayed import (
@@ -73,7 +73,7 @@ def replay_utxo(
     rows = FlowRows(*(np.concatenate(columns) for columns in zip(*map(_columns, parts), strict=True)))
     hit_records, _ = engine.state.fold(rows)
     hits = []
-    for r in hit_records[hit_records["kind"] != SIGNAL]:
+    for r in hit_records:
         paid = flows[int(r["row"])]
         assert paid is not None  # only payments hit
         hits.append(Hit(paid, r))

@@ -11,7 +11,7 @@ import polars as pl
 
 from monitor.assets import AssetNames
 from monitor.engine import Engine, Hit
-from monitor.findings import finding_of, movement_of
+from monitor.findings import finding_of, is_news, movement_of
 from monitor.grouping import is_early
 from monitor.incidents import Correlator, movement_key
 from monitor.model import BlockRef, Finding, Flow, Movement, Transfer, TransferKind, Tx
@@ -108,7 +108,7 @@ def evidence_of(hits: Sequence[Hit], names: AssetNames) -> Evidence:
     """Hits of one chain as findings, exact movements, and what each payment left."""
     evidence = Evidence()
     for hit in hits:
-        if hit.fired:
+        if is_news(hit):
             evidence.findings.append(finding_of(hit, names))
         movement = movement_of(hit)
         evidence.movements.append(movement)

@@ -6,9 +6,9 @@ owner has a finding, or another signal that is close enough too.
 
 How close, so that chance alone does not spend the budget: let an owner have ``m`` places (wallet and chain), each with
 a budget of ``b`` alarms in 30 days, which is how often its daily maximum passes the threshold. Tails are exponential in
-widths, so a place shows a score at most ``x`` widths under its threshold about ``b e^x`` times. Two places show one each
-within two hours before or after one another (4 of 720 hours) about ``(b e^x)^2 / 180`` times, over the ``m (m - 1) / 2``
-pairs ``m (m - 1) b^2 e^(2 x) / 360`` times. A tenth of the owner's whole budget is ``m b / 10``. Both are equal where
+widths, so a place comes within ``x`` widths of its threshold about ``b e^x`` times. Two places do so within two hours
+of one another (4 of 720 hours) about ``(b e^x)^2 / 180`` times; all ``m (m - 1) / 2`` pairs of them
+``m (m - 1) b^2 e^(2 x) / 360`` times. A tenth of the owner's whole budget is ``m b / 10``. Both are equal where
 ``e^(2 x) = 36 / ((m - 1) b)``; half of that allows for days on which signals crowd. So the limit is
 
     d = 0.5 ln(18 / ((m - 1) max(b, 0.1)))

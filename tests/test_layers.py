@@ -15,10 +15,9 @@ SHARED = {"model", "ids", "errors", "registry", "store", "addresses", "networks"
 ROOTS = {"monitor/app.py", "monitor/running.py"}  # beside monitor/cli/, these know chains and alerts
 ENGINE = [  # pure: no clock, no I/O, no random number
     "fold", "fusion", "features", "detectors", "state", "engine", "intake", "trust", "watchlist", "rows", "grouping",
-    "incident_record", "incidents", "returns", "findings", "policies", "replay", "replay_policies", "report",
-    "published",
-    "explain", "priors", "model", "ids", "block_clock", "amounts", "assets", "networks", "addresses", "errors",
-    "marks", "spool", "refold",
+    "incident_record", "incidents", "evidence", "returns", "signals", "findings", "policies", "replay",
+    "replay_policies", "report", "published", "explain", "priors", "model", "ids", "block_clock", "amounts", "assets",
+    "networks", "addresses", "errors",
 ]  # fmt: skip
 IMPURE = {
     "time", "random", "secrets", "asyncio", "aiohttp", "socket", "threading", "subprocess", "sqlite3", "redis", "web3",

@@ -16,7 +16,7 @@ from chains.tables.chain import ChainColumn
 from chains.tables.raw import Raw
 from monitor.errors import ConfigError, Problem
 
-__all__ = ["BALANCES", "FRAME", "LAYOUTS", "Build", "Layout", "detect", "layouts"]
+__all__ = ["BALANCES", "FRAME", "LAYOUTS", "STATUS", "Build", "Layout", "detect", "layouts"]
 
 LAYOUTS = (  # module:attribute, the most specific first
     "chains.tables.native:NATIVE",
@@ -26,6 +26,7 @@ LAYOUTS = (  # module:attribute, the most specific first
     "chains.tables.balances:BALANCES_TABLE",
 )
 
+STATUS = frozenset({"status", "receipt_status"})  # columns that say whether a transaction succeeded
 FRAME: Mapping[str, pl.DataType] = {
     "chain": pl.String(),
     "block_number": pl.Int64(),

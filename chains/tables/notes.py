@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import polars as pl
 
+from chains.tables.layout import STATUS
 from chains.tables.scan import Plan
 
 __all__ = ["notes_of"]
-
-_STATUS = frozenset({"status", "receipt_status"})
 
 
 def notes_of(
@@ -78,10 +77,10 @@ def _missing(plans: Sequence[Plan]) -> list[str]:
         for column in plan.layout.evidence:
             if column not in plan.table.dtypes:
                 lacking[column] = lacking.get(column, 0) + 1
-    status = {column: count for column, count in lacking.items() if column in _STATUS}
+    status = {column: count for column, count in lacking.items() if column in STATUS}
     for column, count in status.items():
         notes.append(f"{_where(plans, count)}: no {column} column: every row counts as succeeded")
-    others = {column: count for column, count in lacking.items() if column not in _STATUS}
+    others = {column: count for column, count in lacking.items() if column not in STATUS}
     if others:
         where = _where(plans, max(others.values()))
         notes.append(f"{where}: no {', '.join(others)}: evidence that rests on them is missing")

@@ -11,6 +11,7 @@ import polars as pl
 
 from chains.tables.assemble import all_touched, balances, finish, look_up
 from chains.tables.bad import BadRow
+from chains.tables.blind import blind_spots_of
 from chains.tables.layout import detect
 from chains.tables.notes import notes_of
 from chains.tables.scan import Found, Plan, Scan, Wanted
@@ -40,6 +41,7 @@ class Reading:
     chains : CAIP-2 to ``rows``, ``transfers``, ``first``, ``last``
     notes : sentences on what the data cannot say or what was assumed
     balances : ``chain, address, asset, block_number, value`` of watched addresses, None without such a table
+    blind_spots : what the data cannot show, by CAIP-2
     """
 
     frame: pl.DataFrame
@@ -52,6 +54,7 @@ class Reading:
     chains: dict[str, dict[str, Any]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     balances: pl.DataFrame | None = None
+    blind_spots: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def read(
@@ -108,6 +111,7 @@ def read(
         chains=per_chain,
         notes=notes_of(plans, stats, filled, duplicates, unplaced, skipped),
         balances=balances(found),
+        blind_spots=blind_spots_of(plans, per_chain),
     )
 
 

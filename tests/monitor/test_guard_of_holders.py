@@ -1,4 +1,4 @@
-"""The guard rail of personal wallets without history: one asset alone is calm, several or another's signature are not."""
+"""The guard rail of holders without history: one asset alone is calm, several or another's signature are not."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -13,9 +14,11 @@ from hypothesis import strategies as st
 
 from monitor.incidents import GAP, Correlator, movement_key
 from monitor.model import Finding, Movement, Severity, Status
+from monitor.signals import UNDER, Reach, is_signal
 
 SEEDS = st.integers(0, 2**32)
 HOUR = 3600
+REACH = {"One": Reach(0.9, frozenset(("a:1", "b:1", "c:1")))}
 
 # -- the correlator alone: many findings, gaps around a day -----------------------------------------------------------
 
@@ -41,9 +44,18 @@ def history(rng: Random, chain: str, length: int) -> list[Evidence]:
     paid: list[Movement] = []
     suspects: set[tuple[str, str]] = set()
     for number in range(length):
-        at += rng.choice([0, HOUR, 6 * HOUR, 13 * HOUR, 23 * HOUR, GAP - 1, GAP, GAP + 1, 30 * HOUR])
+        at += rng.choice([0, HOUR, *[2 * HOUR] * 2, 6 * HOUR, 13 * HOUR, 23 * HOUR, GAP - 1, GAP, GAP + 1, 30 * HOUR])
         wallet, to = rng.choice(["hot", "cold"]), rng.choice(["x", "y", "z"])
         m = movement(chain, number, at, to, rng.randrange(1, 100), wallet)
+        if rng.random() < 0.3:
+            under = round(rng.random(), 2)
+            plain = finding(chain, number, at, to, 0, wallet)
+            f = replace(plain, score=-under, evidence={UNDER: under})
+            early = [e for e in paid if (e.wallet, e.counterparty) == (wallet, to) and e.at >= at - GAP]
+            steps.append(([f], [*early, m], {movement_key(m): float(rng.randrange(1000))}, []))
+            suspects.add((wallet, to))
+            paid.append(m)
+            continue
         fires = rng.random() < 0.4
         if fires:
             f = finding(chain, number, at, to, rng.randrange(1, 5), wallet)
@@ -62,7 +74,7 @@ def history(rng: Random, chain: str, length: int) -> list[Evidence]:
 def joined(
     histories: dict[str, list[Evidence]], order: Sequence[str], kind: type[Correlator] = Correlator
 ) -> Correlator:
-    correlator = kind()
+    correlator = kind(REACH)
     left = {chain: iter(steps) for chain, steps in histories.items()}
     for chain in order:
         correlator.add("One", *next(left[chain]))
@@ -86,6 +98,8 @@ def histories_of(seed: int) -> tuple[Random, dict[str, list[Evidence]]]:
 def test_evidence_in_any_interleaving(lab: Any) -> None:
     """Findings a day apart, bridged later by another chain, payments and returns between: the set decides."""
     over: list[bool] = []
+    joined_: list[bool] = []
+    alone: list[bool] = []
 
     @lab.tries(1500)
     @given(SEEDS)
@@ -94,16 +108,20 @@ def test_evidence_in_any_interleaving(lab: Any) -> None:
         plain, mixed = orders(rng, histories)
         one, two = joined(histories, plain), joined(histories, mixed)
         lab.same_incidents(one, two)
-        at_once = Correlator()
+        at_once = Correlator(REACH)
         steps = [step for chain in histories.values() for step in chain]
         balances = {key: left for step in steps for key, left in step[2].items()}
         parts = ([f for s in steps for f in s[0]], [m for s in steps for m in s[1]], balances)
         at_once.add("One", *parts, [m for s in steps for m in s[3]])
         lab.same_incidents(one, at_once)
         over.extend(i.status is Status.RESOLVED for i in one.all())
+        signals = [[is_signal(f) for f in i.findings] for i in one.all()]
+        joined_.extend(any(found) and not all(found) for found in signals)
+        alone.extend(all(found) for found in signals)
 
     check()
-    assert 200 < sum(over) < len(over) - 200  # returned in whole, and not
+    assert 20 < sum(over) < len(over) - 20  # returned in whole, and not
+    assert sum(joined_) > 20 and sum(alone) > 5  # signals beside findings, and without any
 
 
 def caught(lab: Any, kind: type[Correlator]) -> None:
@@ -151,6 +169,29 @@ def test_a_correlator_that_keeps_the_first_balance_it_hears_of_is_caught(lab: An
             return super().add(entity, findings, movements, {} if known else balances, returns)
 
     caught(lab, First)
+
+
+def test_a_correlator_that_forgets_signals_is_caught(lab: Any) -> None:
+    """Planted fault: a signal that does not count at once is dropped, though another chain shows one later."""
+
+    class Deaf(Correlator):
+        def _wait(self, *parts: Any) -> list[str]:
+            return []
+
+    caught(lab, Deaf)
+
+
+def test_a_correlator_that_keeps_signals_without_their_payments_is_caught(lab: Any) -> None:
+    """Planted fault: what was paid to a waiting signal's address is not lost when the signal counts."""
+
+    class Careless(Correlator):
+        def _wait(self, *parts: Any) -> list[str]:
+            changed = super()._wait(*parts)
+            for record in self.waiting.values():
+                record.movements.clear()
+            return changed
+
+    caught(lab, Careless)
 
 
 def test_a_correlator_that_keeps_a_return_where_it_first_fitted_is_caught(lab: Any) -> None:
