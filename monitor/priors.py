@@ -1,6 +1,6 @@
 """Peer priors: what is usual for wallets in general, shipped as versioned constants.
 
-A wallet's own daily maxima are shrunk to these. They come from simulated hot wallets (see docs/detection.md), never
+A wallet's own daily maxima are shrunk to these. They come from simulated wallets (see docs/detection.md), never
 from the other wallets of the same process. A change here changes results: raise `VERSION` and say so in the CHANGELOG.
 """
 
@@ -10,16 +10,16 @@ import numpy as np
 
 __all__ = ["CHANNEL_SHARE", "PEER", "PRIORS", "SPLIT", "VERSION"]
 
-VERSION = 1
+VERSION = 2
 
 SPLIT = 0.87  # part of the budget that the channels share
 CHANNEL_SHARE = (0.60, 0.25, 0.15)  # fast, day, slow
 
 PRIORS = np.dtype(
     [
-        ("u", "f8", (11,)),  # log10 level that 30 % of active days exceed
-        ("s", "f8", (11,)),  # log10 mean excess above it
-        ("centre", "f8", (3,)),  # the same of the fused score, by channel
+        ("u", "f8", (11,)),  # log10 level that 30 % of active days exceed (10 % for what is paid again),
+        ("s", "f8", (11,)),  # and log10 mean excess above it
+        ("centre", "f8", (3,)),  # the same of the fused score, by channel (10 % for the slow one)
         ("width", "f8", (3,)),
         ("share", "f8", (3,)),  # of the budget, by channel; 0: the channel is not used
         ("pool_p", "f8", (6,)),  # chance a clean active day, falling ...

@@ -114,7 +114,7 @@ def test_clean_rows_count_what_opens_after_thirty_days() -> None:
 
 
 def test_theft_rows_have_shares_and_medians() -> None:
-    """Recall over all, medians over those that were caught."""
+    """Recall over those that joined nothing, medians over those that were caught."""
     part = Part("heavy", "fanout", (1, 2, 3, 4))
     outcomes = [
         Outcome("heavy", "fanout", 1.0, 1, detected=True, named=True, share=0.2, minutes=4.0),
@@ -123,7 +123,7 @@ def test_theft_rows_have_shares_and_medians() -> None:
         Outcome("heavy", "fanout", 1.0, 4),
     ]
     (row,) = rows([part], outcomes)
-    assert [row[k] for k in ("n", "recall", "named", "joined", "paged")] == [4, 0.5, 0.25, 0.25, 0.25]
+    assert [row[k] for k in ("n", "recall", "named", "joined", "paged")] == [4, 0.666667, 0.333333, 0.25, 0.25]
     assert row["share_lost_at_open"] == pytest.approx(0.3)
     assert (row["minutes"], row["share_lost_at_page"], row["realised"]) == (6.0, 0.5, None)
 
