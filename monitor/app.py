@@ -157,6 +157,11 @@ def fold_history(
         "flows_per_second": round(replayed.flows / seconds, 1),
         "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     }
+    waiting = [
+        f"wallet {wallet} on {chain}: the rule {rule} said nothing, since no balances table tells what was there"
+        for chain, wallet, rule in engine.policies.waiting()
+        if chain in reading.chains
+    ]
     described = {
         "rows": reading.rows,
         "bad_rows": reading.bad_rows,
@@ -165,7 +170,7 @@ def fold_history(
         "first": reading.first,
         "last": reading.last,
         "chains": reading.chains,
-        "notes": [*reading.notes, *([] if reading.balances is not None else [NO_BALANCES])],
+        "notes": [*reading.notes, *([] if reading.balances is not None else [NO_BALANCES]), *waiting],
     }
     wallets = [wallet.id for wallet in config.wallets]
     return report(described, replayed, names, wallets, speed), engine, reading

@@ -24,6 +24,7 @@ def coverage_data(
     ranges: Sequence[CoverageRange],
     marks: Mapping[str, Mark] | None = None,
     seconds_left: Mapping[str, float | None] | None = None,
+    waiting: Sequence[tuple[str, str, str]] = (),
 ) -> dict[str, Any]:
     """Ranges and gaps by chain, lowest first, and how a chain learns where that began with history.
 
@@ -31,6 +32,7 @@ def coverage_data(
     ----------
     marks : by chain
     seconds_left : of a running backfill, by chain
+    waiting : (chain, wallet, rule) of rules that say nothing until a balance is told
     """
     found: dict[str, Any] = {}
     for chain, group in groupby(sorted(ranges, key=lambda r: (r.chain, r.first)), key=lambda r: r.chain):
@@ -59,6 +61,9 @@ def coverage_data(
     for chain, mark in sorted((marks or {}).items()):
         entry = found.setdefault(chain, {"ranges": [], "gaps": [], "blocks": 0})
         entry["learning"] = _learning(mark, (seconds_left or {}).get(chain))
+    for chain, wallet, rule in waiting:
+        entry = found.setdefault(chain, {"ranges": [], "gaps": [], "blocks": 0})
+        entry.setdefault("waiting_for_balance", []).append({"wallet": wallet, "rule": rule})
     return found
 
 

@@ -13,6 +13,7 @@ from monitor.signals import is_signal
 
 __all__ = ["body", "commands", "explain", "title"]
 
+SURE = 0.99  # no chance is worded beyond
 LONGEST_PERIOD_DAYS = 1095.0  # "about once in N" is never worded beyond three years
 
 
@@ -35,6 +36,9 @@ def explain(incident: Incident, names: AssetNames) -> tuple[str, ...]:
         return ()
     first = max(incident.findings, key=lambda f: (f.severity, f.score, -f.at))
     lines.append(f"{TITLES.get(first.detector, first.detector)}: {first.summary}.")
+    against = first.evidence.get("against_usual") or ()
+    if against:
+        lines.append(f"At the same time, of the typical balance: {'; '.join(against)}.")
     if incident.share_lost is not None and incident.lost:
         lines.append(f"{incident.share_lost * 100:.1f} % of the balance before the incident has gone to suspects.")
     lines += _returned(incident, names)
@@ -53,21 +57,25 @@ def explain(incident: Incident, names: AssetNames) -> tuple[str, ...]:
     chance = max((f.evidence.get("chance_of_theft") or 0.0 for f in incident.findings), default=0.0)
     if chance:
         lines.append(
-            f"Chance that it is a theft: {chance * 100:.1f} %, if one wallet in {1 / (THEFTS_PER_MONTH * 12):.0f} is "
+            f"Chance that it is a theft: {_chance(chance)}, if one wallet in {1 / (THEFTS_PER_MONTH * 12):.0f} is "
             "robbed a year and every theft shows as much."
         )
     chains = sorted({f.chain for f in incident.findings})
     if len(chains) > 1:
         lines.append(f"Evidence on {len(chains)} chains: {', '.join(chains)}.")
-    missing = dict.fromkeys(text for f in incident.findings for text in f.evidence.get("missing", ()))
+    missing = {text.partition(":")[0]: text for f in incident.findings for text in f.evidence.get("missing", ())}
     if missing:
-        lines.append(f"Evidence that was missing: {'; '.join(missing)}.")
+        lines.append(f"Evidence that was missing: {'; '.join(missing.values())}.")
     if not is_returned(dict(incident.lost), dict(incident.returned)):
         lines.append(
             "It would be cleared by: the owner knows the destination (a new cold address, a large customer), "
             "or the funds return."
         )
     return tuple(lines)
+
+
+def _chance(chance: float) -> str:
+    return f"{chance * 100:.1f} %" if chance <= SURE else f"over {SURE * 100:.0f} %"
 
 
 def _returned(incident: Incident, names: AssetNames) -> list[str]:

@@ -25,6 +25,7 @@ MEDIUM_DAYS, HIGH_DAYS, CRITICAL_DAYS = 365.0, 3650.0, 10950.0
 CRITICAL_GONE = 0.60
 GUARD_BIT = 8
 SHORT_DAYS = 14
+STANDS_OUT = 1.0  # -log10 of the share of days on which a statistic shows as much
 _LABELLED = {UNLABELLED: None, BAD: "mixer or known bad", SERVICE: "bridge or swap", EXCHANGE: "exchange"}
 _OF_STATISTIC = {
     "single": "HW-1", "dest_1h": "HW-2", "dest_24h": "HW-2", "again_1h": "HW-2", "again_24h": "HW-2",
@@ -179,7 +180,9 @@ def _missing(hit: Hit) -> list[str]:
     if not bool(hit.record["warm"]):
         missing.append("history: the wallet is still learning, only the guard rail judges it")
     elif int(hit.record["days"]) < SHORT_DAYS:
-        missing.append(f"long history: {int(hit.record['days'])} active days, the rest is what wallets in general do")
+        days = int(hit.record["days"])
+        known = f"{days} active day{'' if days == 1 else 's'}"
+        missing.append(f"long history: {known}, the rest is what wallets in general do")
     if tx.initiator is None:
         missing.append("who signed")
     if tx.fee_rate is None and tx.gas_limit is None and tx.nonce is None and tx.version is None:
@@ -199,6 +202,7 @@ def _evidence(hit: Hit, top: int, *, guard: bool) -> dict[str, Any]:
         "statistic": STATISTICS[top],
         "share_of_typical": round(_share(float(r["x"][top])), 6),
         "usual_daily_maximum": round(_share(float(r["u"][top])), 6),
+        "against_usual": _against_usual(r, top),
         "share_of_balance": round(float(r["share"]), 6),
         "gone_in_last_hour": round(float(r["gone"]), 6),
         "left_of_recent_peak": round(float(r["drain"]), 6),
@@ -266,6 +270,19 @@ def _signs(r: Any) -> list[tuple[bool, str]]:
         (_is_empty(r), "less than 5 % of its recent peak is left"),
         (float(r["topup"]) >= 0, f"a stranger paid for the fees {span(max(0.0, float(r['topup'])))} before"),
         (float(r["idle"]) > 90 * 86400, f"the wallet had paid nobody for {span(max(0.0, float(r['idle'])))}"),
+    ]
+
+
+def _against_usual(r: Any, top: int) -> list[str]:
+    """The next two statistics that stand out most, in words; none while nothing is usual yet, or where none does."""
+    if not bool(r["warm"]) or bool(r["personal"]):
+        return []
+    others = sorted((k for k in range(len(STATISTICS)) if k != top), key=lambda k: (-float(r["z"][k]), k))
+    return [
+        f"{_percent(_share(float(r['x'][k])))} {SAYS[STATISTICS[k]]} (usual daily maximum "
+        f"{_percent(_share(float(r['u'][k])))})"
+        for k in others[:2]
+        if float(r["z"][k]) > STANDS_OUT
     ]
 
 

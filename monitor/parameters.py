@@ -15,7 +15,7 @@ from monitor.features.dtypes import PARAMETERS
 from monitor.model import Role
 from monitor.policies import COLD, FLEET, POLICIES, RULE
 
-__all__ = ["JUDGES", "LISTED", "fault_of", "faults", "faults_at", "parameters"]
+__all__ = ["JUDGES", "LISTED", "fault_of", "faults", "faults_at", "number_text", "parameters"]
 
 ENABLED = "enabled"
 
@@ -98,7 +98,16 @@ def fault_of(detector: Detector, name: str, value: Any) -> str | None:
     if parameter.low <= value <= parameter.high and not (parameter.whole and int(value) != value):
         return None
     whole = "a whole number from " if parameter.whole else ""
-    return f"{name} is {_shown(value)}, expected {whole}{parameter.low:g} to {parameter.high:g}"
+    return f"{name} is {_shown(value)}, expected {whole}{number_text(parameter.low)} to {number_text(parameter.high)}"
+
+
+def number_text(value: float) -> str:
+    """A number as a configuration may have it: YAML takes 1e-05 for text.
+
+    >>> number_text(1e-05), number_text(1e9), number_text(0.5)
+    ('0.00001', '1000000000', '0.5')
+    """
+    return f"{Decimal(f'{value:g}'):f}"
 
 
 def _shown(value: float) -> str:

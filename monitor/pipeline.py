@@ -5,75 +5,30 @@ It knows neither chains nor channels: balances come through a function, alerts l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
 
 from monitor.assets import AssetNames
-from monitor.engine import Engine, Folded, Hit
+from monitor.block_evidence import BlockEvidence
+from monitor.effects import effect_of
+from monitor.engine import Engine, Folded
 from monitor.errors import ReorgTooDeep
-from monitor.findings import finding_of, is_news, movement_of, with_blind_spots
 from monitor.ids import iso
-from monitor.incidents import GAP, Change, Correlator, Record, movement_key
+from monitor.incidents import Change, Correlator
 from monitor.marks import Mark, MarkState, begun, mark_key, of_pipeline, read_mark, write_mark
-from monitor.model import Alert, Block, BlockRef, Direction, Finding, Flow, Movement, TransferKind
-from monitor.policies.base import left_by, movement_for
+from monitor.model import Alert, Block, BlockRef
+from monitor.open_commit import KEPT, OpenCommit, anew, flow_record
 from monitor.published import alert_of
-from monitor.refold import Refold, Refolded, unjudged
-from monitor.returns import returns_of
+from monitor.refold import Refold, unjudged
 from monitor.signals import reaches
 from monitor.spool import Said, Seen, live_key, pack_seen
-from monitor.store import BlockRecord, Commit, CoverageRange, Delta, FlowRecord, OperatorEvent, OutboxRow, Store
+from monitor.store import BlockRecord, Commit, CoverageRange, Delta, OperatorEvent, OutboxRow, Store
 from monitor.swap import state_delta, still_covered, undoable
 
-__all__ = ["Pipeline", "flow_record"]
+__all__ = ["Pipeline"]
 
-_KEPT = (b"undo", None)  # in every undo, so that "nothing to undo" is not taken for "no undo"
 CORRECTIONS = ("retracted", "resolved")  # go to everyone who got the alarm, wherever the route leads now
 _SEPARATOR = b"\x1f"  # of the parts of a state key: kind, wallet, chain, ...
 Told = Mapping[tuple[str, str, str], int]
-
-
-def flow_record(flow: Flow) -> FlowRecord:
-    """A flow as it is kept."""
-    transfer = flow.transfer
-    return FlowRecord(
-        chain=transfer.block.chain,
-        block_number=transfer.block.number,
-        tx=transfer.tx.hash,
-        transfer_index=transfer.index,
-        wallet=flow.wallet,
-        direction=int(flow.direction),
-        asset=transfer.asset,
-        counterparty=flow.counterparty if transfer.kind is not TransferKind.FEE else "",
-        value=flow.value,
-        timestamp=flow.timestamp,
-        initiator=transfer.tx.initiator,
-    )
-
-
-def _anew(old: BlockRecord, item: Refolded | None) -> BlockRecord:
-    """A stored block with the undo and the flows of another fold; None: that had nothing to do with it."""
-    if item is None:
-        return replace(old, undo=(_KEPT,))
-    return replace(old, undo=(_KEPT, *item.undo), flows=tuple(flow_record(flow) for flow in item.folded.flows))
-
-
-class _Open:
-    """A commit under construction, for one chain."""
-
-    def __init__(self, chain: str) -> None:
-        self.chain = chain
-        self.tip: BlockRef | None = None
-        self.disconnected: list[BlockRef] = []
-        self.connected: list[BlockRecord] = []
-        self.state: dict[bytes, bytes | None] = {}
-        self.incidents: dict[str, None] = {}
-        self.outbox: list[OutboxRow] = []
-        self.coverage: list[CoverageRange] = []
-        self.effective: dict[str, BlockRef | None] = {}
-
-    def __len__(self) -> int:
-        return len(self.connected) + len(self.disconnected)
 
 
 class Pipeline:
@@ -107,13 +62,14 @@ class Pipeline:
         self.changes: list[Change] = []  # since the last flush, for whoever shows them
         self._store = store
         self._names = names
+        self._evidence = BlockEvidence(engine, correlator, store, names)
         self._route = route
         self._clock = clock
         self._finality = finality
         self._roles = {wallet.id: wallet.role for wallet in engine.watchlist.wallets.values()}
         self._old_tip: dict[str, int] = {}  # height of the branch that is being undone, until it is passed
         self._final: dict[str, int] = {}  # blocks at or below are stored without their undo
-        self._open: dict[str, _Open] = {}
+        self._open: dict[str, OpenCommit] = {}
         self._heard: dict[str, list[Said]] = {}  # what verdicts did on a chain since its last block
         self._again: dict[str, OperatorEvent] = {}  # verdicts whose block was disconnected
 
@@ -152,7 +108,7 @@ class Pipeline:
                 block.ref,
                 block.parent_hash,
                 block.timestamp,
-                (_KEPT, *sorted({**dict(folded.undo), **said}.items())),
+                (KEPT, *sorted({**dict(folded.undo), **said}.items())),
                 tuple(flow_record(flow) for flow in folded.flows),
             )
         )
@@ -162,14 +118,14 @@ class Pipeline:
             CoverageRange(chain, number, number, block.source, block.blind_spots, len(block.undecoded))
         )
         self.correlator.passed(chain, block.timestamp)
-        changed = await self._evidence(folded)
+        changed = await self._evidence.add(folded, work)
         changed += [name for name in self.correlator.settle(chain, number - 1) if name not in changed]
         if number > self._old_tip.get(chain, -1):
             self._old_tip.pop(chain, None)
         self._tell(work, changed)
         return folded
 
-    def _marked(self, work: _Open, block: Block, told: Told | None) -> dict[bytes, bytes | None]:
+    def _marked(self, work: OpenCommit, block: Block, told: Told | None) -> dict[bytes, bytes | None]:
         """What a block does to its chain's mark, and whether it is spooled; how to undo that."""
         chain = block.ref.chain
         changed: dict[bytes, bytes | None] = {}
@@ -198,10 +154,10 @@ class Pipeline:
         if chain in self._open and self._open[chain].connected:
             await self.flush(chain)
         stored = await self._store.block(chain, ref.number)
-        if stored is None or stored.ref != ref or ref.number <= self._final_of(chain) or _KEPT not in stored.undo:
+        if stored is None or stored.ref != ref or ref.number <= self._final_of(chain) or KEPT not in stored.undo:
             raise ReorgTooDeep(f"block {ref.number} of {chain} was rewritten, and is no longer kept to be undone")
         work = self._work(chain)
-        undo = tuple(item for item in stored.undo if item != _KEPT)
+        undo = tuple(item for item in stored.undo if item != KEPT)
         self._load(undo)
         work.state.update(undo)
         work.disconnected.append(ref)
@@ -289,14 +245,14 @@ class Pipeline:
         above = max(self._final_of(chain), mark.block - 1)
         again = [item async for item in undoable(self._store, self.tips.get(chain), above)]
         work.disconnected = [old.ref for old in again]
-        work.connected = [_anew(old, refold.of(old.ref)) for old in reversed(again)]
+        work.connected = [anew(old, refold.of(old.ref)) for old in reversed(again)]
         if again:
             work.tip = again[0].ref
             work.coverage += still_covered(await self._store.coverage(chain), again[-1].ref.number, again[0].ref.number)
         work.coverage += past
         changed: list[str] = []
         for item in refold.live:
-            changed += await self._evidence(unjudged(item.folded, self.correlator))
+            changed += await self._evidence.add(unjudged(item.folded, self.correlator), work)
         self._tell(work, changed)
         await self.flush(chain, force=True)
 
@@ -321,79 +277,14 @@ class Pipeline:
         """Whether a disconnected transaction that people were told of may still come back."""
         return bool(self.correlator.doubtful(chain))
 
-    def _work(self, chain: str) -> _Open:
+    def _work(self, chain: str) -> OpenCommit:
         if chain not in self._open:
-            self._open[chain] = _Open(chain)
+            self._open[chain] = OpenCommit(chain)
         return self._open[chain]
-
-    # -- evidence -------------------------------------------------------------------------------------------------
-
-    async def _evidence(self, folded: Folded) -> list[str]:
-        """Findings and movements of a block into incidents; ids of those that changed."""
-        by_entity: dict[str, list[Hit]] = {}
-        for hit in (*folded.hits, *folded.signals):
-            entity = self.engine.watchlist.wallets[hit.flow.wallet].entity
-            by_entity.setdefault(entity, []).append(hit)
-        exact: dict[str, list[Finding]] = {}
-        for finding in folded.findings:
-            exact.setdefault(self.engine.watchlist.wallets[finding.wallet].entity, []).append(finding)
-        back = self._returns(folded)
-        changed: list[str] = []
-        for entity in dict.fromkeys([*by_entity, *exact, *back]):
-            hits = by_entity.get(entity, [])
-            news = (finding_of(hit, self._names) for hit in hits if is_news(hit))
-            findings = [with_blind_spots(finding, folded.blind_spots) for finding in news]
-            findings += exact.get(entity, [])
-            movements = [movement_of(hit) for hit in hits]
-            earlier: list[Movement] = []
-            for finding in findings:
-                earlier += await self._earlier(finding.wallet, finding.chain, finding.destination, finding.at)
-            left = {movement_key(m): float(hit.record["balance"]) for m, hit in zip(movements, hits, strict=True)}
-            for finding in exact.get(entity, []):
-                paid = movement_for(finding)
-                if paid is not None and movement_key(paid) not in left:
-                    movements.append(paid)
-                    left.update({movement_key(paid): value for value in left_by(finding)})
-            changed += self.correlator.add(entity, findings, [*earlier, *movements], left, back.get(entity, ()))
-        return changed
-
-    def _returns(self, folded: Folded) -> dict[str, list[Movement]]:
-        """What came from suspects, those of this block included, by entity."""
-        news = (hit for hit in (*folded.hits, *folded.signals) if is_news(hit))
-        fresh = {(hit.flow.transfer.block.chain, hit.flow.counterparty) for hit in news}
-        fresh |= {(finding.chain, finding.destination) for finding in folded.findings}
-        named: dict[str, Set[tuple[str, str]]] = {}
-        found: dict[str, list[Movement]] = {}
-        for flow in folded.flows:
-            if flow.direction is not Direction.IN:
-                continue
-            entity = self.engine.watchlist.wallets[flow.wallet].entity
-            if entity not in named:
-                known = self.correlator.suspects(entity)
-                named[entity] = known | fresh if fresh else known
-            for back in returns_of(flow, named[entity]):
-                found.setdefault(entity, []).append(back)
-        return found
-
-    async def _earlier(self, wallet: str, chain: str, address: str, at: int) -> list[Movement]:
-        """What went to a new suspect within the day before, in stored blocks and in those folded since."""
-        kept = list(await self._store.flows(wallet, chain, address, at - GAP))
-        gone = {ref.number for ref in self._work(chain).disconnected}
-        kept = [flow for flow in kept if flow.block_number not in gone]
-        for record in self._work(chain).connected:
-            kept += [flow for flow in record.flows if flow.wallet == wallet and flow.counterparty == address]
-        return [
-            Movement(
-                flow.wallet, flow.chain, flow.asset, flow.counterparty, flow.value, flow.timestamp, flow.tx,
-                flow.transfer_index, flow.block_number,
-            )
-            for flow in kept
-            if flow.direction == Direction.OUT and at - GAP <= flow.timestamp
-        ]  # fmt: skip
 
     # -- people ---------------------------------------------------------------------------------------------------
 
-    async def _verdicts(self, work: _Open, ref: BlockRef) -> dict[bytes, bytes | None]:
+    async def _verdicts(self, work: OpenCommit, ref: BlockRef) -> dict[bytes, bytes | None]:
         """What people said since the last block takes effect now; how to undo that on this chain.
 
         A verdict whose block was disconnected takes effect again, once what it is about is no longer in doubt.
@@ -410,9 +301,13 @@ class Pipeline:
                 continue
             if record is not None:
                 changed = [record.id] if again else self.correlator.verdict(record.id, **entry)
-                state, before = self._take_effect(event, record, ref.chain if again else None)
-                work.state.update(state)
-                for key, value in before:
+                confirmed = any(earlier["what"] == "confirm" for earlier in record.history)
+                incident, only = self.correlator.incident(record.id), ref.chain if again else None
+                effect = effect_of(self.engine, event.kind, incident, confirmed=confirmed, only=only)
+                for chain, said in effect.said:
+                    self._hear(chain, said)
+                work.state.update(effect.state)
+                for key, value in effect.undo:
                     if key.split(_SEPARATOR)[2] == ref.chain.encode():
                         undo.setdefault(key, value)
                 self._tell(work, changed, quiet=again or event.kind in ("acknowledge", "confirm", "reopen"))
@@ -420,37 +315,9 @@ class Pipeline:
             self._again.pop(event.id, None)
         return undo
 
-    def _take_effect(self, event: OperatorEvent, record: Record, only: str | None) -> tuple[Delta, Delta]:
-        """What a verdict does to the engine's state, and how to undo it; ``only``: on that chain."""
-        incident = self.correlator.incident(record.id)
-        findings = [f for f in incident.findings if only in (None, f.chain)]
-        suspects = sorted({(f.wallet, f.chain, f.destination) for f in findings})
-        if event.kind == "confirm":
-            for wallet, chain, address in suspects:
-                self._hear(chain, Said("confirm", wallet, address))
-            return self.engine.confirm_theft(suspects)
-        confirmed = any(entry["what"] == "confirm" for entry in record.history)
-        if event.kind != "false-alarm" and (event.kind != "resolve" or confirmed):
-            return (), ()
-        state: list[tuple[bytes, bytes | None]] = []
-        undo: list[tuple[bytes, bytes | None]] = []
-        for wallet, chain, address in suspects:
-            learned: dict[str, int] = {}
-            if event.kind == "false-alarm":
-                for m in incident.movements:
-                    if (m.wallet, m.chain, m.counterparty) == (wallet, chain, address):
-                        learned[m.asset] = max(learned.get(m.asset, 0), m.value)
-            self._hear(chain, Said(event.kind, wallet, address, tuple(sorted(learned.items()))))
-            changed, before = self.engine.clear_suspect(
-                wallet, chain, address, learned, false_alarm=event.kind == "false-alarm"
-            )
-            state += changed
-            undo += before
-        return tuple(state), tuple(undo)
-
     # -- messages -------------------------------------------------------------------------------------------------
 
-    def _tell(self, work: _Open, changed: Sequence[str], *, quiet: bool = False) -> None:
+    def _tell(self, work: OpenCommit, changed: Sequence[str], *, quiet: bool = False) -> None:
         """Raise revisions, and queue what people should hear of."""
         now = self._clock()
         for name in dict.fromkeys(changed):

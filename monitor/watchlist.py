@@ -111,6 +111,10 @@ class Watchlist:
             found = np.where((found < 0) & members.contains(texts["text"]), np.int32(places[wallet.id]), found)
         return found
 
+    def chains_of(self, wallet: str) -> tuple[str, ...]:
+        """Chains on which a wallet has an address."""
+        return self._chains_of[wallet]
+
     def has_long_list(self, wallet: str, chain: str) -> bool:
         """Whether a wallet has more addresses on a chain than can be asked about one by one."""
         return any(on == chain for on, _ in self.wallets[wallet].fleets)

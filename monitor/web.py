@@ -97,7 +97,8 @@ class _Routes:
             if item.backfill is not None and (progress := item.backfill.progress) is not None
         }
         ranges = await self._parts.store.coverage()
-        return web.json_response(coverage_data(ranges, self._parts.pipeline.marks, left))
+        pipeline = self._parts.pipeline
+        return web.json_response(coverage_data(ranges, pipeline.marks, left, pipeline.engine.policies.waiting()))
 
     async def incidents(self, _: web.Request) -> web.Response:
         found = self._parts.pipeline.correlator.all()

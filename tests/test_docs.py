@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,21 +12,37 @@ from typing import Any
 import click
 import pytest
 
+from monitor import findings, fusion, returns, signals
 from monitor.app import make_channels, make_router
 from monitor.assets import AssetNames
 from monitor.case import case_ids, load_case
 from monitor.case_run import judge, run_case
 from monitor.cli import COMMANDS
 from monitor.config import json_schema, load_config
-from monitor.detectors import DETECTORS
+from monitor.config.chains import BACKFILL_SECONDS
+from monitor.config.fleets import LONG_LIST
+from monitor.coverage import coverage_data
+from monitor.detectors import DETECTORS, Detector, Parameter
+from monitor.detectors.shares import LEAST, LOG_LEAST
+from monitor.features import kernel, looks
 from monitor.features.dtypes import ASSET, CHANNELS, DESTINATION, FUSION, STATISTICS
 from monitor.ids import from_iso
-from monitor.model import Incident, Severity, Status
+from monitor.labels import LabelKind
+from monitor.labels.load import PACK
+from monitor.labels.place import Places
+from monitor.labels.read import read_labels
+from monitor.marks import MARKS, Mark, MarkState, spool_prefix
+from monitor.model import Incident, Role, Severity, Status
 from monitor.networks import NETWORKS
-from monitor.priors import PEER
+from monitor.parameters import number_text
+from monitor.policies import POLICIES
+from monitor.policies.fleet_records import CAP
+from monitor.priors import PEER, SPLIT, VERSION
 from monitor.published import incident_data
 from monitor.registry import CHANNELS as CHANNEL_TYPES
 from monitor.verdicts import KINDS
+from tests.scorecard.rows import EMPTY
+from tests.scorecard.show import _three as three
 
 ROOT = Path(__file__).parents[1]
 NAMES = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/reference.md", "docs/detection.md")
@@ -271,23 +288,193 @@ def test_metrics_and_verdicts_are_those_of_the_program() -> None:
 # -- numbers ----------------------------------------------------------------------------------------------------------
 
 
+def names_in(title: str) -> set[str]:
+    """First words of the first column of a section's tables."""
+    return {row[0].split()[0] for row in table(section(DETECTION, title)) if row[0]} - {"detector"}
+
+
 def test_every_detector_is_explained() -> None:
-    """Each stands in the table of formulas, under its own name."""
-    said = {row[0].split()[0] for row in table(section(DETECTION, "Detectors")) if row[0]}
-    assert {detector.id for detector in DETECTORS} == said - {"detector"}
+    """Each stands in the table of formulas or of policies, under its own name."""
+    assert {detector.id for detector in DETECTORS} == names_in("Detectors")
+    assert {detector.id for detector in POLICIES} == names_in("Policies")
 
 
-def test_the_priors_are_those_of_the_program() -> None:
-    """Both tables, figure by figure."""
-    rows = {row[0]: row[1:] for row in table(section(DETECTION, "Where the priors come from"))}
-    peer = PEER[0]
-    for place, name in enumerate(STATISTICS):
-        assert [float(cell) for cell in rows[name]] == [peer["u"][place], peer["s"][place]]
-    for place, name in enumerate(CHANNELS):
-        expected = [peer["centre"][place], peer["width"][place], *peer["pool_q"][place]]
+def is_weight(parameter: Parameter) -> bool:
+    """Whether it is the weight of a statistic, which stands under the scores and not in a formula."""
+    return any(field.startswith("uses:") for field in parameter.fields)
+
+
+@pytest.mark.parametrize("detector", [d for d in DETECTORS if d.id != "FUSION"], ids=lambda d: d.id)
+def test_formulas_have_the_numbers_of_the_program(detector: Detector) -> None:
+    """Each default of a detector stands in its formulas: that of hot wallets, of personal ones for PW."""
+    rows, name = [], ""
+    for row in table(section(DETECTION, "Detectors")):
+        name = row[0].split()[0] if row[0] else name
+        rows += [row[-1]] if name == detector.id else []
+    written = {abs(float(number)) for number in re.findall(r"\d+(?:\.\d+)?", " ".join(rows))}
+    for parameter in detector.parameters:
+        personal = detector.id.startswith("PW") and parameter.personal is not None
+        number = abs(parameter.personal if personal else parameter.default)  # type: ignore[arg-type]
+        elsewhere = is_weight(parameter) or parameter.name in ("familiar", "calm")
+        assert elsewhere or number in written, f"{parameter.name} = {number:g}"
+
+
+def test_roles_are_those_of_the_program() -> None:
+    """Each role has its row."""
+    said = {word for row in table(section(DETECTION, "Roles")) for word in CODE.findall(row[0])}
+    assert said == {str(role) for role in Role}
+
+
+def test_every_parameter_is_in_the_reference() -> None:
+    """Names, defaults and limits, detector by detector, and nothing that cannot be set."""
+    written, name = [], ""
+    for row in table(section(REFERENCE, "detectors"))[1:]:
+        name = row[0] or name
+        assert row[-1], row
+        written.append([name, *row[1:-1]])
+    assert written == [
+        [detector.id, f"`{p.name}`", number_text(p.default), "" if p.personal is None else number_text(p.personal),
+         f"{'whole, ' if p.whole else ''}{number_text(p.low)} to {number_text(p.high)}"]
+        for detector in (*DETECTORS, *POLICIES)
+        for p in detector.parameters
+    ]  # fmt: skip
+
+
+def allowed(budget: float, channel: int) -> float:
+    """The chance that a clean day of a hot wallet may exceed a channel, as the document has it."""
+    return float(PEER["share"][0][channel]) * SPLIT * budget / 30 * (1 + fusion.JOINED * budget / 30)
+
+
+CONSTANTS = {
+    "version of the priors": f"what is usual for wallets in general, version {VERSION}:",
+    "shares": f"at least {LOG_LEAST:g} ({LEAST * 100:.1f} %)",
+    "gaps": f"gaps of more than {fusion.GAP_DAYS} days apart",
+    "budget in words": f"share {SPLIT * 100:.0f} % of it",
+    "familiar": f"novel = max(0, x - {DETECTORS[0].parameters[1].default:g} * m)",
+    "young": f"younger than {kernel.YOUNG_DAY // 86400} days",
+    "young, slow": f"the same with {kernel.YOUNG_SLOW // 86400} days",
+    "z": f"{fusion.Z_AT_U:g} + (e - u) / (s * ln 10)",
+    "z of again": f"for the three `again` it is {fusion.Z_AT_RARE:g},",
+    "z at most": f"never above {fusion.Z_MAX:g}.",
+    "fresh": f"weighs 1, fresh_1h weighs {next(p.default for p in DETECTORS[2].parameters if p.name == 'fresh'):g}.",
+    "budget": f"p = w * {SPLIT:g} * (b / 30) * (1 + {fusion.JOINED:g} * b / 30)",
+    "channels": "in which w is " + "{:.2f}, {:.2f} or {:.2f}".format(*PEER["share"][0]),
+    "personal channels": "({:g}, {:g}, {:g} in personal wallets)".format(*PEER["share"][1]),
+    "return period": f"`D / 2 * (1 + sqrt(1 + {4 * fusion.JOINED:g} / D))`",
+    "floor": f"share is at least {DETECTORS[-1].parameters[0].default:g}.",
+    "shrinking": f"u = (n * q + {fusion.PRIOR_DAYS_U:g} * u') / (n + {fusion.PRIOR_DAYS_U:g})",
+    "shrinking of s": f"s = (j * m + {fusion.PRIOR_DAYS_S:g} * s') / (j + {fusion.PRIOR_DAYS_S:g})",
+    "controller": f"`delta += {fusion.ETA:g} * (exceeded - p)`, between {fusion.DELTA_MIN:g} and {fusion.DELTA_MAX:g},",
+    "a day over": f"raises the fast threshold by {fusion.ETA * (1 - allowed(1.0, 0)):.3f},",
+    "a quiet day": f"a quiet day lowers it by {fusion.ETA * allowed(1.0, 0):.4f}.",
+    "guard": f"rises at midnight to {fusion.GUARD_STEP:g} times",
+    "guard at most": f"to {fusion.GUARD_MAX:g} at most",
+    "guard back": f"shrinks by {(1 - fusion.GUARD_KEEP) * 100:.1f} %",
+    "look": f"says nothing before {looks.KNOWN_FROM:g} payments",
+    "look back": f"over the last {looks.KEEP:g} or so",
+    "chance": f"`{findings.THEFTS_PER_MONTH:g} / ({findings.THEFTS_PER_MONTH:g} + 30 / T)`",
+    "one wallet": f"one wallet in {1 / (12 * findings.THEFTS_PER_MONTH):.0f} a year",
+    "short history": f"under {findings.SHORT_DAYS} active days",
+    "medium": f"once in {findings.MEDIUM_DAYS:g} days or rarer",
+    "high": f"once in {findings.HIGH_DAYS:,.0f} days or rarer",
+    "critical": f"once in {findings.CRITICAL_DAYS:,.0f} days or rarer",
+    "gone": f"and {findings.CRITICAL_GONE * 100:.0f} % or more of the balance left",
+    "returned": f"at most {returns.WINDOW // 86400} days after the last finding",
+    "signals": f"within {('', 'one', 'two')[signals.WINDOW // 3600]} hours open one",
+}
+
+
+@pytest.mark.parametrize("name", CONSTANTS)
+def test_constants_are_those_of_the_program(name: str) -> None:
+    """The text says them as the program has them."""
+    assert CONSTANTS[name] in " ".join(DETECTION.split())
+
+
+@pytest.mark.parametrize(("place", "title"), [(0, "Hot and treasury wallets"), (1, "Personal wallets")])
+def test_the_priors_are_those_of_the_program(place: int, title: str) -> None:
+    """Both tables of both priors, figure by figure."""
+    rows = {row[0]: row[1:] for row in table(section(DETECTION, title))}
+    peer = PEER[place]
+    assert set(rows) == {"statistic", "channel", *STATISTICS, *CHANNELS}
+    for k, name in enumerate(STATISTICS):
+        assert [float(cell) for cell in rows[name]] == [peer["u"][k], peer["s"][k]]
+    for c, name in enumerate(CHANNELS):
+        expected = [peer["share"][c], peer["centre"][c], peer["width"][c], *peer["pool_q"][c]]
         assert [float(cell) for cell in rows[name]] == pytest.approx(expected)
-    chances = [float(re.sub(r"[^\d.]", "", cell)) for cell in rows["channel"][2:]]
+    chances = [float(re.sub(r"[^\d.]", "", cell)) for cell in rows["channel"][3:]]
     assert chances == list(peer["pool_p"])
+
+
+def measured() -> dict[tuple[str, str, float], dict[str, Any]]:
+    """Rows of the published scorecard by world, kind and budget; a whole row goes before its sample."""
+    rows = json.loads((ROOT / "docs" / "scorecard.json").read_text("utf-8"))["rows"]
+    found = {(r["world"], r["kind"], r["budget"]): r for r in rows if "world" in r}
+    for (world, kind, budget), row in list(found.items()):
+        if kind.endswith(", sample"):
+            found.setdefault((world, kind.removesuffix(", sample"), budget), row)
+    return found
+
+
+def percent(share: float | None) -> str:
+    """A share as the tables have it."""
+    return "-" if share is None else f"{share * 100:.0f} %"
+
+
+def test_the_short_tables_are_those_of_the_scorecard() -> None:
+    """Each figure under "How well it does", against docs/scorecard.json."""
+    card = measured()
+    rows = table(section(DETECTION, "How well it does").split("### ")[0])
+    clean = [row for row in rows if len(row) == 6 and row[0] != "world"]
+    theft = [row for row in rows if len(row) == 8 and row[0] != "world"]
+    assert len(clean) >= 5 and len(theft) >= 5
+    assert len(clean) + len(theft) + 2 == len(rows)
+    for world, *cells in clean:
+        found = card[world, "clean", float(cells[1])]
+        figures = [three(float(found[name])) for name in ("realised", "worst_wallet", "pages_a_year")]
+        assert cells == [str(found["n"]), f"{found['budget']:g}", *figures], world
+    for world, kind, *cells in theft:
+        found = card[world, kind, float(cells[1])]
+        names = ("recall", "share_lost_at_open", "paged", "share_lost_at_page")
+        assert cells == [str(found["n"]), f"{found['budget']:g}", *(percent(found[name]) for name in names)], kind
+
+
+def test_every_field_of_the_scorecard_is_in_the_reference() -> None:
+    """Those of simulated wallets, and those of cases."""
+    said = codes(section(REFERENCE, "Scorecard"))
+    published = json.loads((ROOT / "docs" / "scorecard.json").read_text("utf-8"))["rows"]
+    assert set(EMPTY).union(*published) - said == set()
+
+
+def test_learning_is_in_the_reference() -> None:
+    """Its fields and states, as /coverage gives them."""
+    mark = Mark(MarkState.BACKFILLING, 9, 9)
+    told = coverage_data([], {"c": mark}, waiting=[("c", "w", "over 20 %")])
+    said = codes(section(REFERENCE, "HTTP"))
+    assert keys(told) - {"c", "first", "last", "source", "undecoded"} - said == set()
+    assert set(map(str, MarkState)) - said == set()
+
+
+def test_counts_are_those_of_the_program() -> None:
+    """Built-in labels, kinds of them, long lists, the backfill."""
+    labels = read_labels([PACK], Places(()), undated=0).labels
+    example = (ROOT / "config" / "heistwatch.example.yaml").read_text("utf-8")
+    for text in (TEXTS["README.md"], REFERENCE, TEXTS["CHANGELOG.md"], example):
+        assert re.search(r"(\d+) (?:built-in labels|(?:labels )?are built in)", text)[1] == str(labels)  # type: ignore[index]
+    assert {str(kind) for kind in LabelKind} - codes(section(REFERENCE, "Configuration")) == set()
+    assert f"more than {LONG_LIST:,} addresses" in REFERENCE
+    assert f"fetches the last {BACKFILL_SECONDS // 86400} days" in " ".join(TEXTS["README.md"].split())
+    assert f"at most {CAP:,} counterparties" in " ".join(TEXTS["ARCHITECTURE.md"].split())
+
+
+def test_every_kind_of_state_is_in_the_architecture() -> None:
+    """The letters with which keys begin: the fold's, trust's, the policies', the pipeline's."""
+    rows = table(section(TEXTS["ARCHITECTURE.md"], "State: records and keys"))
+    said = {row[0].split("`")[1] for row in rows if "`" in row[0]}
+    prefixes = {"awds", "t"}
+    for path in (ROOT / "monitor" / "policies").glob("*.py"):
+        prefixes.update(re.findall(r'^ *(?:_PREFIX|prefix) = b"(\w)', path.read_text("utf-8"), re.MULTILINE))
+    prefixes.update(key.decode()[0] for key in (MARKS, spool_prefix("c")))
+    assert said == set("".join(prefixes)) and len(said) == 11
 
 
 def test_the_sizes_of_records_are_those_of_the_program() -> None:
@@ -332,7 +519,11 @@ def test_the_first_screen_shows_what_really_left() -> None:
 
 
 def test_the_changelog_has_the_version_of_the_program() -> None:
-    """The version that is built has its entry."""
+    """The version that is built has its entry, with the version of the priors and the case that moved."""
     import monitor
 
     assert re.search(rf"^##+ \[?{re.escape(monitor.__version__)}\b", TEXTS["CHANGELOG.md"], re.MULTILINE)
+    assert f"priors are version {VERSION}" in TEXTS["CHANGELOG.md"]
+    rows = {row[0]: row[1] for row in table(section(DETECTION, "Built-in thefts"))}
+    moved = re.search(r"So ([\w-]+), .* is (\w+) \(was", " ".join(TEXTS["CHANGELOG.md"].split()))
+    assert moved is not None and rows[moved[1]] == moved[2]

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from monitor.cli.common import find_config, json_option, print_json
+from monitor.cli.common import data_option, find_config, json_option, print_json
 from monitor.cli.show import show_report
 from monitor.errors import ConfigError
 from monitor.ids import from_iso
@@ -47,7 +47,7 @@ def progress_bar() -> Iterator[Any]:
 
 @click.command()
 @click.argument("config", metavar="CONFIG")
-@click.option("--data", multiple=True, required=True, metavar="[CHAIN=]PATH", help="File, folder or glob; repeatable.")
+@data_option
 @click.option("--from", "start", metavar="T", help="First moment, inclusive (ISO 8601, UTC).")
 @click.option("--to", "end", metavar="T", help="Last moment, exclusive.")
 @click.option("--report", "out", metavar="OUT.json", help="Write the report here.")
@@ -58,6 +58,7 @@ def progress_bar() -> Iterator[Any]:
 def command(
     config: str,
     data: tuple[str, ...],
+    more: tuple[str, ...],
     start: str | None,
     end: str | None,
     out: str | None,
@@ -80,7 +81,7 @@ def command(
     with progress_bar() as progress:
         found = run_backtest(
             find_config(config),
-            list(data),
+            [*data, *more],
             start=_time(start, "--from"),
             end=_time(end, "--to"),
             strict=strict,

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from monitor.cli.backtest import progress_bar
-from monitor.cli.common import find_config, json_option, print_json
+from monitor.cli.common import count, data_option, find_config, json_option, print_json
 from monitor.cli.show import clean
 from monitor.errors import ConfigError
 from monitor.ids import from_iso
@@ -21,7 +21,7 @@ _SHOWN = ("single", "dest_1h", "total_1h", "total_24h")
 
 @click.command()
 @click.argument("config", metavar="CONFIG")
-@click.option("--data", multiple=True, required=True, metavar="[CHAIN=]PATH", help="File, folder or glob; repeatable.")
+@data_option
 @click.option("--from", "start", metavar="T", help="First moment, inclusive (ISO 8601, UTC).")
 @click.option("--to", "end", metavar="T", help="Last moment, exclusive.")
 @click.option("--map", "mapped", multiple=True, metavar="NEW=OLD", help="Read column OLD as NEW; repeatable.")
@@ -30,6 +30,7 @@ _SHOWN = ("single", "dest_1h", "total_1h", "total_24h")
 def command(
     config: str,
     data: tuple[str, ...],
+    more: tuple[str, ...],
     start: str | None,
     end: str | None,
     mapped: tuple[str, ...],
@@ -47,7 +48,7 @@ def command(
     found = find_config(config)
     options = {"start": _time(start, "--from"), "end": _time(end, "--to"), "rename": dict(map(_pair, mapped))}
     with progress_bar() as progress:
-        report, learned, past = calibrate(found, list(data), replace=replace, progress=progress, **options)
+        report, learned, past = calibrate(found, [*data, *more], replace=replace, progress=progress, **options)
     told = calibration_data(report, learned, past, time.time(), [wallet.id for wallet in found.wallets])
     if as_json:
         print_json(told)
@@ -87,7 +88,7 @@ def _show(told: Mapping[str, Any], names: Mapping[str, str]) -> None:
         _show_wallet(item, names)
     for name in told["without_history"]:
         click.echo(f"wallet {name}: no history, it learns from its first flow on")
-    many = "no incident" if not told["incidents"] else f"{told['incidents']} incident(s)"
+    many = "no incident" if not told["incidents"] else count(told["incidents"], "incident")
     click.echo(f"history would have raised {many}; they are not alarms, `heistwatch backtest` shows them")
     click.echo("stored: `heistwatch watch` starts with this, and asks for today's balances at its first block")
 
@@ -97,7 +98,7 @@ def _show_wallet(item: Mapping[str, Any], names: Mapping[str, str]) -> None:
     click.echo(
         f"wallet {item['id']} on {names.get(item['chain'], item['chain'])}: {item['flows_out']:,} outflows in "
         f"{item['days']:.1f} days, {item['daily_maxima']} daily maxima known, statistics {on}, "
-        f"{item['incidents']} incident(s)"
+        f"{count(item['incidents'], 'incident')}"
     )
     for usual in item["usual"]:
         if usual["statistic"] in _SHOWN and item["daily_maxima"] >= 3:

@@ -9,9 +9,12 @@ from typing import Any
 import click
 
 from monitor.cli.common import find_config, json_option, print_json, run
+from monitor.config.show import not_applied, waiting
 from monitor.errors import ConfigError, HeistwatchError
 
 __all__ = ["command"]
+
+_LOOK_TWICE = ("warning: ", "not applied by this version: ")  # yellow on a terminal
 
 
 @click.command()
@@ -28,10 +31,18 @@ def command(config: str | None, online: bool, as_json: bool) -> int:
     reached = run(_online(found, channels)) if online else []
     failed = [entry for entry in reached if not entry["ok"]]
     if as_json:
-        print_json({"config": found.public(), "online": reached, "warnings": [str(w) for w in found.warnings]})
+        print_json(
+            {
+                "config": found.public(),
+                "online": reached,
+                "warnings": [str(w) for w in found.warnings],
+                "notes": waiting(found),
+                "not_applied": not_applied(found),
+            }
+        )
     else:
         for line in found.summary():
-            click.echo(line)
+            click.echo(click.style(line, fg="yellow") if line.startswith(_LOOK_TWICE) else line)
         for entry in reached:
             if entry["ok"]:
                 click.echo(f"ok {entry['what']}: {entry['detail']}")

@@ -17,7 +17,18 @@ import click
 from monitor.config import Config, load_config
 from monitor.errors import ConfigError
 
-__all__ = ["config_argument", "config_option", "find_config", "json_option", "print_json", "run", "stored", "table"]
+__all__ = [
+    "config_argument",
+    "config_option",
+    "count",
+    "data_option",
+    "find_config",
+    "json_option",
+    "print_json",
+    "run",
+    "stored",
+    "table",
+]
 
 T = TypeVar("T")
 DEFAULT = "heistwatch.yaml"
@@ -42,6 +53,14 @@ def config_argument(function: Callable[..., Any]) -> Callable[..., Any]:
     return click.argument("config", required=False, metavar="[CONFIG]")(function)
 
 
+def data_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """``--data PATH...``: it repeats, and paths after it (``more``) belong to it, as of a shell's ``*.csv``."""
+    function = click.argument("more", nargs=-1, metavar="")(function)
+    return click.option(
+        "--data", multiple=True, required=True, metavar="[CHAIN=]PATH...", help="Files, folders or globs; repeatable."
+    )(function)
+
+
 def json_option(function: Callable[..., Any]) -> Callable[..., Any]:
     """``--json`` for commands that print data."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(function)
@@ -50,6 +69,15 @@ def json_option(function: Callable[..., Any]) -> Callable[..., Any]:
 def print_json(value: Any) -> None:
     """Print a value as indented JSON with sorted keys."""
     click.echo(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False))
+
+
+def count(number: int, one: str) -> str:
+    """A number of things.
+
+    >>> count(1, "incident"), count(1200, "incident")
+    ('1 incident', '1,200 incidents')
+    """
+    return f"{number:,} {one}{'' if number == 1 else 's'}"
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> None:
@@ -62,7 +90,9 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = ""
     from rich.markup import escape
     from rich.table import Table
 
-    shown = Table(*columns, title=title or None, title_justify="left", header_style="bold")
+    shown = Table(title=title or None, title_justify="left", header_style="bold")
+    for column in columns:
+        shown.add_column(column, overflow="fold")  # half an address is none
     for row in rows:
         shown.add_row(*(escape(cell) for cell in row))
     Console().print(shown)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+import textwrap
 from typing import TYPE_CHECKING
 
 import click
@@ -15,6 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
+_INDENT = 15  # of texts
+
 
 @click.command()
 @click.argument("name", required=False)
@@ -22,7 +27,7 @@ __all__ = ["command"]
 def command(name: str | None, as_json: bool) -> None:
     """Explain the detectors, or one of them.
 
-    A wallet's `detectors:` sets parameters: {HW-5: {weight: 0.5}, HW-8: {enabled: false}}.
+    A wallet's `detectors:` sets parameters: {HW-5: {weight: 0.5}, CW-2: {days: 90}, HW-8: {enabled: false}}.
     """
     from monitor.detectors import DETECTORS
     from monitor.policies import POLICIES
@@ -39,34 +44,56 @@ def command(name: str | None, as_json: bool) -> None:
 
 
 def _plain(d: Detector) -> dict[str, object]:
+    from monitor.parameters import JUDGES
+
     return {
         "id": d.id,
         "title": d.title,
+        "roles": sorted(JUDGES[d.id]),
         "catches": d.catches,
         "misses": d.misses,
         "lookalikes": d.lookalikes,
         "parameters": {
-            p.name: {"default": p.default, "personal": p.personal, "low": p.low, "high": p.high, "says": p.says}
+            p.name: {
+                "default": p.default, "personal": p.personal, "low": p.low, "high": p.high, "whole": p.whole,
+                "says": p.says,
+            }
             for p in d.parameters
         },
         "rules": list(d.rules),
         "references": list(d.references),
-    }
+    }  # fmt: skip
 
 
 def _show(d: Detector) -> None:
+    from monitor.model import Role
+    from monitor.parameters import JUDGES
+
     click.secho(f"{d.id}  {d.title}", bold=True)
-    click.echo(f"  catches      {d.catches}")
-    click.echo(f"  misses       {d.misses}")
-    click.echo(f"  look-alikes  {d.lookalikes}")
+    roles = sorted(JUDGES[d.id])
+    _line("judges", "every wallet" if len(roles) == len(Role) else f"wallets of role {', '.join(roles)}")
+    _line("catches", d.catches)
+    _line("misses", d.misses)
+    _line("look-alikes", d.lookalikes)
     for text in d.rules:
-        click.echo(f"  rule         {text}")
+        _line("rule", text)
     for parameter in d.parameters:
-        click.echo(f"  set          {parameter.name} = {_default(parameter)}  {parameter.says}")
+        _line("set", f"{parameter.name} = {_default(parameter)}: {parameter.says}")
     for text in d.references:
-        click.echo(f"  see          {text}")
+        _line("see", text)
     click.echo("")
 
 
+def _line(word: str, text: str) -> None:
+    """One line, or as many as the terminal needs."""
+    wide = shutil.get_terminal_size().columns - _INDENT if sys.stdout.isatty() else len(text)
+    for n, part in enumerate(textwrap.wrap(text, max(wide, 30), break_on_hyphens=False, break_long_words=False)):
+        click.echo(f"{'' if n else '  ' + word:<{_INDENT}}{part}")
+
+
 def _default(p: Parameter) -> str:
-    return f"{p.default:g}" + (f" (personal wallets {p.personal:g})" if p.personal is not None else "")
+    from monitor.parameters import number_text
+
+    personal = "" if p.personal is None else f", personal wallets {number_text(p.personal)}"
+    limits = f"{'whole, ' if p.whole else ''}{number_text(p.low)} to {number_text(p.high)}"
+    return f"{number_text(p.default)}{personal} ({limits})"

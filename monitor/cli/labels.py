@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from monitor.cli.common import config_option, find_config, json_option, print_json, table
+from monitor.cli.show import clean
 from monitor.errors import ConfigError, Problem
 from monitor.ids import iso
 
@@ -129,9 +131,15 @@ def lookup(address: str, at: str | None, config: str | None, as_json: bool) -> N
     if not labels:
         click.echo("no label is known" + (f" at {iso(moment)}" if moment is not None else ""))
         return
+    rows = [{key: "any" if value is None else str(value) for key, value in _data(label).items()} for label in labels]
+    if sys.stdout.isatty():  # a source is too long for a column
+        for row in rows:
+            click.secho(clean(f"{row['kind']}  {row['name']}"), bold=True)
+            click.echo(f"  {row['address']} on {row['chain']}{' chain' if row['chain'] == 'any' else ''}")
+            click.echo(clean(f"  known since {row['known_since']}: {row['source']}"))
+        return
     columns = ("chain", "address", "kind", "name", "known_since", "source")
-    rows = [_data(label) for label in labels]
-    table(columns, [[str(row[name]) if row[name] is not None else "any" for name in columns] for row in rows])
+    table(columns, [[row[name] for name in columns] for row in rows])
 
 
 def _data(label: Label) -> dict[str, Any]:

@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+from monitor.cli.common import count
+
 __all__ = ["clean", "show_incident", "show_report"]
 
 _COLOURS = {"critical": "red", "high": "bright_red", "medium": "yellow", "low": "cyan", "info": "white"}
@@ -54,7 +56,7 @@ def show_report(found: Mapping[str, Any], out: str | None) -> None:
         rate = f", {wallet['per_30_days']:.2f} in 30 days" if wallet["days"] >= 1 else ""
         click.echo(
             f"wallet {wallet['id']}: {wallet['flows_out']:,} outflows in {wallet['days']:.1f} days, "
-            f"{wallet['incidents']} incident(s){rate}"
+            f"{count(wallet['incidents'], 'incident')}{rate}"
         )
     if out:
         click.echo(f"report: {out}")

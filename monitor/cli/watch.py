@@ -13,7 +13,7 @@ import click
 
 from monitor.cli.common import find_config, run
 from monitor.config import HttpConfig
-from monitor.config.show import not_applied
+from monitor.config.show import not_applied, waiting
 from monitor.errors import ConfigError
 from monitor.ids import iso
 
@@ -71,6 +71,8 @@ async def _watch(config: Any, path: str | None, quiet: bool, reload: asyncio.Eve
             if config.http != HttpConfig():
                 raise
             where = f"without HTTP ({error}: set http.listen)"
+        for line in waiting(config):
+            click.echo(f"note: {line}", err=True)
         for line in not_applied(config):
             click.echo(f"not applied by this version: {line}", err=True)
         if not config.receivers:

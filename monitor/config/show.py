@@ -8,16 +8,22 @@ from typing import TYPE_CHECKING, Any
 from pydantic import SecretStr
 
 from monitor.ids import iso
-from monitor.model import Role
+from monitor.model import ControlKind, Role
 
 if TYPE_CHECKING:
     from monitor.config.types import ChainConfig, Config, Rule
     from monitor.model import Trusted, Wallet
 
-__all__ = ["MASK", "mask", "not_applied", "public", "summary"]
+__all__ = ["MASK", "READ_CONTROLS", "mask", "not_applied", "public", "summary", "waiting"]
 
 MASK = "<secret>"
 MAX_LINES = 50  # of wallets in a summary
+READ_CONTROLS = {
+    "evm": frozenset({ControlKind.APPROVAL}),
+    "nem": frozenset({ControlKind.SIGNATORY_CHANGE, ControlKind.IMPORTANCE_TRANSFER}),
+}
+"""Changes of control that the reading of a chain family shows."""
+_SILENT = (Role.COLD, Role.DEPOSIT)  # judged by exact rules alone: a budget of false alarms is nothing to them
 
 
 def mask(value: Any) -> Any:
@@ -138,6 +144,7 @@ def summary(config: Config) -> list[str]:
         lines.append("no receivers: alerts go to the console")
     lines.append(f"store {_store_url(config) if config.store.kind == 'sqlite' else config.store.kind}")
     lines.append(f"http {config.http.listen}, {'with a' if config.http.token else 'without a'} token")
+    lines += [f"note: {line}" for line in waiting(config)]
     lines += [f"not applied by this version: {line}" for line in not_applied(config)]
     return lines + [f"warning: {warning}" for warning in config.warnings]
 
@@ -145,12 +152,43 @@ def summary(config: Config) -> list[str]:
 def not_applied(config: Config) -> list[str]:
     """What a configuration says, is checked, and changes nothing yet: nobody may believe it protects them."""
     found = []
-    cold = {place for wallet in config.wallets if wallet.role is Role.COLD for place in wallet.addresses}
-    if any((planned.chain, planned.account) not in cold for planned in config.planned):
+    cold = [wallet for wallet in config.wallets if wallet.role is Role.COLD]
+    if any(not any(_has(wallet, planned.chain, planned.account) for wallet in cold) for planned in config.planned):
         found.append("planned changes of control of wallets that are not cold")
+    chains = {chain.chain: chain for chain in config.chains}
+    unread = {
+        f"{planned.kind} on {chains[planned.chain].name}"
+        for planned in config.planned
+        if planned.kind not in READ_CONTROLS.get(chains[planned.chain].kind, ())
+    }
+    if unread:
+        found.append(f"planned changes that no reading of their chain shows: {', '.join(sorted(unread))}")
     if config.prices.source != "none":
         found.append("prices")
     return found
+
+
+def waiting(config: Config) -> list[str]:
+    """Which rules say nothing until a balance is told, a wallet a line, and who tells it."""
+    found = []
+    for wallet in config.wallets:
+        rules = enumerate(config.rules.get(wallet.id, ()))
+        if not config.detectors.get(wallet.id, {}).get("RULE", {}).get("enabled", True):
+            continue
+        names = [f"rules[{n}] ({rule.kind}{' a share' if rule.share else ''})" for n, rule in rules if rule.waits]
+        if not names:
+            continue
+        who = "the chain tells it at its first block, in a backtest a balances table"
+        if wallet.fleets:
+            who = "only a balances table tells it, in a backtest or to calibrate: its addresses are too many to ask for"
+        verb = "say" if len(names) > 1 else "says"
+        found.append(f"wallet {wallet.id}: {' and '.join(names)} {verb} nothing until its balance is known; {who}")
+    more = len(found) - MAX_LINES
+    return [*found[:MAX_LINES], f"rules of {more:,} more wallets wait for a balance"] if more > 0 else found
+
+
+def _has(wallet: Wallet, chain: str, address: str) -> bool:
+    return (chain, address) in wallet.addresses or any(on == chain and address in any_ for on, any_ in wallet.fleets)
 
 
 def _chain_line(chain: ChainConfig) -> str:
@@ -175,7 +213,8 @@ def _wallet_line(wallet: Wallet, config: Config) -> str:
 def _parts(wallet: Wallet, on: str, config: Config) -> Iterator[str]:
     number = len(wallet.addresses) + sum(len(members) for _, members in wallet.fleets)
     yield f"{_count(number, 'address', 'addresses')} on {on}"
-    yield f"budget {wallet.budget:g} a month"
+    if wallet.role not in _SILENT:
+        yield f"budget {wallet.budget:g} a month"
     if wallet.trusted:
         yield f"{len(wallet.trusted)} trusted"
     if config.rules.get(wallet.id):

@@ -99,6 +99,11 @@ class Rule:
     share: Fraction | None = None
     assets: tuple[str, ...] = ()
 
+    @property
+    def waits(self) -> bool:
+        """Whether it says nothing until somebody told a balance."""
+        return self.share is not None or self.kind is RuleKind.BALANCE_BELOW
+
 
 @dataclass(frozen=True, slots=True)
 class Planned:

@@ -19,6 +19,7 @@ __all__ = [
     "Quiet",
     "Running",
     "Seen",
+    "Waits",
     "finding_for",
     "is_payment",
     "left_by",
@@ -151,6 +152,16 @@ class Learns(Protocol):
 
     def clear(self, wallet: str, chain: str, address: str) -> tuple[Delta, Delta]:
         """A false alarm: this address is ordinary from now on. Returns (what changed, how to undo it)."""
+        ...
+
+
+@runtime_checkable
+class Waits(Protocol):
+    """A policy of which parts say nothing until a balance is told."""
+
+    @property
+    def waits(self) -> tuple[tuple[str, str, tuple[str, ...]], ...]:
+        """(wallet, what waits in few words, CAIP-19 assets; none: whichever is told first)."""
         ...
 
 

@@ -8,8 +8,9 @@ from typing import TypeVar
 
 from monitor.assets import AssetNames
 from monitor.errors import StoreError
+from monitor.ids import chain_of_asset
 from monitor.model import ControlEvent, Direction, Finding, Flow
-from monitor.policies.base import Learns, Place, Policy, Quiet, Seen, net_of
+from monitor.policies.base import Learns, Place, Policy, Quiet, Seen, Waits, net_of
 from monitor.store import Delta
 from monitor.trust import Trust
 from monitor.watchlist import Watchlist
@@ -123,6 +124,19 @@ class PolicyBook:
     def knows(self, wallet: str, chain: str, asset: str) -> bool:
         """Whether the exact balance of a wallet with a policy was told."""
         return (wallet, chain, asset) in self._ledger.balances
+
+    def waiting(self) -> list[tuple[str, str, str]]:
+        """(chain, wallet, what) of rules that say nothing there yet, since no balance that they need was told."""
+        told = set(self._ledger.balances)
+        found = set()
+        for policy in self.policies:
+            for wallet, what, assets in policy.waits if isinstance(policy, Waits) else ():
+                on = {chain_of_asset(asset) for asset in assets} or self._watchlist.chains_of(wallet)
+                for chain in on:
+                    known = {asset for name, where, asset in told if (name, where) == (wallet, chain)}
+                    if not (known.intersection(assets) if assets else known):
+                        found.add((chain, wallet, what))
+        return sorted(found)
 
     def is_quiet(self, wallet: str, chain: str) -> bool:
         """Whether expected payments, fees and arriving tokens of a wallet change no record but the chain's clock."""

@@ -46,7 +46,8 @@ COLD = (
         id="CW-3",
         title="Control of a cold wallet changed",
         catches="A new owner, implementation, module, guard, delegate or signatory: critical; an approval: high.",
-        misses="A change inside one transaction that is undone again, and chains whose events are not read.",
+        misses="A change inside one transaction that is undone again; on EVM chains all but approvals, since other "
+        "events are not read.",
         lookalikes="A planned change: name its exact new value under planned.",
         evidence=(),
     ),

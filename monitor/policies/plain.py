@@ -128,6 +128,16 @@ class PlainRules:
         """Wallets that have a rule."""
         return frozenset(self._rules)
 
+    @property
+    def waits(self) -> tuple[tuple[str, str, tuple[str, ...]], ...]:
+        """See `Waits`."""
+        return tuple(
+            (wallet, _short(rule), tuple(asset for asset, _ in rule.limits) or rule.assets)
+            for wallet, own in sorted(self._rules.items())
+            for rule in own
+            if rule.waits and _severity(rule) is not Severity.INFO
+        )
+
     def keys_for(self, flows: Sequence[Flow]) -> set[bytes]:
         """See `Policy.keys_for`."""
         return {
@@ -257,6 +267,10 @@ class PlainRules:
         """See `Policy.dump`."""
         keys = [*self._windows, *self._below]
         return sorted((key, value) for key in keys if (value := self.get(key)) is not None)
+
+
+def _short(rule: Rule) -> str:
+    return str(rule.kind) if rule.share is None else f"{rule.kind} {percent(rule.share)}"
 
 
 def _severity(rule: Rule) -> Severity:

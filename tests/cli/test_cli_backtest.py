@@ -130,3 +130,18 @@ def test_no_wallet(refused: Callable[..., str], config: Path, theft: Path) -> No
     """A backtest of nobody is a mistake of the configuration."""
     config.write_text("version: 1\nwallets: []\n")
     assert "wallet" in refused(2, *BASE, "--data", theft)
+
+
+def test_several_files_after_one_option(heistwatch: Callable[..., Any], config: Path, theft: Path) -> None:
+    """`--data a.csv b.csv`, which is what a shell makes of `*.csv`, reads all of them, as `--data` for each does."""
+    lines = theft.read_text().splitlines()
+    half = len(lines) // 2
+    parts = [theft.with_name("a.csv"), theft.with_name("b.csv")]
+    for part, rows in zip(parts, (lines[1:half], lines[half:]), strict=True):
+        part.write_text("\n".join([lines[0], *rows]) + "\n")
+    once = json.loads(heistwatch(*BASE, "--data", *parts, "--strict", "--json").out)
+    each = json.loads(heistwatch(*BASE, "--data", parts[0], "--data", parts[1], "--json").out)
+    assert once["data"]["rows"] == each["data"]["rows"] == len(lines) - 1
+    assert once["incidents"] == each["incidents"] and once["incidents"]
+    (missing,) = heistwatch(*BASE, "--data", parts[0], "none.csv").problems
+    assert "none.csv" in missing

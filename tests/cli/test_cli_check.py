@@ -88,3 +88,18 @@ def test_no_configuration_at_all(heistwatch: Callable[..., Any], config: Path, c
     ran = heistwatch("check", config)
     assert ran.code == 2 and ran.out == "" and ran.problems
     assert all(line.startswith(str(config)) for line in ran.problems), ran.err
+
+
+def test_what_protects_nobody_yet_is_said(heistwatch: Callable[..., Any], config: Path) -> None:
+    """Rules that wait, settings without effect, parts that are not applied: in words, and in JSON."""
+    config.write_text(
+        config.read_text().replace("role: hot,", "role: hot, rules: [{balance_below: '1 ETH'}], detectors: {CW-2: {}},")
+        + "prices: {source: chainlink}\n"
+    )
+    lines = heistwatch("check").out.splitlines()
+    assert sum(line.startswith("note: wallet hot: rules[0] (balance_below) says nothing until") for line in lines) == 1
+    assert "not applied by this version: prices" in lines
+    (warning,) = [line for line in lines if line.startswith("warning: ")]
+    assert warning.startswith(f"warning: {config.name}:") and "CW-2 has no effect" in warning
+    found = json.loads(heistwatch("check", "--json").out)
+    assert found["not_applied"] == ["prices"] and len(found["notes"]) == len(found["warnings"]) == 1

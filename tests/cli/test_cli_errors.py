@@ -26,7 +26,7 @@ import pytest
         (["case", "show", "coincheck-2108"], "did you mean 'coincheck-2018'?"),
         (["case", "run"], "--all"),
         (["case", "run", "coincheck-2018", "--all"], "--all"),
-        (["detectors", "HW-7"], "HW-6"),
+        (["detectors", "HW-77"], "did you mean 'HW-7'?"),
         (["deliveries", "list", "--state", "lost"], "due"),
         (["watch", "--log-level", "LOUD"], "--log-level"),
     ],

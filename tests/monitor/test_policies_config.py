@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 from fractions import Fraction
 from pathlib import Path
@@ -9,9 +10,12 @@ from typing import Any
 
 import pytest
 
-from monitor.app import make_engine
+from monitor.app import make_engine, run_backtest
 from monitor.config import Config, RuleKind, config_from_mapping, json_schema
+from monitor.config.show import READ_CONTROLS
+from monitor.coverage import coverage_data
 from monitor.errors import ConfigError
+from monitor.model import Block, BlockRef, ControlKind
 
 HOT, COLD, KNOWN = (f"ethereum:0x{digit * 40}" for digit in "123")
 ETHER, BASE = "eip155:1/slip44:60", "eip155:8453/slip44:60"
@@ -99,3 +103,97 @@ def test_planned_changes_hold_for_cold_wallets() -> None:
     line = "not applied by this version: planned changes of control of wallets that are not cold"
     assert line not in made([], planned=[{**plan, "account": COLD}]).summary()
     assert line in made([], planned=[{**plan, "account": HOT}]).summary()
+
+
+def test_planned_changes_that_nothing_shows_are_said() -> None:
+    """A kind of change that the reading of its chain does not show protects nobody, planned or not."""
+    plan = {"account": COLD, "kind": "owner_change", "value": "0x" + "9" * 40}
+    text = "not applied by this version: planned changes that no reading of their chain shows"
+    assert f"{text}: owner_change on ethereum" in made([], planned=[plan]).summary()
+    assert text not in "\n".join(made([], planned=[{**plan, "kind": "approval"}]).summary())
+
+
+def test_the_changes_that_are_read_are_those_of_the_decoders() -> None:
+    """What `check` believes a reading to show is what its decoder makes."""
+    for family, kinds in READ_CONTROLS.items():
+        tree = ast.parse((Path(__file__).parents[2] / "chains" / f"{family}_decode.py").read_text("utf-8"))
+        made_there = {
+            node.attr
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "ControlKind"
+        }
+        assert {ControlKind[name] for name in made_there} == kinds, family
+
+
+# -- what waits for a balance -----------------------------------------------------------------------------------------
+
+WAITING = [{"outflow": "any"}, {"balance_below": "10 ETH"}, {"over": "20 %"}, {"over": "9 ETH"}]
+
+
+def test_rules_that_wait_for_a_balance_are_said() -> None:
+    """Which ones, and who tells it; other rules, and wallets without such rules, are not mentioned."""
+    (line,) = [line for line in made(WAITING).summary() if line.startswith("note: ")]
+    assert line == (
+        "note: wallet hot: rules[1] (balance_below) and rules[2] (over a share) say nothing until its balance is "
+        "known; the chain tells it at its first block, in a backtest a balances table"
+    )
+    assert not any(line.startswith("note: ") for line in made([WAITING[0], WAITING[3]]).summary())
+
+
+def test_rules_that_were_switched_off_wait_for_nothing() -> None:
+    """Neither the summary nor the engine waits for what will not speak."""
+    hot = {"id": "hot", "role": "hot", "addresses": [HOT], "rules": WAITING, "detectors": {"RULE": {"enabled": False}}}
+    config = config_from_mapping({"wallets": [hot]}, Path(), "case")
+    assert not any(line.startswith("note: ") for line in config.summary())
+    assert make_engine(config).policies.waiting() == []
+
+
+def test_waiting_ends_with_a_told_balance() -> None:
+    """By wallet, chain and rule: of a level the balance of its asset, of a share that of any asset; and in coverage."""
+    engine = make_engine(made(WAITING))
+    assert engine.policies.waiting() == [
+        ("eip155:1", "hot", "balance_below"), ("eip155:1", "hot", "over 20 %"),
+        ("eip155:8453", "hot", "balance_below"), ("eip155:8453", "hot", "over 20 %"),
+    ]  # fmt: skip
+    block = Block(BlockRef("eip155:1", 5, "b"), "", 1_700_000_000, ())
+    engine.connect(block, {("hot", "eip155:1", "eip155:1/erc20:0x1"): 7})
+    left = [("eip155:1", "hot", "balance_below"), *engine.policies.waiting()[1:]]
+    assert engine.policies.waiting() == left and ("eip155:1", "hot", "over 20 %") not in left
+    shown = coverage_data([], waiting=left)
+    assert shown["eip155:1"]["waiting_for_balance"] == [{"wallet": "hot", "rule": "balance_below"}]
+    assert len(shown["eip155:8453"]["waiting_for_balance"]) == 2
+    engine.connect(Block(BlockRef("eip155:1", 6, "c"), "b", 1_700_000_060, ()), {("hot", "eip155:1", ETHER): 0})
+    assert all(chain != "eip155:1" for chain, _, _ in engine.policies.waiting())
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_a_backtest_says_which_rules_were_silent(tmp_path: Path, told: bool) -> None:
+    """Without a balances table a rule on a balance is silent: the report's notes name it, chain by chain."""
+    address, other = HOT.split(":")[1], KNOWN.split(":")[1]
+    history, balances = tmp_path / "history.csv", tmp_path / "balances.csv"
+    history.write_text(
+        "chain,block_number,block_timestamp,transaction_hash,from_address,to_address,asset,value\n"
+        f"ethereum,5,1700000000,0x01,{address},{other},native,5\n"
+    )
+    balances.write_text(f"chain,address,asset,block_number,value\nethereum,{address},native,1,{10**18}\n")
+    paths = [str(history), *([str(balances)] if told else [])]
+    report = run_backtest(made(WAITING), paths)
+    said = [note for note in report["data"]["notes"] if "said nothing" in note]
+    if told:
+        assert said == [] and "balance below 10 ETH" in report["incidents"][0]["findings"][0]["summary"]
+    else:
+        assert [note.split(",")[0] for note in said] == [
+            f"wallet hot on eip155:1: the rule {rule} said nothing" for rule in ("balance_below", "over 20 %")
+        ]
+
+
+def test_a_budget_of_an_exact_wallet_is_said() -> None:
+    """Cold wallets have no statistics: a budget of theirs is a warning, and the summary shows none."""
+    cold = {"id": "cold", "role": "cold", "addresses": [COLD], "budget": 3}
+    config = config_from_mapping({"wallets": [cold]}, Path(), "case")
+    (warning,) = config.warnings
+    assert warning.message == (
+        "wallets[0].budget has no effect: wallets of role cold are judged by exact rules"
+    )
+    assert "wallet cold (cold): 1 address on ethereum" in config.summary()
+    assert made([]).warnings == ()

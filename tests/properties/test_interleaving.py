@@ -229,7 +229,9 @@ def mixed_views(lab: Any, story: Any, rng: Random) -> list[Any]:
 
 def test_blocks_in_any_interleaving(lab: Any) -> None:
     """Two or three chains through one pipeline in any order: the same incidents and the same state."""
-    shared = []
+    shared: list[int] = []
+    over: list[bool] = []
+    beside: list[bool] = []
 
     @lab.tries(70)
     @given(SEEDS, st.integers(10, 30), st.booleans())
@@ -246,8 +248,11 @@ def test_blocks_in_any_interleaving(lab: Any) -> None:
                 lab.same_incidents(runner.correlator, calm.correlator)
                 lab.same_state(runner.engine, calm.engine)
             shared.extend(len({f.chain for f in i.findings}) for i in calm.correlator.all())
+            over.extend(i.status is Status.RESOLVED for i in calm.correlator.all())
+            beside.extend(any(map(is_signal, i.findings)) for i in calm.correlator.all())
 
         asyncio.run(run())
 
     check()
     assert sum(count > 1 for count in shared) > 10  # incidents with evidence on several chains
+    assert sum(over) > 5 and sum(beside) > 3  # paid back; with signals of another wallet or chain

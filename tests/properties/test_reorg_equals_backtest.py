@@ -128,17 +128,21 @@ def test_a_correlator_that_keeps_what_the_old_branch_showed_is_caught(lab: Any) 
 def test_a_pipeline_that_looks_at_stored_flows_alone_is_caught(lab: Any, part: str) -> None:
     """Planted fault: early payments in blocks not yet stored are missed, or those of blocks that went are counted."""
 
-    class Careless(Pipeline):
-        async def _earlier(self, wallet: str, chain: str, address: str, at: int) -> list[Movement]:
-            work = self._work(chain)
+    class Careless(BlockEvidence):
+        async def _earlier(self, work: OpenCommit, finding: Finding) -> list[Movement]:
             kept = getattr(work, part)
             setattr(work, part, [])
             try:
-                return await super()._earlier(wallet, chain, address, at)
+                return await super()._earlier(work, finding)
             finally:
                 setattr(work, part, kept)
 
-    caught(lab, (lab.ETH,), lambda: {"pipeline": Careless}, scripts=150)
+    class Planted(Pipeline):
+        def __init__(self, *parts: Any, **options: Any) -> None:
+            super().__init__(*parts, **options)
+            self._evidence = Careless(self.engine, self.correlator, self._store, self._names)
+
+    caught(lab, (lab.ETH,), lambda: {"pipeline": Planted}, scripts=150)
 
 
 def test_a_monitor_that_missed_the_end_is_caught(lab: Any) -> None:
