@@ -11,9 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from monitor.block_evidence import BlockEvidence
 from monitor.engine import Engine, Folded
 from monitor.incidents import Correlator
-from monitor.model import Block, Movement
+from monitor.model import Block, Finding, Movement
+from monitor.open_commit import OpenCommit
 from monitor.pipeline import Pipeline
 from monitor.store import Delta
 
