@@ -23,6 +23,7 @@ YOUNG_DAY, YOUNG_SLOW = 7 * DAY, 14 * DAY  # below this age the whole amount cou
 SUSPECT = 1  # destination flag: what goes there is not learned
 PROBED = 4  # flag: the first payment was a tiny one
 CONFIRMED = 2  # flag of a suspect: a person said that it is a theft
+ORDINARY = 1.25  # times the typical balance: what is held beyond does not make a payment smaller, others may send it
 PROBE_SHARE = 1e-4  # a first payment below this share of the typical balance is a probe
 PROBE_WINDOW = 6 * 3600
 _HUGE = 1e30  # amounts in scale units are cut here: float32 sums of them stay finite
@@ -212,7 +213,7 @@ def _begin_destination(d, x, typical, t):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _pour(a, d, x, novel, age, suspect, typical):  # type: ignore[no-untyped-def]
+def _pour(a, d, novel, in_24h, age, suspect, typical):  # type: ignore[no-untyped-def]
     """The novel part of a payment, and what it repeats, into the rings of the wallet asset."""
     if novel > 0.0:
         a.ring_10m[a.head_10m % 10] += novel
@@ -226,7 +227,7 @@ def _pour(a, d, x, novel, age, suspect, typical):  # type: ignore[no-untyped-def
             a.sums[FRESH] += novel
         if not suspect:
             a.hour_novel += novel / typical
-    repeated = min(x if age < YOUNG_DAY else novel, max(d.older, d.yesterday, d.today))
+    repeated = min(in_24h, max(d.older, d.yesterday, d.today))
     a.ring_again[a.head_24h % 48] += repeated
     a.sums[REPEATED] += repeated
 
@@ -252,7 +253,8 @@ def _describe(a, d, x, novel, age, suspect, typical, t, f):  # type: ignore[no-u
     f.balance = balance
     f.peak = max(a.peak / a.scale, balance + x)
     most = max(f.d24, f.u1h, 0.7 * d.d240)
-    f.share = min(1.0, most / max(0.5 * typical, balance + most))
+    f.ordinary = min(balance, ORDINARY * typical)
+    f.share = min(1.0, most / max(0.5 * typical, f.ordinary + most))
     f.age = float(age)
     f.probe = -1.0
     if (d.flags & PROBED) != 0 and age <= PROBE_WINDOW and x > 10.0 * PROBE_SHARE * typical:
@@ -275,13 +277,15 @@ def outflow(a, d, is_new, value, t, q, f):  # type: ignore[no-untyped-def]
     suspect = (d.flags & SUSPECT) != 0
     novel = x if suspect else max(0.0, x - q.familiar * d.older)
     age = t - np.int64(d.first)
-    in_10d = x if age < YOUNG_SLOW else novel
+    appeared = np.int64(d.first) - a.born >= YOUNG_DAY  # while the record is young, any address may be an old one
+    in_10d = x if appeared and age < YOUNG_SLOW else novel
+    in_24h = x if appeared and age < YOUNG_DAY else novel
     hours = float(t - np.int64(d.last)) / 3600.0
     d.d1 = d.d1 * exp(-hours) + novel
-    d.d24 = d.d24 * exp(-hours / 24.0) + (x if age < YOUNG_DAY else novel)
+    d.d24 = d.d24 * exp(-hours / 24.0) + in_24h
     d.d240 = d.d240 * exp(-hours / 240.0) + in_10d
     d.last = t
-    _pour(a, d, x, novel, age, suspect, typical)
+    _pour(a, d, novel, in_24h, age, suspect, typical)
     if not (novel > 0.0 or (in_10d > 0.0 and d.d240 > 0.02 * typical)):
         return False
     _describe(a, d, x, novel, age, suspect, typical, t, f)
