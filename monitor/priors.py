@@ -12,7 +12,7 @@ __all__ = ["CHANNEL_SHARE", "PEER", "PRIORS", "SPLIT", "VERSION"]
 
 VERSION = 2
 
-SPLIT = 0.87  # part of the budget that the channels share
+SPLIT = 0.85  # part of the budget that the channels share
 CHANNEL_SHARE = (0.60, 0.25, 0.15)  # fast, day, slow
 
 PRIORS = np.dtype(

@@ -149,7 +149,7 @@ FEATURES = np.dtype(
         ("season", "f8"),
         ("typical", "f8"),
         ("balance", "f8"),  # after this flow
-        ("ordinary", "f8"),  # the same, but what is beyond the ordinary
+        ("there", "f8"),  # what was there before the outflow of the last hour, as far as it is ordinary
         ("peak", "f8"),
         ("share", "f8"),
         ("age", "f8"),  # seconds since the destination was first paid

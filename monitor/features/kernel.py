@@ -23,7 +23,9 @@ YOUNG_DAY, YOUNG_SLOW = 7 * DAY, 14 * DAY  # below this age the whole amount cou
 SUSPECT = 1  # destination flag: what goes there is not learned
 PROBED = 4  # flag: the first payment was a tiny one
 CONFIRMED = 2  # flag of a suspect: a person said that it is a theft
-ORDINARY = 1.25  # times the typical balance: what is held beyond does not make a payment smaller, others may send it
+# What strangers may send for a while must not hide a theft. Beyond these multiples of the typical balance, what is held
+# makes the typical balance grow no faster (once it is known for a month), and makes no payment look smaller.
+GROWS, ORDINARY = 1.5, 1.25
 PROBE_SHARE = 1e-4  # a first payment below this share of the typical balance is a probe
 PROBE_WINDOW = 6 * 3600
 _HUGE = 1e30  # amounts in scale units are cut here: float32 sums of them stay finite
@@ -145,7 +147,8 @@ def advance(a, t):  # type: ignore[no-untyped-def]
         return a.clock
     dt = float(t - a.clock)
     window = min(max(float(t - a.born), 3600.0), float(MONTH))
-    a.typical += (a.balance - a.typical) * (1.0 - exp(-dt / window))
+    held = min(a.balance, GROWS * a.typical) if t - a.born >= MONTH else a.balance
+    a.typical += (held - a.typical) * (1.0 - exp(-dt / window))
     a.peak = max(a.balance, a.peak * exp(-dt / (48.0 * 3600.0)))
     _turn(a, t)
     _close_hour(a, t)
@@ -253,8 +256,8 @@ def _describe(a, d, x, novel, age, suspect, typical, t, f):  # type: ignore[no-u
     f.balance = balance
     f.peak = max(a.peak / a.scale, balance + x)
     most = max(f.d24, f.u1h, 0.7 * d.d240)
-    f.ordinary = min(balance, ORDINARY * typical)
-    f.share = min(1.0, most / max(0.5 * typical, f.ordinary + most))
+    f.share = min(1.0, most / max(0.5 * typical, min(balance + most, ORDINARY * typical)))
+    f.there = max(typical, min(balance + f.u1h, ORDINARY * typical))
     f.age = float(age)
     f.probe = -1.0
     if (d.flags & PROBED) != 0 and age <= PROBE_WINDOW and x > 10.0 * PROBE_SHARE * typical:
