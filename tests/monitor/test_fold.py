@@ -225,17 +225,17 @@ def test_a_customer_in_the_hour_of_a_theft_is_not_a_suspect() -> None:
 def test_what_is_close_under_the_threshold_is_a_signal_alone() -> None:
     """From one width under the fast threshold on a payment is noted; it is learned, its destination no suspect."""
     begin = 41 * DAY
-    hit = settled().pay(begin, 0.05, 99)
+    hit = settled().pay(begin, 0.2, 99)
     score, width = float(hit["score"][0]), float(hit["width"][0])
     for above, kind in ((0.0, 1), (0.5, SIGNAL), (0.99, SIGNAL), (1.01, 0)):
         one = settled()
         one.pay(begin, 1e-6, 1)  # the thresholds of this day stand
         one.wallet["tau"][:] = (score + above * width, 100.0, 100.0)
-        found = one.pay(begin, 0.05, 99)
+        found = one.pay(begin, 0.2, 99)
         assert (found is not None) == (kind == 1) and (one.signal is not None) == (kind == SIGNAL)
         assert one.is_suspect(99) == (kind == 1) and (one.destination(99)["today"] > 0.0) == (kind != 1)
         if kind == SIGNAL:
-            assert one.signal["fired"] == 0 and one.signal["share"] == pytest.approx(0.05, rel=0.1)
+            assert one.signal["fired"] == 0 and one.signal["share"] == pytest.approx(0.2, rel=0.1)
 
 
 def test_signals_need_a_warm_wallet_and_a_share() -> None:
