@@ -29,7 +29,8 @@ def test_a_theft_is_paged_and_the_time_before_is_silent(name: str) -> None:
     assert verdict["false_alarms"] == 0
     assert found["data"]["bad_rows"] == 0
     for incident in found["incidents"]:
-        assert incident["budget_exceeded"]
+        notices = {finding["detector"].partition("-")[0] for finding in incident["findings"]} == {"CW"}
+        assert incident["budget_exceeded"] != notices  # what a cold wallet pays is told, and counts apart
         assert 0 < incident["share_lost_at_open"] <= 1
         assert {finding["tx"] for finding in incident["findings"]} <= set(case.theft_transactions)
 
