@@ -186,8 +186,12 @@ def _policy_blocks(
     times = frame["block_timestamp"].to_numpy()[flows.row[kept]]
     blocks: dict[int, PolicyBlock] = {}
     for (wallet, asset, number), value in sorted(told_balances(engine, chain, told).items(), key=lambda i: i[0][2]):
-        at = int(np.searchsorted(numbers, number, side="right"))
-        if at < len(numbers) and wallet in engine.policies.wallets:
+        if wallet not in engine.policies.wallets:
+            continue
+        own = np.flatnonzero(flows.wallet[kept] == wallet_ids.index(wallet))
+        later = own[np.searchsorted(numbers[own], number, side="right") :]
+        if len(later):
+            at = int(later[0])
             block = blocks.setdefault(int(numbers[at]), PolicyBlock(int(numbers[at]), int(times[at])))
             block.told[wallet, chain, asset] = value
     told_of = {name for block in blocks.values() for name, _, _ in block.told}

@@ -161,24 +161,30 @@ def with_told(
     origin: NDArray[np.int64],
     told: pl.DataFrame | None,
 ) -> tuple[FlowRows, NDArray[np.int64]]:
-    """Rows with told balances put where they hold: after their block, before the next flow."""
+    """Rows with told balances put where they hold: after their block, right before the wallet's own next flow.
+
+    No other wallet's flow decides when: a wallet's result is its own, whoever else is in the table.
+    """
     inserts = told_balances(engine, chain, told)
-    if not inserts:
+    if not inserts or not len(rows):
         return rows, origin
-    numbers = frame["block_number"].to_numpy()[origin] if len(origin) else np.zeros(0, np.int64)
+    numbers = frame["block_number"].to_numpy()[origin]
+    mine: dict[int, NDArray[np.int64]] = {}
     at, slots, wallets, values = [], [], [], []
     for (wallet, asset, number), value in sorted(inserts.items(), key=lambda item: (item[0][2], item[0])):
-        slot = engine.intake.admit(wallet, chain, asset, out=False, own=True, genuine=True)
+        place = engine.intake.place(wallet, chain)
+        own = mine.setdefault(place, np.flatnonzero(rows.wallets == place))
+        later = own[np.searchsorted(numbers[own], number, side="right") :]
+        slot = engine.intake.admit(wallet, chain, asset, out=False, own=True, genuine=True) if len(later) else -1
         if slot < 0:
             continue
-        at.append(int(np.searchsorted(numbers, number, side="right")))
+        at.append(int(later[0]))
         slots.append(slot)
-        wallets.append(engine.intake.place(wallet, chain))
+        wallets.append(place)
         values.append(float(value))
-    if len(rows):
-        times = np.array([rows.times[min(place, len(rows) - 1)] for place in at], np.int64)
-    else:
+    if not at:
         return rows, origin
+    times = rows.times[at]
     return (
         FlowRows(
             np.insert(rows.slots, at, slots),

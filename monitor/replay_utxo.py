@@ -50,11 +50,12 @@ def replay_utxo(
             int(records[0]["block_timestamp"]),
             tuple(transfer_of(r, chain) for r in records),
         )
-        now: dict[tuple[str, str, str], int] = {}
-        while pending and pending[0][0][2] < number:
-            (wallet, asset, _), value = pending.pop(0)
-            now[wallet, chain, asset] = value
         seen = engine.watchlist.flows(block)
+        now: dict[tuple[str, str, str], int] = {}
+        touched = {flow.wallet for flow in seen}  # a balance is told right before the wallet's own next flow
+        for entry in [entry for entry in pending if entry[0][2] < number and entry[0][0] in touched]:
+            pending.remove(entry)
+            now[entry[0][0], chain, entry[0][1]] = entry[1]
         taken, proven = engine.intake.take(seen, (), now, block.timestamp)
         for slot in proven:
             engine.state.prove(slot)
