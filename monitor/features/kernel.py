@@ -25,7 +25,7 @@ PROBED = 4  # flag: the first payment was a tiny one
 CONFIRMED = 2  # flag of a suspect: a person said that it is a theft
 # What strangers may send for a while must not hide a theft. Beyond these multiples of the typical balance, what is held
 # makes the typical balance grow no faster (once it is known for a month), and makes no payment look smaller.
-GROWS, ORDINARY = 1.5, 1.25
+GROWS, ORDINARY = 1.25, 1.0
 PROBE_SHARE = 1e-4  # a first payment below this share of the typical balance is a probe
 PROBE_WINDOW = 6 * 3600
 _HUGE = 1e30  # amounts in scale units are cut here: float32 sums of them stay finite
