@@ -161,7 +161,8 @@ def with_told(
     origin: NDArray[np.int64],
     told: pl.DataFrame | None,
 ) -> tuple[FlowRows, NDArray[np.int64]]:
-    """Rows with told balances put where they hold: after their block, right before the wallet's own next flow.
+    """Rows with told balances put where they hold: after their block, right before the wallet's own next flow
+    (after its last one, where none follows).
 
     No other wallet's flow decides when: a wallet's result is its own, whoever else is in the table.
     """
@@ -170,21 +171,24 @@ def with_told(
         return rows, origin
     numbers = frame["block_number"].to_numpy()[origin]
     mine: dict[int, NDArray[np.int64]] = {}
-    at, slots, wallets, values = [], [], [], []
+    at: list[int] = []
+    times: list[int] = []
+    slots, wallets, values = [], [], []
     for (wallet, asset, number), value in sorted(inserts.items(), key=lambda item: (item[0][2], item[0])):
         place = engine.intake.place(wallet, chain)
         own = mine.setdefault(place, np.flatnonzero(rows.wallets == place))
-        later = own[np.searchsorted(numbers[own], number, side="right") :]
-        slot = engine.intake.admit(wallet, chain, asset, out=False, own=True, genuine=True) if len(later) else -1
+        slot = engine.intake.admit(wallet, chain, asset, out=False, own=True, genuine=True) if len(own) else -1
         if slot < 0:
             continue
-        at.append(int(later[0]))
+        later = int(np.searchsorted(numbers[own], number, side="right"))
+        after_all = later == len(own)
+        at.append(int(own[-1]) + 1 if after_all else int(own[later]))
+        times.append(int(rows.times[own[-1] if after_all else own[later]]))
         slots.append(slot)
         wallets.append(place)
         values.append(float(value))
     if not at:
         return rows, origin
-    times = rows.times[at]
     return (
         FlowRows(
             np.insert(rows.slots, at, slots),

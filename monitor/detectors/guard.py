@@ -24,7 +24,7 @@ DETECTOR = Detector(
     rules=(
         "in personal wallets it needs a second asset within two hours, or another account's signature, and an address "
         "first paid within a week: holders sell all of one asset every now and then",
-        "shares are of the larger of the typical balance and what was there",
+        "shares are of the typical balance: what is held beyond it may have come from strangers",
         "after an unconfirmed firing x 1.15 of the exceeded level, 3.3 at most, back by 0.5 % a day",
     ),
 )

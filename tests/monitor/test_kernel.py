@@ -303,7 +303,21 @@ def test_share_is_of_what_was_there() -> None:
     item.pay("x", 256.0)
     assert item.f["share"] == 0.25 and item.f["balance"] * item.a["scale"] == 768.0
     item.at(60).pay("x", 256.0)
-    assert item.f["share"] == pytest.approx(0.5, rel=1e-3)
+    assert item.f["share"] == 512 / item.f["typical"] / item.a["scale"] == pytest.approx(0.5, rel=0.01)
+
+
+def test_what_strangers_send_makes_no_payment_look_smaller() -> None:
+    """Nothing beyond the typical balance counts as there, and a known wallet's grows with 1.25 of it at most."""
+    item = Asset(1024.0).at(40 * DAY)
+    kernel.inflow(item.a, 4096.0)
+    item.pay("x", 256.0)
+    assert item.f["share"] == pytest.approx(0.25) and item.f["there"] * item.a["scale"] == pytest.approx(1024.0)
+    item.at(47 * DAY)
+    assert item.a["typical"] == pytest.approx(1024 * (1 + 0.25 * (1 - math.exp(-7 / 30))), rel=0.01)
+    young = Asset(1024.0).at(20 * DAY)
+    kernel.inflow(young.a, 4096.0)
+    young.at(27 * DAY)
+    assert young.a["typical"] > 1.5 * 1024  # what a young record holds is what is typical
 
 
 def test_season_needs_a_fortnight() -> None:

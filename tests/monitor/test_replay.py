@@ -132,6 +132,16 @@ def test_told_balances_hold_after_their_block() -> None:
     assert run([], HOLDS).correlator.all() == []
 
 
+def test_a_wallet_is_judged_alike_whoever_else_is_in_the_table() -> None:
+    """A told balance, and with it the record, begins with the wallet's own next flow, not with another wallet's."""
+    mine = [row(5, 3600, "shop", 5), row(6, 7200, "shop", 7)]
+    alone, among = engine(), engine()
+    run(mine, HOLDS, alone)
+    run([row(1, 0, "x", 5, source="c1"), *mine], HOLDS, among)
+    own = [pair for pair in among.dump() if b"\x1fhot\x1f" in pair[0]]
+    assert [pair for pair in alone.dump() if b"\x1fhot\x1f" in pair[0]] == own != []
+
+
 def test_forged_tokens_are_left_out() -> None:
     """In a stranger's transaction only what the wallet moved itself before; fees and sisters are no payments."""
     rows = [
