@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -63,10 +63,6 @@ class Learned:
     maxima: int
     on_from: int
     usual: tuple[Usual, ...]
-
-
-class _Acquirable(Protocol):
-    async def acquire(self) -> None: ...
 
 
 def learned(engine: Engine) -> list[Learned]:

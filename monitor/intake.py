@@ -175,11 +175,7 @@ class Intake:
         ignored = 0
         trust: dict[Place, Trust] = {}
         proven: list[int] = []
-        for (wallet, chain, asset), balance in sorted(told.items()):
-            slot = self.admit(wallet, chain, asset, out=False, own=True, genuine=True)
-            if slot >= 0:
-                builder.add(slot, self.place(wallet, chain), at, TELL, float(balance))
-                kept.append(None)
+        self._tell(told, at, builder, kept)
         for event in controls:
             found = self.approved(event)
             slot = self._state.asset(found[0].id, event.block.chain, found[1]) if found is not None else -1
@@ -217,6 +213,16 @@ class Intake:
                 builder.add(slot, place, at, OUT, float(flow.value), destination_key(flow.counterparty), flags, marks)
             kept.append(flow)
         return Taken(builder.build(), kept, real, ignored, trust), proven
+
+    def _tell(
+        self, told: Mapping[tuple[str, str, str], int], at: int, builder: RowBuilder, kept: list[Flow | None]
+    ) -> None:
+        """Balances before the block, as its first rows."""
+        for (wallet, chain, asset), balance in sorted(told.items()):
+            slot = self.admit(wallet, chain, asset, out=False, own=True, genuine=True)
+            if slot >= 0:
+                builder.add(slot, self.place(wallet, chain), at, TELL, float(balance))
+                kept.append(None)
 
     def _touch(self, flow: Flow, at: int, builder: RowBuilder, kept: list[Flow | None]) -> int:
         """A transfer or call without value: it counts only where the wallet itself signed it. 1 where it does not."""

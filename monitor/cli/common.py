@@ -18,7 +18,6 @@ from monitor.config import Config, load_config
 from monitor.errors import ConfigError
 
 __all__ = [
-    "config_argument",
     "config_option",
     "count",
     "data_option",
@@ -46,11 +45,6 @@ def find_config(path: str | None) -> Config:
 def config_option(function: Callable[..., Any]) -> Callable[..., Any]:
     """``-c CONFIG`` for commands without a CONFIG argument."""
     return click.option("-c", "--config", "config", metavar="CONFIG", help="Configuration file.")(function)
-
-
-def config_argument(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A CONFIG argument that may be left out."""
-    return click.argument("config", required=False, metavar="[CONFIG]")(function)
 
 
 def data_option(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -33,5 +33,5 @@ DETECTOR = Detector(
 @njit(cache=True)
 def evidence(f, q, e):  # type: ignore[no-untyped-def]
     calm = f.age >= WEEK or (f.others < 1.0 and f.foreign == 0)
-    e[Evidence.GUARD] = max(f.d1 / q.to_one, f.u1h / q.to_all) / f.there * (q.calm if calm else 1.0)
+    e[Evidence.GUARD] = max(f.d1 / q.to_one, f.u1h / q.to_all) / f.typical * (q.calm if calm else 1.0)
     e[Evidence.GONE] = f.u1h / (f.balance + f.u1h) if f.u1h > 0.0 else 0.0

@@ -149,7 +149,6 @@ FEATURES = np.dtype(
         ("season", "f8"),
         ("typical", "f8"),
         ("balance", "f8"),  # after this flow
-        ("there", "f8"),  # what was there before the outflow of the last hour, as far as it is ordinary
         ("peak", "f8"),
         ("share", "f8"),
         ("age", "f8"),  # seconds since the destination was first paid

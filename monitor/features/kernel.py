@@ -23,9 +23,9 @@ YOUNG_DAY, YOUNG_SLOW = 7 * DAY, 14 * DAY  # below this age the whole amount cou
 SUSPECT = 1  # destination flag: what goes there is not learned
 PROBED = 4  # flag: the first payment was a tiny one
 CONFIRMED = 2  # flag of a suspect: a person said that it is a theft
-# What strangers may send for a while must not hide a theft. Beyond these multiples of the typical balance, what is held
-# makes the typical balance grow no faster (once it is known for a month), and makes no payment look smaller.
-GROWS, ORDINARY = 1.25, 1.0
+# What strangers may send for a while must not hide a theft: what is held beyond the typical balance makes no payment
+# look smaller, and beyond this multiple of it (once it is known for a month) makes it grow no faster.
+GROWS = 1.25
 PROBE_SHARE = 1e-4  # a first payment below this share of the typical balance is a probe
 PROBE_WINDOW = 6 * 3600
 _HUGE = 1e30  # amounts in scale units are cut here: float32 sums of them stay finite
@@ -256,8 +256,7 @@ def _describe(a, d, x, novel, age, suspect, typical, t, f):  # type: ignore[no-u
     f.balance = balance
     f.peak = max(a.peak / a.scale, balance + x)
     most = max(f.d24, f.u1h, 0.7 * d.d240)
-    f.share = min(1.0, most / max(0.5 * typical, min(balance + most, ORDINARY * typical)))
-    f.there = max(typical, min(balance + f.u1h, ORDINARY * typical))
+    f.share = min(1.0, most / max(0.5 * typical, min(balance + most, typical)))
     f.age = float(age)
     f.probe = -1.0
     if (d.flags & PROBED) != 0 and age <= PROBE_WINDOW and x > 10.0 * PROBE_SHARE * typical:

@@ -30,7 +30,6 @@ LEVELS = {Evidence.SHARE, Evidence.DAY_LEVEL, Evidence.SLOW_LEVEL}
 LOUD = {  # a row of features in which every detector has something to say
     "value": 0.9, "novel": 0.9, "d1": 1.8, "d24": 1.8, "u10m": 1.8, "u1h": 1.8, "u6h": 1.8, "u24h": 1.8, "fresh": 1.8,
     "again1": 0.9, "again24": 0.9, "again240": 0.9, "season": 1.0, "typical": 1.0, "balance": 0.01, "peak": 2.0,
-    "there": 1.0,
     "share": 0.99, "age": 60.0, "probe": 60.0, "others": 4.0, "swept": 5.0, "odd": 0.9, "idle": 2e7, "topup": 60.0,
     "split": 0.8, "kind": 1, "foreign": 1,
 }  # fmt: skip
@@ -83,7 +82,7 @@ def test_every_place_is_filled_by_one_detector() -> None:
 def test_a_detector_writes_its_own_places_always(name: str, row: str) -> None:
     """What it names, whatever it sees, and nothing else."""
     e = np.full(EVIDENCE_SIZE, np.nan)
-    quiet = {"typical": 1.0, "balance": 1.0, "there": 1.0, "peak": 1.0, "season": 1.0, "probe": -1.0}
+    quiet = {"typical": 1.0, "balance": 1.0, "peak": 1.0, "season": 1.0, "probe": -1.0}
     f = features(**(LOUD if row == "loud" else quiet))
     COMPILED[name].evidence(f, parameters(Role.PERSONAL, 1.0)[0], e)
     assert {Evidence(k) for k in np.flatnonzero(~np.isnan(e))} == set(COMPILED[name].DETECTOR.evidence)
@@ -206,6 +205,5 @@ def test_evidence_of_random_features_is_finite() -> None:
     for _ in range(3000):
         values = {name: rng.choice([0.0, 10 ** rng.uniform(-12, 30)]) for name in FEATURES.names or ()}
         values |= {"typical": 10 ** rng.uniform(-77, 77), "season": rng.uniform(0.3, 4.0), "share": rng.random()}
-        values["there"] = values["typical"] * rng.uniform(1.0, 1.25)
         values |= {"kind": rng.randrange(16), "foreign": rng.randrange(2), "suspect": 0, "probe": rng.choice([-1, 5])}
         assert np.isfinite(seen(features(**values), rng.choice([Role.HOT, Role.PERSONAL]))).all()

@@ -311,7 +311,7 @@ def test_what_strangers_send_makes_no_payment_look_smaller() -> None:
     item = Asset(1024.0).at(40 * DAY)
     kernel.inflow(item.a, 4096.0)
     item.pay("x", 256.0)
-    assert item.f["share"] == pytest.approx(0.25) and item.f["there"] * item.a["scale"] == pytest.approx(1024.0)
+    assert item.f["share"] == pytest.approx(0.25) and item.f["typical"] * item.a["scale"] == pytest.approx(1024.0)
     item.at(47 * DAY)
     assert item.a["typical"] == pytest.approx(1024 * (1 + 0.25 * (1 - math.exp(-7 / 30))), rel=0.01)
     young = Asset(1024.0).at(20 * DAY)
