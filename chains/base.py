@@ -44,6 +44,7 @@ class ChainSpec:
     timeout_seconds: float = 10.0
     finality_depth: int = 64  # blocks below head - depth are final
     options: Mapping[str, Any] | None = None  # family specific
+    accounts: tuple[str, ...] = ()  # watched addresses that are named one by one: their state may be read
 
 
 class Chain(Protocol):

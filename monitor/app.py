@@ -6,6 +6,7 @@ import asyncio
 import resource
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -351,8 +352,9 @@ def make_chain(config: Config, chain: ChainConfig) -> Any:
     """A chain family's reader for the watch list, not yet open."""
     from monitor.registry import CHAINS, load
 
-    watch = Watchlist(config.wallets).watch(chain.chain)
-    return load(CHAINS, chain.kind, "chain kind")(chain_spec(chain), watch)
+    watchlist = Watchlist(config.wallets)
+    spec = replace(chain_spec(chain), accounts=watchlist.accounts(chain.chain))
+    return load(CHAINS, chain.kind, "chain kind")(spec, watchlist.watch(chain.chain))
 
 
 def make_history(config: Config, chain: ChainConfig) -> Any:

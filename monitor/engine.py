@@ -113,13 +113,15 @@ class Engine:
             taken.trust,
             self.names,
             block.controls,
+            block.readings,
+            taken.shown,
         )
         return Folded(
             tuple(taken.real),
             tuple(hits),
             state + spent + judged.state,
             undo + tuple((key, windows[key]) for key, _ in spent) + judged.undo,
-            taken.ignored,
+            len(taken.shown),
             judged.findings,
             tuple(signals),
             block.blind_spots,

@@ -67,12 +67,12 @@ def is_touch(flow: Flow, own: bool) -> bool:
 
 @dataclass(slots=True)
 class Taken:
-    """Rows of a block, and the flow behind each (None: not a movement); all real flows; how many are not real."""
+    """Rows of a block, and the flow behind each (None: not a movement); all real flows, and those that are not."""
 
     rows: FlowRows
     flows: list[Flow | None] = field(default_factory=list)
     real: list[Flow] = field(default_factory=list)
-    ignored: int = 0
+    shown: list[Flow] = field(default_factory=list)  # not real to their owner
     trust: dict[Place, Trust] = field(default_factory=dict)  # payments that are expected
 
 
@@ -172,7 +172,7 @@ class Intake:
         builder = RowBuilder()
         kept: list[Flow | None] = []
         real: list[Flow] = []
-        ignored = 0
+        shown: list[Flow] = []
         trust: dict[Place, Trust] = {}
         proven: list[int] = []
         self._tell(told, at, builder, kept)
@@ -186,11 +186,12 @@ class Intake:
                 real.append(flow)
                 continue
             if not flow.value:
-                ignored += self._touch(flow, at, builder, kept)
+                if not self._touch(flow, at, builder, kept):
+                    shown.append(flow)
                 continue
             slot = self._slot(flow, proven)
             if slot < 0:
-                ignored += 1
+                shown.append(flow)
                 continue
             real.append(flow)
             out = flow.direction is Direction.OUT
@@ -212,7 +213,7 @@ class Intake:
                 marks = 0 if flags & (TRUSTED | FOREIGN) else marks_of(flow)
                 builder.add(slot, place, at, OUT, float(flow.value), destination_key(flow.counterparty), flags, marks)
             kept.append(flow)
-        return Taken(builder.build(), kept, real, ignored, trust), proven
+        return Taken(builder.build(), kept, real, shown, trust), proven
 
     def _tell(
         self, told: Mapping[tuple[str, str, str], int], at: int, builder: RowBuilder, kept: list[Flow | None]
@@ -224,15 +225,15 @@ class Intake:
                 builder.add(slot, self.place(wallet, chain), at, TELL, float(balance))
                 kept.append(None)
 
-    def _touch(self, flow: Flow, at: int, builder: RowBuilder, kept: list[Flow | None]) -> int:
-        """A transfer or call without value: it counts only where the wallet itself signed it. 1 where it does not."""
+    def _touch(self, flow: Flow, at: int, builder: RowBuilder, kept: list[Flow | None]) -> bool:
+        """A transfer or call without value: whether it counts, since the wallet itself signed it."""
         chain = flow.transfer.block.chain
         if not is_touch(flow, self.is_own(flow)):
-            return 1
+            return False
         place, key = self.place(flow.wallet, chain), destination_key(flow.counterparty)
         builder.add(-1, place, at, TOUCH, 0.0, key, 0, asset_key(flow.transfer.asset))
         kept.append(None)
-        return 0
+        return True
 
     def _signs(self, flow: Flow, at: int) -> int:
         """Flags of a payment that nobody expects: who signed, and what labels say of its destination."""

@@ -29,6 +29,7 @@ __all__ = [
     "Incident",
     "Movement",
     "Outcome",
+    "Reading",
     "Reason",
     "Role",
     "Severity",
@@ -107,11 +108,17 @@ class ControlKind(StrEnum):
 
     APPROVAL = "approval"
     OWNER_CHANGE = "owner_change"
+    THRESHOLD_CHANGE = "threshold_change"
     IMPLEMENTATION_CHANGE = "implementation_change"
     MODULE_CHANGE = "module_change"
     GUARD_CHANGE = "guard_change"
+    FALLBACK_CHANGE = "fallback_change"
     DELEGATION = "delegation"
+    DELEGATE_CALL = "delegate_call"
+    REFUND = "refund"
     ROLE_CHANGE = "role_change"
+    DELAY_CHANGE = "delay_change"
+    PROPOSAL = "proposal"
     SIGNATORY_CHANGE = "signatory_change"
     IMPORTANCE_TRANSFER = "importance_transfer"
 
@@ -175,6 +182,19 @@ class ControlEvent:
 
 
 @dataclass(frozen=True, slots=True)
+class Reading:
+    """What the chain's state says of a watched account after a block; see `chains.evm.accounts` for the keys.
+
+    A key that is not there was not read, and says nothing; an empty value means "none". ``tx`` is the transaction of
+    the block that most likely changed it.
+    """
+
+    account: str
+    values: Mapping[str, str]
+    tx: Tx | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Block:
     """A block as a chain adapter hands it over: what touches the watch set, and a count of the rest."""
 
@@ -187,6 +207,8 @@ class Block:
     undecoded: tuple[str, ...] = ()  # transactions that could not be understood, by hash
     source: str = ""  # endpoint that answered, secrets removed
     blind_spots: tuple[str, ...] = ()  # what this reading cannot show, e.g. "internal transfers"
+    readings: tuple[Reading, ...] = ()  # state of watched accounts after it, where it was read
+    balances: tuple[tuple[str, str, int], ...] = ()  # (address, CAIP-19 asset, base units) before it, where asked
 
 
 @dataclass(frozen=True, slots=True)

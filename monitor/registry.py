@@ -15,11 +15,11 @@ from monitor.errors import ConfigError
 __all__ = ["ADDRESSES", "CHAINS", "CHANNELS", "HISTORIES", "STORES", "did_you_mean", "load"]
 
 CHAINS = {
-    "evm": "chains.evm:EvmChain",
+    "evm": "chains.evm.watcher:EvmChain",
     "nem": "chains.nem:NemChain",
 }
 HISTORIES = {  # families that also give past blocks
-    "evm": "chains.evm_history:EvmHistory",
+    "evm": "chains.evm.history:EvmHistory",
     "nem": "chains.nem_history:NemHistory",
 }
 ADDRESSES = {

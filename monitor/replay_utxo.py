@@ -59,7 +59,7 @@ def replay_utxo(
         taken, proven = engine.intake.take(seen, (), now, block.timestamp)
         for slot in proven:
             engine.state.prove(slot)
-        result.ignored += taken.ignored
+        result.ignored += len(taken.shown)
         moved = [flow for flow in seen if flow.transfer.kind is not TransferKind.FEE]
         result.flows += len(moved)
         for seen_flow in moved:

@@ -123,6 +123,10 @@ class Watchlist:
         """A wallet's addresses on one chain, those of long lists apart."""
         return tuple(address for on, address in self.wallets[wallet].addresses if on == chain)
 
+    def accounts(self, chain: str) -> tuple[str, ...]:
+        """Watched addresses of a chain that are named one by one, those of long lists apart."""
+        return tuple(self._single.get(chain, ()))
+
     def budget(self, wallet: str, chain: str) -> float:
         """False alarms a 30 days that a wallet may have on one of its chains: an equal part of its budget."""
         return self.wallets[wallet].budget / max(1, len(self._chains_of[wallet]))

@@ -110,9 +110,9 @@ def test_the_engine_calls_no_clock() -> None:
 @pytest.mark.parametrize(
     ("path", "line"),
     [
-        ("chains/evm.py", "import alerts.base"),
+        ("chains/evm/watcher.py", "import alerts.base"),
         ("alerts/route.py", "from chains import base"),
-        ("chains/evm.py", "from monitor.engine import Engine"),
+        ("chains/evm/watcher.py", "from monitor.engine import Engine"),
         ("chains/tables/read.py", "import monitor"),
         ("alerts/channels/webhook.py", "from monitor import config"),
         ("monitor/pipeline.py", "    from chains.follow import Follower"),
@@ -137,7 +137,7 @@ def test_a_wrong_import_is_found(path: str, line: str) -> None:
 @pytest.mark.parametrize(
     ("path", "line"),
     [
-        ("chains/evm.py", "from monitor.errors import ChainError"),
+        ("chains/evm/watcher.py", "from monitor.errors import ChainError"),
         ("alerts/route.py", "from monitor import model, ids"),
         ("monitor/app.py", "from chains.tables import read"),
         ("monitor/cli/demo.py", "from alerts.channels import webhook"),

@@ -8,17 +8,19 @@ from typing import Any, Protocol, runtime_checkable
 
 from monitor.assets import AssetNames
 from monitor.ids import finding_id
-from monitor.model import ControlEvent, Direction, Finding, Flow, Movement, Severity, TransferKind
+from monitor.model import ControlEvent, Direction, Finding, Flow, Movement, Reading, Severity, TransferKind
 from monitor.store import Delta
 from monitor.trust import Trust
 
 __all__ = [
+    "Guards",
     "Learns",
     "Place",
     "Policy",
     "Quiet",
     "Running",
     "Seen",
+    "Suspicious",
     "Waits",
     "finding_for",
     "is_payment",
@@ -43,7 +45,8 @@ class Seen:
 
     ``at`` is the greatest time of this chain's blocks with such flows so far, this one included: it never runs
     backwards. ``balances`` are exact, before the block's first flow, and carried on from block to block once told; a
-    missing entry was never told. ``controls`` are those of the block at addresses of wallets with a policy.
+    missing entry was never told. ``controls`` and ``readings`` are those of the block at addresses of wallets that a
+    policy guards. ``shown`` are flows that are not real to their owner: forged, worthless, or without value.
     """
 
     chain: str
@@ -54,6 +57,8 @@ class Seen:
     names: AssetNames
     first: Mapping[tuple[str, str], int]  # (wallet, chain) to `since`
     controls: tuple[ControlEvent, ...] = ()
+    readings: tuple[Reading, ...] = ()
+    shown: tuple[Flow, ...] = ()
 
     def expects(self, flow: Flow) -> bool:
         """Whether an outflow is expected: authorised, listed as trusted for this amount and time, or to a sister."""
@@ -125,8 +130,8 @@ class Policy(Protocol):
         """Ids of the wallets whose flows it wants; empty: never called."""
         ...
 
-    def keys_for(self, flows: Sequence[Flow]) -> set[bytes]:
-        """State keys that `judge` may change for these flows."""
+    def keys_for(self, flows: Sequence[Flow], shown: Sequence[Flow] = ()) -> set[bytes]:
+        """State keys that `judge` may change for these flows, and for those that are not real (`Seen.shown`)."""
         ...
 
     def judge(self, flows: Sequence[Flow], seen: Seen) -> list[Finding]:
@@ -143,6 +148,34 @@ class Policy(Protocol):
 
     def dump(self) -> list[tuple[bytes, bytes]]:
         """Every record, sorted by key."""
+        ...
+
+
+@runtime_checkable
+class Guards(Protocol):
+    """A policy that judges changes of control: events, and what the chain's state says of accounts."""
+
+    @property
+    def guarded(self) -> frozenset[str]:
+        """Ids of the wallets whose control events and readings it wants."""
+        ...
+
+    def guard_keys(self, events: Sequence[ControlEvent], readings: Sequence[Reading], chain: str) -> set[bytes]:
+        """State keys that `guard` may change for these."""
+        ...
+
+    def guard(self, events: Sequence[ControlEvent], readings: Sequence[Reading], seen: Seen) -> list[Finding]:
+        """Events and readings of its wallets of one block, in chain order; called before `Policy.judge`."""
+        ...
+
+
+@runtime_checkable
+class Suspicious(Protocol):
+    """A policy that also wants flows that are not real to their owner (`Seen.shown`)."""
+
+    @property
+    def suspicious(self) -> frozenset[str]:
+        """Ids of the wallets of which it wants them."""
         ...
 
 

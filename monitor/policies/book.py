@@ -9,8 +9,8 @@ from typing import TypeVar
 from monitor.assets import AssetNames
 from monitor.errors import StoreError
 from monitor.ids import chain_of_asset
-from monitor.model import ControlEvent, Direction, Finding, Flow
-from monitor.policies.base import Learns, Place, Policy, Quiet, Seen, Waits, net_of
+from monitor.model import ControlEvent, Direction, Finding, Flow, Reading
+from monitor.policies.base import Guards, Learns, Place, Policy, Quiet, Seen, Suspicious, Waits, net_of
 from monitor.store import Delta
 from monitor.trust import Trust
 from monitor.watchlist import Watchlist
@@ -117,6 +117,9 @@ class PolicyBook:
     def __init__(self, watchlist: Watchlist, policies: Sequence[Policy] = ()) -> None:
         self.policies = tuple(policies)
         self.wallets = frozenset().union(*(policy.wallets for policy in policies))
+        self._guards = tuple(policy for policy in policies if isinstance(policy, Guards))
+        self._guarded = frozenset().union(*(policy.guarded for policy in self._guards))
+        self._suspicious = frozenset().union(*(p.suspicious for p in policies if isinstance(p, Suspicious)))
         self._watchlist = watchlist
         self._ledger = _Ledger(self.wallets)
         self._stale: set[bytes] = set()  # stored records that no policy of this configuration wants
@@ -158,6 +161,8 @@ class PolicyBook:
         trust: Mapping[Place, Trust],
         names: AssetNames,
         controls: Sequence[ControlEvent] = (),
+        readings: Sequence[Reading] = (),
+        shown: Sequence[Flow] = (),
         *,
         keep_undo: bool = True,
     ) -> Judged:
@@ -169,43 +174,62 @@ class PolicyBook:
         flows : that are real to their owners, in chain order; those of other wallets are left out here
         told : balances before this block by (wallet, chain, asset), base units
         trust : payments that are expected (those that are missing are not)
+        controls, readings : of the block
+        shown : flows that are not real to their owners
         keep_undo : whether to say what changed
         """
         gone = tuple((key, None) for key in sorted(self._stale)) if keep_undo else ()
         if keep_undo:
             self._stale.clear()
-        if not self.wallets:
+        if not (self.wallets or self._guarded):
             return Judged((), gone)
         mine = [f for f in flows if f.wallet in self.wallets and f.direction is not Direction.INTERNAL]
         said = {place: value for place, value in told.items() if place[0] in self.wallets}
-        events = tuple(event for event in controls if self._owner(event) in self.wallets)
-        if not (mine or said or events):
+        events = tuple(event for event in controls if self._owner(chain, event.account) in self._guarded)
+        known = tuple(reading for reading in readings if self._owner(chain, reading.account) in self._guarded)
+        odd = tuple(flow for flow in shown if flow.wallet in self._suspicious)
+        if not (mine or said or events or known or odd):
             return Judged((), gone)
-        keys = sorted(self._keys(chain, mine, said)) if keep_undo else []
+        keys = sorted(self._keys(chain, mine, said, odd, events, known)) if keep_undo else []
         before = [(key, self.get(key)) for key in keys]
         ledger = self._ledger
         at = ledger.begin(chain, time, mine, said) if mine or said else max(time, ledger.clock.get(chain, time))
-        seen = Seen(chain, number, at, ledger.balances, trust, names, ledger.first, events)
+        seen = Seen(chain, number, at, ledger.balances, trust, names, ledger.first, events, known, odd)
         findings: list[Finding] = []
+        for guard in self._guards if events or known else ():
+            its = [event for event in events if self._owner(chain, event.account) in guard.guarded]
+            read = [reading for reading in known if self._owner(chain, reading.account) in guard.guarded]
+            if its or read:
+                findings += guard.guard(its, read, seen)
         for policy in self.policies:
             own = [flow for flow in mine if flow.wallet in policy.wallets]
-            if own or any(self._owner(event) in policy.wallets for event in events):
+            if own or (odd and isinstance(policy, Suspicious)):
                 findings += policy.judge(own, seen)
         ledger.add(chain, mine)
         undo = tuple((key, value) for key, value in before if self.get(key) != value)
         return Judged(tuple(findings), (*gone, *((key, self.get(key)) for key, _ in undo)), undo)
 
-    def _owner(self, event: ControlEvent) -> str:
-        owner = self._watchlist.wallet_at(event.block.chain, event.account)
+    def _owner(self, chain: str, account: str) -> str:
+        owner = self._watchlist.wallet_at(chain, account)
         return owner.id if owner is not None else ""
 
-    def _keys(self, chain: str, flows: Sequence[Flow], told: Told) -> set[bytes]:
+    def _keys(
+        self,
+        chain: str,
+        flows: Sequence[Flow],
+        told: Told,
+        shown: Sequence[Flow],
+        events: Sequence[ControlEvent],
+        readings: Sequence[Reading],
+    ) -> set[bytes]:
         places = {(flow.wallet, chain, flow.transfer.asset) for flow in flows} | set(told)
         keys = {_Ledger.key(*place) for place in places} | {_Ledger.key(place[0], chain) for place in places}
         if places:
             keys.add(_Ledger.key("", chain))
         for policy in self.policies:
-            keys |= policy.keys_for([flow for flow in flows if flow.wallet in policy.wallets])
+            keys |= policy.keys_for([flow for flow in flows if flow.wallet in policy.wallets], shown)
+        for guard in self._guards if events or readings else ():
+            keys |= guard.guard_keys(events, readings, chain)
         return keys
 
     def clear(self, wallet: str, chain: str, address: str) -> tuple[Delta, Delta]:

@@ -11,7 +11,7 @@ from monitor.config.types import Planned
 from monitor.detectors.base import Detector, Parameter
 from monitor.errors import StoreError
 from monitor.ids import finding_id
-from monitor.model import ControlEvent, ControlKind, Finding, Flow, Role, Severity
+from monitor.model import ControlEvent, ControlKind, Finding, Flow, Reading, Role, Severity
 from monitor.policies.base import Running, Seen, finding_for, is_payment
 from monitor.policies.settings import Given, Settings
 from monitor.policies.words import percent
@@ -119,7 +119,7 @@ class ColdWallets:
         """Wallets of role cold."""
         return self._wallets
 
-    def keys_for(self, flows: Sequence[Flow]) -> set[bytes]:
+    def keys_for(self, flows: Sequence[Flow], shown: Sequence[Flow] = ()) -> set[bytes]:
         """See `Policy.keys_for`."""
         paid = [flow for flow in flows if is_payment(flow)]
         return {self._key(flow) for flow in paid} | {self._key(flow, flow.transfer.asset) for flow in paid}
@@ -127,12 +127,28 @@ class ColdWallets:
     def judge(self, flows: Sequence[Flow], seen: Seen) -> list[Finding]:
         """See `Policy.judge`."""
         running = Running(seen)
-        findings = list(self._control(seen))
+        findings: list[Finding] = []
         for flow in flows:
             before, after = running.step(flow)
             if is_payment(flow):
                 left = {} if after is None else {"balance_after": str(after)}
                 findings += self._payment(flow, before, left, seen)
+        return [finding for finding in findings if finding.detector in self._limits[finding.wallet].speaks]
+
+    # -- control --------------------------------------------------------------------------------------------------
+
+    @property
+    def guarded(self) -> frozenset[str]:
+        """See `Guards.guarded`."""
+        return self._wallets
+
+    def guard_keys(self, events: Sequence[ControlEvent], readings: Sequence[Reading], chain: str) -> set[bytes]:
+        """See `Guards.guard_keys`."""
+        return set()
+
+    def guard(self, events: Sequence[ControlEvent], readings: Sequence[Reading], seen: Seen) -> list[Finding]:
+        """See `Guards.guard`."""
+        findings = self._control(events, seen)
         return [finding for finding in findings if finding.detector in self._limits[finding.wallet].speaks]
 
     # -- payments -------------------------------------------------------------------------------------------------
@@ -181,10 +197,8 @@ class ColdWallets:
             text = f"{amount} to an expected address, more than {float(times):g} times the largest so far, {usual}"
         return finding_for(flow, "CW-1", severity, text, {"largest_expected_before": str(expected), **left})
 
-    # -- control --------------------------------------------------------------------------------------------------
-
-    def _control(self, seen: Seen) -> Iterator[Finding]:
-        for event in seen.controls:
+    def _control(self, events: Sequence[ControlEvent], seen: Seen) -> Iterator[Finding]:
+        for event in events:
             owner = self._watchlist.wallet_at(seen.chain, event.account)
             if owner is None or owner.id not in self._wallets or self._is_planned(event, seen.at):
                 continue

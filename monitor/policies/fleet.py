@@ -271,7 +271,7 @@ class DepositFleets:
     def _key(self, wallet: str, chain: str, kind: str, address: str = "") -> bytes:
         return self.prefix + _SEPARATOR.join((wallet, chain, kind, address)).encode()
 
-    def keys_for(self, flows: Sequence[Flow]) -> set[bytes]:
+    def keys_for(self, flows: Sequence[Flow], shown: Sequence[Flow] = ()) -> set[bytes]:
         """See `Policy.keys_for`."""
         touched: dict[tuple[str, str, str], set[str]] = {}
         keys = set()

@@ -138,7 +138,7 @@ class PlainRules:
             if rule.waits and _severity(rule) is not Severity.INFO
         )
 
-    def keys_for(self, flows: Sequence[Flow]) -> set[bytes]:
+    def keys_for(self, flows: Sequence[Flow], shown: Sequence[Flow] = ()) -> set[bytes]:
         """See `Policy.keys_for`."""
         return {
             self._key(flow, held)

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from chains.base import ChainSpec
-from chains.evm import EvmChain
+from chains.evm.watcher import EvmChain
 from monitor.app import make_engine
 from monitor.config import load_config
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from chains.evm_decode import decode_recorded
+from chains.evm.decode import decode_recorded
 from monitor.app import backtest
 from monitor.engine import Engine
 from monitor.model import Direction, Role, TransferKind, Wallet

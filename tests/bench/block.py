@@ -11,8 +11,8 @@ from pathlib import Path
 
 import msgspec
 
-from chains.evm_decode import decode_block
-from chains.evm_wire import RpcReceipt, parse_block
+from chains.evm.decode import decode_block
+from chains.evm.wire import RpcReceipt, parse_block
 from chains.recorded.evm_blocks import Draft, Move, construct
 from monitor.assets import AssetNames
 from monitor.engine import Engine

@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 
 from chains.base import ChainSpec
-from chains.evm import EvmChain
+from chains.evm.watcher import EvmChain
 from chains.rpc import redact
 from monitor.errors import ChainError, ChainInconsistent, ChainUnavailable, ConfigError
 from monitor.model import BlockRef

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from chains.base import ChainSpec
-from chains.evm import EvmChain
+from chains.evm.watcher import EvmChain
 from chains.rpc import redact
 from monitor.errors import ChainError, ChainUnavailable
 from monitor.model import BlockRef, TransferKind

@@ -10,10 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chains.evm_decode import TRANSFER, created_address, decode_block, decode_recorded, touching
-from chains.evm_wire import RpcBlock, RpcLog, RpcReceipt
+from chains.evm.decode import TRANSFER, created_address, decode_block, decode_recorded, touching
+from chains.evm.wire import RpcBlock, RpcLog, RpcReceipt
 from monitor.errors import ChainInconsistent, DecodeError
 from monitor.model import Block, Transfer, TransferKind
+
+
+def _as(value: Any, kind: Any) -> Any:
+    """JSON as a node sends it, decoded."""
+    return msgspec.json.decode(msgspec.json.encode(value), type=kind)
+
 
 CHAIN = "eip155:1"
 ETHER = "eip155:1/slip44:60"
@@ -65,11 +71,11 @@ def block_of(*transactions: Any, bloom: str | None = BLOOM, **more: Any) -> dict
 
 def decode(block: Any, receipts: Any, watch: Any = None, logs: Any = None, chain: str = CHAIN) -> Block:
     return decode_block(
-        msgspec.convert(block, RpcBlock),
-        None if receipts is None else msgspec.convert(receipts, list[RpcReceipt]),
+        _as(block, RpcBlock),
+        None if receipts is None else _as(receipts, list[RpcReceipt]),
         Everyone() if watch is None else watch,
         chain,
-        logs=None if logs is None else msgspec.convert(logs, list[RpcLog]),
+        logs=None if logs is None else _as(logs, list[RpcLog]),
         source="node.example",
     )
 
@@ -280,7 +286,7 @@ def test_logs_with_receipts_of_some_give_the_same_block() -> None:
     )
     receipts = [receipt(1, status=0), receipt(2, entries[0]), receipt(3, entries[1]), receipt(4)]
     logs = [entry for one in receipts for entry in one["logs"]]
-    asked = touching(msgspec.convert(raw, RpcBlock), msgspec.convert(logs, list[RpcLog]), {BOB})
+    asked = touching(_as(raw, RpcBlock), _as(logs, list[RpcLog]), {BOB})
     assert asked == [f"0x{n:064x}" for n in (1, 2)]
     some = [one for one in receipts if one["transactionHash"] in asked]
     assert decode(raw, some, {BOB}, logs=logs).transfers == decode(raw, receipts, {BOB}).transfers != ()
@@ -290,7 +296,7 @@ def test_touching_sees_a_creation() -> None:
     """A creation whose new contract is watched touches the watch set; one that makes no sense does not."""
     raw = block_of(tx(1, sender="0x6ac7ea33f8831ea9dcc53393aaa88b25a785dbf0", to=None, nonce="0x0"), tx(2, "0x1", None))
     made = {"0xcd234a471b72ba2f1ccf0a70fcaba648a5eecd8d"}
-    assert touching(msgspec.convert(raw, RpcBlock), [], made) == [f"0x{1:064x}"]
+    assert touching(_as(raw, RpcBlock), [], made) == [f"0x{1:064x}"]
 
 
 def test_logs_of_another_block() -> None:

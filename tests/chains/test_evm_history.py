@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from chains.base import ChainSpec
-from chains.evm import EvmChain
-from chains.evm_decode import APPROVAL, TRANSFER
-from chains.evm_history import EvmHistory, _filters
+from chains.evm.decode import APPROVAL, TRANSFER
+from chains.evm.history import EvmHistory, _filters
+from chains.evm.watcher import EvmChain
 from monitor.errors import ChainInconsistent, ChainUnavailable, HistoryRefused
 from monitor.model import Block
 
@@ -235,5 +235,5 @@ async def test_a_watch_set_too_large_for_filters(
     watched = await scene(anvil, token)
     height = int(await anvil.rpc("eth_blockNumber"), 16)
     few = await made(EvmHistory, anvil.url, frozenset([watched]), 1000.0).history(1, height + 1)
-    monkeypatch.setattr("chains.evm_history.MOST_ADDRESSES", 0)
+    monkeypatch.setattr("chains.evm.history.MOST_ADDRESSES", 0)
     assert (await made(EvmHistory, anvil.url, frozenset([watched]), 1000.0).history(1, height + 1)) == few

@@ -13,9 +13,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from chains.evm_decode import decode_block, decode_recorded
-from chains.evm_wire import RpcBlock, RpcReceipt
+from chains.evm.decode import decode_block, decode_recorded
+from chains.evm.wire import RpcBlock, RpcReceipt
 from monitor.model import TransferKind
+
+
+def _as(value: Any, kind: Any) -> Any:
+    """JSON as a node sends it, decoded."""
+    return msgspec.json.decode(msgspec.json.encode(value), type=kind)
+
 
 
 class Everyone:
@@ -125,7 +131,7 @@ def test_recorded_receipts(block: str, receipts: str, transfers: str, archive: A
     """Blocks with receipts give the token transfers that an independent exporter made of the same answers."""
     raw, told = archive.result(block), archive.results(receipts, "eth_getTransactionReceipt")
     read = decode_block(
-        msgspec.convert(raw, RpcBlock), msgspec.convert(told, list[RpcReceipt]), Everyone(), "eip155:1"
+        _as(raw, RpcBlock), _as(told, list[RpcReceipt]), Everyone(), "eip155:1"
     )
     expected = [
         (r["transaction_hash"], f"eip155:1/erc20:{r['token_address']}", r["from_address"], r["to_address"], r["value"])

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from chains.base import BlockConnected, BlockDisconnected, ChainEvent, ChainSpec
-from chains.evm import EvmChain
+from chains.evm.watcher import EvmChain
 from chains.follow import Follower
 from monitor.errors import ChainError, ChainInconsistent, ChainUnavailable, DecodeError, ReorgTooDeep
 from monitor.model import Block, BlockRef

@@ -18,7 +18,7 @@ import pytest
 import pytest_asyncio
 
 from chains.base import BlockConnected, ChainEvent, ChainSpec
-from chains.evm import EvmChain
+from chains.evm.watcher import EvmChain
 from chains.follow import Follower
 from chains.recorded.evm import Draft, Move, RecordedEvmServer, bloom, construct, header_hash
 from chains.recorded.evm_blocks import TRANSFER, keccak

@@ -11,7 +11,7 @@ from collections.abc import Container, Mapping, Sequence
 
 from Crypto.Hash import keccak
 
-from chains.evm_wire import (
+from chains.evm.wire import (
     RpcBlock,
     RpcLog,
     RpcReceipt,
@@ -101,7 +101,7 @@ def decode_block(
 
 
 def decode_recorded(data: bytes, watch: Container[str], chain: str, *, source: str = "") -> Block:
-    """A recorded block (JSON, see `chains.evm_wire.parse_block`) without its receipts.
+    """A recorded block (JSON, see `chains.evm.wire.parse_block`) without its receipts.
 
     Token transfers are not in it, and failed transactions look like successful ones: `Block.blind_spots` names both.
 

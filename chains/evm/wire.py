@@ -13,11 +13,13 @@ import msgspec
 from monitor.errors import ChainInconsistent, DecodeError
 
 __all__ = [
+    "RpcAuthorization",
     "RpcBlock",
     "RpcHeader",
     "RpcLog",
     "RpcReceipt",
     "RpcTx",
+    "RpcWithdrawal",
     "check_logs",
     "check_receipts",
     "check_same_block",
@@ -52,8 +54,19 @@ class RpcReceipt(msgspec.Struct, rename="camel"):
     blob_gas_price: Any = None
 
 
+class RpcAuthorization(msgspec.Struct, rename="camel"):
+    """One entry of a type-4 transaction (EIP-7702): its signer lets ``address`` act for it."""
+
+    address: str
+    chain_id: Any = None
+    nonce: Any = None
+    y_parity: Any = None
+    r: Any = None
+    s: Any = None
+
+
 class RpcTx(msgspec.Struct, rename="camel"):
-    """A transaction of a block."""
+    """A transaction of a block. ``input`` stays undecoded JSON: few transactions need it."""
 
     hash: str
     sender: str = msgspec.field(name="from")
@@ -63,6 +76,24 @@ class RpcTx(msgspec.Struct, rename="camel"):
     gas: Any = None
     gas_price: Any = None
     type: Any = None
+    input: msgspec.Raw = msgspec.Raw(b'"0x"')
+    authorization_list: list[RpcAuthorization] | None = None
+
+    @property
+    def calldata(self) -> bytes:
+        """What it calls with; empty where it makes no sense."""
+        try:
+            return bytes.fromhex(msgspec.json.decode(self.input, type=str).removeprefix("0x"))
+        except (msgspec.DecodeError, ValueError):
+            return b""
+
+
+class RpcWithdrawal(msgspec.Struct, rename="camel"):
+    """A validator's withdrawal (EIP-4895); ``amount`` is in gwei."""
+
+    index: Any = None
+    address: str = ""
+    amount: Any = None
 
 
 class RpcHeader(msgspec.Struct, rename="camel"):
@@ -73,7 +104,7 @@ class RpcHeader(msgspec.Struct, rename="camel"):
 
 
 class RpcBlock(msgspec.Struct, rename="camel"):
-    """A block with its transactions in full."""
+    """A block with its transactions in full, and what its hash is made of."""
 
     hash: str
     number: str
@@ -81,6 +112,24 @@ class RpcBlock(msgspec.Struct, rename="camel"):
     timestamp: str
     transactions: list[RpcTx]
     logs_bloom: str | None = None
+    withdrawals: list[RpcWithdrawal] | None = None
+    sha3_uncles: str | None = None
+    miner: str | None = None
+    state_root: str | None = None
+    transactions_root: str | None = None
+    receipts_root: str | None = None
+    difficulty: str | None = None
+    gas_limit: str | None = None
+    gas_used: str | None = None
+    extra_data: str | None = None
+    mix_hash: str | None = None
+    nonce: str | None = None
+    base_fee_per_gas: str | None = None
+    withdrawals_root: str | None = None
+    blob_gas_used: str | None = None
+    excess_blob_gas: str | None = None
+    parent_beacon_block_root: str | None = None
+    requests_hash: str | None = None
 
 
 def parse_block(data: bytes) -> RpcBlock:

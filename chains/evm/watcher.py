@@ -19,8 +19,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from chains.base import ChainSpec
-from chains.evm_decode import decode_block, native_asset, touching
-from chains.evm_wire import RpcBlock, RpcHeader, RpcLog, RpcReceipt, check_logs
+from chains.evm.decode import decode_block, native_asset, touching
+from chains.evm.wire import RpcBlock, RpcHeader, RpcLog, RpcReceipt, check_logs
 from chains.patience import Standstill, read_again
 from chains.rpc import Exchange, HttpPool, JsonRpc, MethodUnsupported
 from chains.websocket import Socket

@@ -15,9 +15,9 @@ from collections.abc import Awaitable, Callable, Container, Mapping, Sequence, S
 from typing import Any
 
 from chains.base import ChainSpec, Stretch
-from chains.evm import EvmChain
-from chains.evm_decode import APPROVAL, NO_TRACES, TRANSFER, touching
-from chains.evm_wire import RpcBlock, RpcLog
+from chains.evm.decode import APPROVAL, NO_TRACES, TRANSFER, touching
+from chains.evm.watcher import EvmChain
+from chains.evm.wire import RpcBlock, RpcLog
 from chains.rpc import Refused, RpcError
 from chains.throttle import Throttle
 from monitor.errors import ChainInconsistent, ChainUnavailable, HistoryRefused
