@@ -1,5 +1,6 @@
 #!/bin/sh
-# Installs the real servers of the tests where they are missing: redis-server (Debian package) and anvil (npm package).
+# Installs what the tests need to be real, where it is missing: redis-server (Debian package); anvil, released contracts
+# and a Solidity compiler (npm packages).
 # Each step may fail: the tests that need the part then say so.
 anvil=.tools/node_modules/@foundry-rs/anvil-linux-amd64/bin/anvil
 if ! command -v redis-server >/dev/null 2>&1; then
@@ -19,6 +20,17 @@ if [ ! -x "$anvil" ] && ! command -v anvil >/dev/null 2>&1; then
             echo "anvil could not be installed"
     else
         echo "anvil is missing and there is no npm to install it: its tests are skipped"
+    fi
+fi
+contracts="@safe-global/safe-contracts@1.4.1 oz4@npm:@openzeppelin/contracts@4.9.6 @uniswap/v4-periphery@1.0.3 solc@0.8.28"
+if [ ! -d .tools/node_modules/solc ] || [ ! -d .tools/node_modules/@uniswap/v4-periphery ]; then
+    if command -v npm >/dev/null 2>&1; then
+        echo "installing contracts"
+        # shellcheck disable=SC2086
+        mkdir -p .tools && npm install --silent --no-audit --no-fund --prefix .tools $contracts >/dev/null 2>&1 ||
+            echo "contracts could not be installed"
+    else
+        echo "contracts are missing and there is no npm to install them: their tests are skipped"
     fi
 fi
 exit 0
