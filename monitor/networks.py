@@ -26,11 +26,28 @@ class Network:
     finality_depth: int
     explorer_tx: str = ""  # URL with {} for the transaction hash
     params: Mapping[str, Any] = field(default_factory=dict)  # family specific, see monitor.addresses
+    finalized: bool = False  # its nodes say what is final (the tag ``finalized``) within minutes to an hour
+    wrapped: str = ""  # the contract that gives the native coin a token's form, as WETH9 does, and nothing else
 
 
-def _evm(name: str, chain_id: int, symbol: str, slip44: int, seconds: float, depth: int, explorer: str = "") -> Network:
+def _evm(
+    name: str,
+    chain_id: int,
+    symbol: str,
+    slip44: int,
+    seconds: float,
+    depth: int,
+    explorer: str = "",
+    *,
+    finalized: bool = False,
+    wrapped: str = "",
+) -> Network:
     chain = f"eip155:{chain_id}"
-    return Network(name, "evm", chain, symbol, f"{chain}/slip44:{slip44}", 18, seconds, depth, explorer)
+    url = f"https://{explorer}/tx/{{}}" if explorer else ""
+    return Network(
+        name, "evm", chain, symbol, f"{chain}/slip44:{slip44}", 18, seconds, depth, url,
+        finalized=finalized, wrapped=wrapped,
+    )  # fmt: skip
 
 
 def _bitcoin(
@@ -48,16 +65,47 @@ def _nem(name: str, reference: str, network_byte: int) -> Network:
     )
 
 
+_OP_STACK_WETH = "0x4200000000000000000000000000000000000006"  # a predeploy
+
 NETWORKS: tuple[Network, ...] = (
-    _evm("ethereum", 1, "ETH", 60, 12, 64, "https://etherscan.io/tx/{}"),
-    _evm("sepolia", 11155111, "ETH", 1, 12, 64, "https://sepolia.etherscan.io/tx/{}"),
-    _evm("bsc", 56, "BNB", 714, 0.75, 64, "https://bscscan.com/tx/{}"),
-    _evm("polygon", 137, "POL", 966, 2, 256, "https://polygonscan.com/tx/{}"),
-    _evm("arbitrum", 42161, "ETH", 60, 0.25, 256, "https://arbiscan.io/tx/{}"),
-    _evm("optimism", 10, "ETH", 60, 2, 256, "https://optimistic.etherscan.io/tx/{}"),
-    _evm("base", 8453, "ETH", 60, 2, 256, "https://basescan.org/tx/{}"),
-    _evm("avalanche", 43114, "AVAX", 9005, 2, 32, "https://snowtrace.io/tx/{}"),
-    _evm("gnosis", 100, "xDAI", 700, 5, 64, "https://gnosisscan.io/tx/{}"),
+    _evm(
+        "ethereum", 1, "ETH", 60, 12, 64, "etherscan.io",
+        finalized=True, wrapped="0xc02aaa39b223fe8d0a0e5c4f27ead9083c756cc2",
+    ),
+    _evm(
+        "sepolia", 11155111, "ETH", 1, 12, 64, "sepolia.etherscan.io",
+        finalized=True, wrapped="0xfff9976782d46cc05630d1f6ebab18b2324d6b14",
+    ),
+    _evm(
+        "bsc", 56, "BNB", 714, 0.75, 64, "bscscan.com",
+        finalized=True, wrapped="0xbb4cdb9cbd36b01bd1cbaebf2de08d9173bc095c",
+    ),
+    _evm(
+        "polygon", 137, "POL", 966, 2, 256, "polygonscan.com",
+        finalized=True, wrapped="0x0d500b1d8e8ef31e21c99d1db9a6444d3adf1270",
+    ),
+    _evm("arbitrum", 42161, "ETH", 60, 0.25, 256, "arbiscan.io", finalized=True),  # its WETH can credit others
+    _evm("optimism", 10, "ETH", 60, 2, 256, "optimistic.etherscan.io", finalized=True, wrapped=_OP_STACK_WETH),
+    _evm("base", 8453, "ETH", 60, 2, 256, "basescan.org", finalized=True, wrapped=_OP_STACK_WETH),
+    _evm(
+        "avalanche", 43114, "AVAX", 9005, 2, 32, "snowtrace.io",
+        finalized=True, wrapped="0xb31f66aa3c1e785363f0875a1b74e27b85fd66c7",
+    ),
+    _evm("fantom", 250, "FTM", 1007, 1, 32, "ftmscan.com", wrapped="0x21be370d5312f44cb42ce377bc9b8a0cef1a4c83"),
+    _evm("sonic", 146, "S", 10007, 0.4, 32, "sonicscan.org", wrapped="0x039e2fb66102314ce7b64ce5ce3e5183bc94ad38"),
+    _evm(
+        "gnosis", 100, "xDAI", 700, 5, 64, "gnosisscan.io",
+        finalized=True, wrapped="0xe91d153e0b41518a2ce8dd3d7944fa863463a97d",
+    ),
+    _evm("linea", 59144, "ETH", 60, 2, 256, "lineascan.build", wrapped="0xe5d7c2a44ffddf6b295a15c148167daaaf5cf34f"),
+    _evm("scroll", 534352, "ETH", 60, 2, 256, "scrollscan.com", wrapped="0x5300000000000000000000000000000000000004"),
+    _evm("zksync", 324, "ETH", 60, 1, 256, "explorer.zksync.io"),
+    _evm("celo", 42220, "CELO", 52752, 1, 256, "celoscan.io", finalized=True),  # the coin is its own token
+    _evm(
+        "mantle", 5000, "MNT", 60, 2, 256, "mantlescan.xyz",
+        finalized=True, wrapped="0x78c1b0c915c4faa5fffa6cabf0219da63d7f4cb8",
+    ),
+    _evm("blast", 81457, "ETH", 60, 2, 256, "blastscan.io", finalized=True),  # balances of its WETH grow on their own
     _bitcoin(
         "bitcoin", "000000000019d6689c085ae165831e93", "BTC", 0, 600, 6, "https://mempool.space/tx/{}",
         p2pkh=(0x00,), p2sh=(0x05,), hrp="bc",
