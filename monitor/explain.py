@@ -29,6 +29,16 @@ def title(incident: Incident, names: AssetNames) -> str:
     return f"{str(incident.severity).upper()}: {incident.entity}: {what}"
 
 
+def _worth(incident: Incident, names: AssetNames) -> list[str]:
+    """What was lost in US dollars, where anybody told a price, and what has none."""
+    if incident.lost_usd is None:
+        return []
+    priced = dict(incident.worth)
+    left_out = [names.info(asset).symbol for asset, _ in incident.lost if asset not in priced]
+    more = f", without {', '.join(left_out[:5])}{' and others' if len(left_out) > 5 else ''} (no price)"
+    return [f"Worth about ${incident.lost_usd:,.0f} as of the blocks{more if left_out else ''}."]
+
+
 def explain(incident: Incident, names: AssetNames) -> tuple[str, ...]:
     """Lines for people; the first says the most."""
     lines: list[str] = []
@@ -41,6 +51,7 @@ def explain(incident: Incident, names: AssetNames) -> tuple[str, ...]:
         lines.append(f"At the same time, of the typical balance: {'; '.join(against)}.")
     if incident.share_lost is not None and incident.lost:
         lines.append(f"{incident.share_lost * 100:.1f} % of the balance before the incident has gone to suspects.")
+    lines += _worth(incident, names)
     lines += _returned(incident, names)
     period = incident.return_period_days
     if period is not None:

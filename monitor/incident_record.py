@@ -49,6 +49,7 @@ class Record(msgspec.Struct):
     kept_open: bool = False  # a person opened it again after the funds had come back
     told_return: bool = False  # the last message said that it is over, since the funds came back
     opening: str = ""  # id of the finding with which it began, where that is not the first
+    usd: dict[str, float] = msgspec.field(default_factory=dict)  # worth of movements as of their blocks, by their keys
     merged_into: str = ""  # nothing but a reference to the incident that took its evidence over
 
 
@@ -105,7 +106,19 @@ def build(record: Record) -> Incident:
         budget_exceeded=together or any(f.budget_exceeded for f in findings),
         history=history,
         returned=tuple(sorted(returned.items())),
+        **_worth(record, movements),
     )
+
+
+def _worth(record: Record, movements: Sequence[Movement]) -> dict[str, Any]:
+    """What was lost in US dollars, by asset and in all, as far as there were prices."""
+    found: dict[str, float] = {}
+    for m in movements:
+        worth = record.usd.get(movement_key(m))
+        if worth is not None:
+            found[m.asset] = found.get(m.asset, 0.0) + worth
+    worth_of = tuple((asset, round(value, 2)) for asset, value in sorted(found.items()))
+    return {"lost_usd": round(sum(found.values()), 2) if found else None, "worth": worth_of}
 
 
 def _share_at_open(opening: Finding, movements: Sequence[Movement], lost: Mapping[str, int]) -> float | None:

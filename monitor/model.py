@@ -330,6 +330,7 @@ class Incident:
     lost_usd: float | None = None
     history: tuple[Mapping[str, Any], ...] = ()  # verdicts: {what, by, comment, at}
     returned: tuple[tuple[str, int], ...] = ()  # of what was lost: (CAIP-19 asset, base units), sorted
+    worth: tuple[tuple[str, float], ...] = ()  # of what was lost: (CAIP-19 asset, US dollars), where there was a price
 
 
 class AlertKind(StrEnum):

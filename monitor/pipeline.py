@@ -13,7 +13,7 @@ from monitor.effects import effect_of
 from monitor.engine import Engine, Folded
 from monitor.errors import ReorgTooDeep
 from monitor.ids import iso
-from monitor.incidents import Change, Correlator
+from monitor.incidents import Change, Correlator, Record
 from monitor.marks import Mark, MarkState, begun, mark_key, of_pipeline, read_mark, write_mark
 from monitor.model import Alert, Block, BlockRef
 from monitor.open_commit import KEPT, OpenCommit, anew, flow_record
@@ -59,6 +59,7 @@ class Pipeline:
         self.marks: dict[str, Mark] = {}  # how a chain's state began, where not with the first live block
         self.backfills: dict[str, int] = {}  # chains that learn from history at their first block: seconds of it
         self.config_path = ""  # named by the commands in messages
+        self.appraise: Callable[[Record], None] | None = None  # notes what losses were worth
         self.changes: list[Change] = []  # since the last flush, for whoever shows them
         self._store = store
         self._names = names
@@ -324,6 +325,8 @@ class Pipeline:
             work.incidents[name] = None
             if name not in self.correlator.records:  # merged into another
                 continue
+            if self.appraise is not None:
+                self.appraise(self.correlator.records[name])
             change = self.correlator.change(name)
             self.changes.append(change)
             if change.kind is None or quiet:

@@ -32,12 +32,15 @@ def finding_data(finding: Finding) -> dict[str, Any]:
     }
 
 
-def lost_data(incident: Incident, names: AssetNames) -> list[dict[str, str]]:
-    """What went to suspects, by asset."""
-    return _amounts(incident.lost, names)
+def lost_data(incident: Incident, names: AssetNames) -> list[dict[str, Any]]:
+    """What went to suspects, by asset; ``usd``, where any had a price, is what it was worth then (None: no price)."""
+    if incident.lost_usd is None:
+        return _amounts(incident.lost, names)
+    worth = dict(incident.worth)
+    return [{**entry, "usd": worth.get(entry["asset"])} for entry in _amounts(incident.lost, names)]
 
 
-def _amounts(amounts: Sequence[tuple[str, int]], names: AssetNames) -> list[dict[str, str]]:
+def _amounts(amounts: Sequence[tuple[str, int]], names: AssetNames) -> list[dict[str, Any]]:
     return [
         {"chain": chain_of_asset(asset), "asset": asset, "value": str(value), "display": names.display(asset, value)}
         for asset, value in amounts

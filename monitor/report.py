@@ -15,7 +15,7 @@ __all__ = ["SCHEMA", "report"]
 
 SCHEMA = "heistwatch/backtest/1"
 _SHOWN_STATUS = {Status.ACKNOWLEDGED: Status.OPEN, Status.CONFIRMED: Status.OPEN, Status.FALSE_ALARM: Status.RESOLVED}
-_OMITTED = ("history", "updated_at", "revision", "lost_usd")
+_OMITTED = ("history", "updated_at", "revision")
 
 
 def report(

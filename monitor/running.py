@@ -19,6 +19,7 @@ from monitor.marks import Mark, MarkState
 from monitor.model import BlockRef, Delivery, Outcome
 from monitor.networks import by_name
 from monitor.pipeline import Pipeline
+from monitor.prices.refresh import keep_fresh
 from monitor.watch import SETTLE_SECONDS, Followed, Watch
 
 __all__ = ["Parts", "running"]
@@ -112,6 +113,10 @@ async def running(
                     settle_seconds=_settle_seconds(chain), backfill=backfill,
                 )
             )  # fmt: skip
+        book, prices = app.make_prices(config, names, {item.chain: item.source for item in followed})
+        pipeline.appraise = book.appraise if book is not None else None
+        if prices is not None:
+            stack.push_async_callback(_ended, asyncio.create_task(keep_fresh(prices, book, config.prices.every)))
         if not followed:
             raise ConfigError("no chain is followed: no wallet has an address on a chain with an endpoint")
         parts: Parts | None = None
@@ -126,6 +131,12 @@ async def running(
         watch = Watch(followed, pipeline, dispatcher, on_change, prune=store.prune)
         parts = Parts(watch, pipeline, store, dispatcher, names)
         yield parts
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    """Stop a task beside the watching."""
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 async def _open(source: Any, chain: ChainConfig, seconds: float) -> None:

@@ -20,9 +20,9 @@ from urllib.parse import urlsplit
 
 from chains.base import ChainSpec
 from chains.evm.decode import decode_block, native_asset, touching
-from chains.evm.wire import RpcBlock, RpcHeader, RpcLog, RpcReceipt, check_logs
+from chains.evm.wire import RpcBlock, RpcHeader, RpcLog, RpcReceipt, RpcStamp, check_logs
 from chains.patience import Standstill, read_again
-from chains.rpc import Exchange, HttpPool, JsonRpc, MethodUnsupported
+from chains.rpc import Exchange, HttpPool, JsonRpc, MethodUnsupported, RpcError
 from chains.websocket import Socket
 from monitor.errors import ChainError, ChainInconsistent, ChainUnavailable, ConfigError, DecodeError
 from monitor.model import Block, BlockRef
@@ -141,6 +141,26 @@ class EvmChain:
                     found[item] = _amount(answer, exact=call[0] == "eth_call")
             calls = left
         return found
+
+    async def call(self, to: str, data: str) -> tuple[str, int] | None:
+        """What a contract answers after the newest block, and that block's time; None where it gives no answer.
+
+        Raises
+        ------
+        ChainUnavailable : no endpoint can be reached
+        """
+        head = await self._rpc.call("eth_getBlockByNumber", "latest", False, type=RpcStamp)
+        if head is None:
+            return None
+        for place in ({"blockHash": head.hash}, head.number):
+            try:
+                answer = await self._rpc.call("eth_call", {"to": to, "data": data}, place, type=str)
+            except MethodUnsupported:
+                continue
+            except RpcError:
+                return None
+            return None if answer is None else (answer, self._number(head.timestamp))
+        return None
 
     async def wake(self) -> None:
         """Return at a new head's notification, or after the poll interval."""

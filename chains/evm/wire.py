@@ -18,6 +18,7 @@ __all__ = [
     "RpcHeader",
     "RpcLog",
     "RpcReceipt",
+    "RpcStamp",
     "RpcTx",
     "RpcWithdrawal",
     "check_logs",
@@ -101,6 +102,12 @@ class RpcHeader(msgspec.Struct, rename="camel"):
 
     hash: str
     number: str
+
+
+class RpcStamp(RpcHeader, rename="camel"):
+    """A block's identity and time."""
+
+    timestamp: str
 
 
 class RpcBlock(msgspec.Struct, rename="camel"):

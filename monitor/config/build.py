@@ -17,6 +17,7 @@ from monitor.config.file import ConfigFile, PlannedEntry, TrustedEntry, WalletEn
 from monitor.config.fleets import LONG_LIST, MAX_LISTED, Fleet, LongList, address_of
 from monitor.config.lists import read_parts
 from monitor.config.named import build_lists
+from monitor.config.prices import build_prices
 from monitor.config.routes import build_route
 from monitor.config.rules import build_rules, build_trusted, check_period
 from monitor.config.template import PLACEHOLDERS
@@ -27,7 +28,6 @@ from monitor.config.types import (
     Config,
     HttpConfig,
     Planned,
-    PricesConfig,
     Receiver,
     Rule,
     StoreConfig,
@@ -65,7 +65,7 @@ def build(
         planned=tuple(entry for entry in planned if entry is not None),
         assets=builder.chains.assets,
         labels=tuple(builder.labels()),
-        prices=builder.prices(),
+        prices=build_prices(file.prices, root.at("prices"), builder.chains, problems),
         store=builder.store(),
         http=builder.http(),
         receivers=receivers,
@@ -295,14 +295,6 @@ class _Builder:
             elif not glob.glob(pattern, recursive=True):  # noqa: PTH207 (the pattern is absolute)
                 self.warnings.append(item.problem(f"{item.label} matches no file"))
             yield pattern
-
-    def prices(self) -> PricesConfig:
-        entry, node = self.file.prices, self.root.at("prices")
-        for source, key in (("file", "path"), ("http", "url")):
-            if entry.source == source and getattr(entry, key) is None and key not in node.lost:
-                self.problems.append(node.problem(f"prices.{key} is missing: source {source} needs it"))
-        path = entry.path and str(node.at("path").source.folder.absolute() / entry.path)
-        return PricesConfig(entry.source, path, entry.url, seal(entry.options))
 
     def store(self) -> StoreConfig:
         from monitor.store_url import redis_url

@@ -35,6 +35,16 @@ class Chains:
         self._symbols: dict[str, dict[str, AssetInfo]] = {}  # chain -> symbol -> asset
         self._sole: ChainConfig | None = None
 
+    @classmethod
+    def known(cls, chains: Iterable[ChainConfig], assets: Iterable[AssetInfo]) -> Chains:
+        """Of a finished configuration, to find more of the same names."""
+        found = cls([])
+        for chain in chains:
+            found._add(chain)
+        for info in assets:
+            found._add_asset(info.asset.partition("/")[0], info)
+        return found
+
     def add_entries(self, entries: Sequence[ChainEntry], nodes: Iterable[Node]) -> None:
         """Take up the ``chains`` of the file."""
         for entry, node in zip(entries, nodes, strict=True):

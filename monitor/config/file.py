@@ -223,7 +223,12 @@ class PricesEntry(Entry):
 
     source: Literal["none", "file", "chainlink", "http"] = described("Source of prices.", "none")
     path: Text | None = described("Table of prices, for `file`.", None)
-    url: SecretStr | None = described("Address of the service, for `http`. It is a secret.", None)
+    url: SecretStr | None = described("Address of the service, for `http`, with `{ids}`. It is a secret.", None)
+    feeds: dict[str, Text] = described("For `chainlink`: the feed's contract by asset.", {})
+    ids: dict[str, Text] = described("For `http`: the service's id by asset.", {})
+    pick: Text = described("For `http`: where in the answer a price lies, keys joined by points.", "{id}.usd")
+    every: Duration = described("Time between two readings.", 60)
+    max_age: Duration | None = described("How long a price holds: 1h, of a table 2d.", None)
     options: dict[str, Any] = described("Settings of the source.", {})
 
 

@@ -61,6 +61,10 @@ def public(config: Config) -> dict[str, Any]:
             "source": config.prices.source,
             "path": config.prices.path,
             "url": mask(config.prices.url),
+            "feeds": [{"asset": asset, "feed": f"{chain}:{feed}"} for asset, chain, feed in config.prices.feeds],
+            "ids": dict(config.prices.ids),
+            "every": config.prices.every,
+            "max_age": config.prices.max_age,
             "options": mask(config.prices.options),
         },
         "store": {"kind": config.store.kind, "url": MASK if config.store.kind != "sqlite" else _store_url(config)},
@@ -144,6 +148,8 @@ def summary(config: Config) -> list[str]:
         lines.append("no receivers: alerts go to the console")
     lines.append(f"store {_store_url(config) if config.store.kind == 'sqlite' else config.store.kind}")
     lines.append(f"http {config.http.listen}, {'with a' if config.http.token else 'without a'} token")
+    if config.prices.source != "none":
+        lines.append(f"prices from {_prices_line(config)}")
     lines += [f"note: {line}" for line in waiting(config)]
     lines += [f"not applied by this version: {line}" for line in not_applied(config)]
     return lines + [f"warning: {warning}" for warning in config.warnings]
@@ -163,8 +169,6 @@ def not_applied(config: Config) -> list[str]:
     }
     if unread:
         found.append(f"planned changes that no reading of their chain shows: {', '.join(sorted(unread))}")
-    if config.prices.source != "none":
-        found.append("prices")
     return found
 
 
@@ -202,6 +206,14 @@ def _chain_line(chain: ChainConfig) -> str:
             f"{hours:.1f} hours at {chain.backfill_rate:g} requests a second, the guard rail alone watches until then"
         )
     return f"chain {chain.name} ({chain.kind}, {chain.chain}): {reach}{learns}"
+
+
+def _prices_line(config: Config) -> str:
+    prices = config.prices
+    if prices.source == "file":
+        return f"the table {prices.path}"
+    count = len(prices.feeds) if prices.source == "chainlink" else len(prices.ids)
+    return f"{prices.source}, {_count(count, 'asset')}, every {prices.every} s"
 
 
 def _wallet_line(wallet: Wallet, config: Config) -> str:

@@ -119,11 +119,16 @@ class Planned:
 
 @dataclass(frozen=True, slots=True)
 class PricesConfig:
-    """Where prices come from; ``path`` is absolute."""
+    """Where prices come from; ``path`` is absolute. Assets are CAIP-19, chains CAIP-2, times seconds."""
 
     source: str = "none"
     path: str | None = None
     url: SecretStr | None = None
+    feeds: tuple[tuple[str, str, str], ...] = ()  # (asset, chain of the feed, contract of the feed)
+    ids: Mapping[str, str] = field(default_factory=dict)  # the service's id by asset
+    pick: str = "{id}.usd"
+    every: int = 60
+    max_age: int = 3600
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
