@@ -184,7 +184,8 @@ def make_node() -> Iterator[Callable[..., Node]]:
     nodes: list[Node] = []
 
     def make(*arguments: str, state: Path | None = None) -> Node:
-        nodes.append(Node("--accounts", "20", *arguments, state=state))
+        people = () if "--accounts" in arguments else ("--accounts", "20")
+        nodes.append(Node(*people, *arguments, state=state))
         return nodes[-1]
 
     yield make
@@ -358,9 +359,9 @@ class Monitor:
         found: dict[str, Any] = self.http("GET", "/coverage")[1].get(chain, {"ranges": [], "gaps": []})
         return found
 
-    def scanned(self, block: int) -> None:
+    def scanned(self, block: int, chain: str = "eip155:31337") -> None:
         """Wait until that block is stored."""
-        until(f"block {block} scanned", lambda: any(r["last"] >= block for r in self.coverage()["ranges"]))
+        until(f"block {block} scanned", lambda: any(r["last"] >= block for r in self.coverage(chain)["ranges"]))
 
     def kill(self) -> None:
         """SIGKILL."""

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from eth_utils import to_checksum_address
 from web3 import Web3
 
 ROOT = Path(__file__).parents[2]
@@ -48,12 +49,19 @@ class Artifact:
 
     def creation(self, *arguments: Any) -> str:
         """The data of the transaction that makes it."""
-        made = _CODEC.contract(abi=self.abi, bytecode=self.bytecode).constructor(*arguments)
+        made = _CODEC.contract(abi=self.abi, bytecode=self.bytecode).constructor(*_summed(arguments))
         return str(made.data_in_transaction)
 
     def call(self, function: str, *arguments: Any) -> str:
         """The data of a call."""
-        return str(_CODEC.contract(abi=self.abi).encode_abi(function, args=list(arguments)))
+        return str(_CODEC.contract(abi=self.abi).encode_abi(function, args=list(_summed(arguments))))
+
+
+def _summed(value: Any) -> Any:
+    """Addresses with their checksums, as the codec wants them, however deep they lie."""
+    if isinstance(value, list | tuple):
+        return type(value)(_summed(item) for item in value)
+    return to_checksum_address(value) if isinstance(value, str) and re.fullmatch("0x[0-9a-fA-F]{40}", value) else value
 
 
 @cache
