@@ -49,6 +49,13 @@ def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(msgspec.defstruct("Reply", fields))
 
 
+@functools.lru_cache(maxsize=16)
+def _pair_decoder(first: Any, second: Any) -> msgspec.json.Decoder[Any]:
+    """One pass over both replies, where they come in the order of the questions."""
+    types = (_decoder(first).type, _decoder(second).type)
+    return msgspec.json.Decoder(tuple[types])  # type: ignore[valid-type]
+
+
 class JsonRpc:
     """JSON-RPC 2.0 over an `Exchange`."""
 
@@ -103,6 +110,57 @@ class JsonRpc:
             results += await self._part(calls[start : start + BATCH], type)
         return results
 
+    async def pair(
+        self, first: tuple[str, Sequence[Any], Any], second: tuple[str, Sequence[Any], Any]
+    ) -> tuple[Any, Any] | None:
+        """The results of two calls (method, params, type) in one request; an `RpcError` in the place of either.
+
+        None where the endpoint takes no batch: ask one after the other.
+
+        Raises
+        ------
+        ChainUnavailable : no usable answer, or a reply missing
+        """
+        idents = (next(self._ids), next(self._ids))
+        calls = (first, second)
+        body = b"[%b]" % b",".join(_request(i, c[0], c[1]) for i, c in zip(idents, calls, strict=True))
+        decoder = _pair_decoder(first[2], second[2])
+        what = f"{first[0]} and {second[0]}"
+
+        def decode(data: bytes) -> Any:
+            try:
+                replies = decoder.decode(data)
+            except msgspec.ValidationError:
+                return self._any_order(data, idents, calls, what)
+            if [str(reply.id) for reply in replies] != [str(ident) for ident in idents]:
+                return self._any_order(data, idents, calls, what)
+            return [self._unpacked(reply, call[0]) for reply, call in zip(replies, calls, strict=True)]
+
+        results = await self._exchange.exchange(body, decode, what)
+        if isinstance(results, RpcError):
+            return None
+        found = [self._named(result) if isinstance(result, RpcError) else result for result in results]
+        return found[0], found[1]
+
+    def _unpacked(self, reply: Any, method: str) -> Any:
+        if reply.error is not None:
+            return self._error(method, reply.error, inside=True)
+        if reply.result is msgspec.UNSET:
+            raise Unusable(f"reply to {method} without result")
+        return reply.result
+
+    def _any_order(self, data: bytes, idents: Sequence[int], calls: Sequence[tuple[str, Any, Any]], what: str) -> Any:
+        """Results of a batch whose replies come in another order; the error where there is none at all."""
+        replies = msgspec.json.decode(data, type=list[_Raw] | _Raw)
+        if isinstance(replies, _Raw):
+            if replies.error is None:
+                raise Unusable("answer to a batch is not a list")
+            return self._error(what, replies.error, inside=True)
+        by_id = {str(reply.id): reply for reply in replies}
+        if missing := sum(str(i) not in by_id for i in idents):
+            raise Unusable(f"{missing} of {len(calls)} replies missing")
+        return [self._result(c[0], by_id[str(i)], c[2]) for i, c in zip(idents, calls, strict=True)]
+
     async def aclose(self) -> None:
         """Close connections; calling it twice is fine."""
         await self._exchange.aclose()
@@ -113,15 +171,7 @@ class JsonRpc:
         what = f"batch of {len(calls)} {calls[0][0]}"
 
         def decode(data: bytes) -> Any:
-            replies = msgspec.json.decode(data, type=list[_Raw] | _Raw)
-            if isinstance(replies, _Raw):
-                if replies.error is None:
-                    raise Unusable("answer to a batch is not a list")
-                return self._error(what, replies.error, inside=True)
-            by_id = {str(reply.id): reply for reply in replies}
-            if missing := sum(str(i) not in by_id for i in idents):
-                raise Unusable(f"{missing} of {len(calls)} replies missing")
-            return [self._result(method, by_id[str(i)], type) for i, (method, _) in zip(idents, calls, strict=True)]
+            return self._any_order(data, idents, [(method, params, type) for method, params in calls], what)
 
         results = await self._exchange.exchange(body, decode, what)
         if isinstance(results, RpcError):

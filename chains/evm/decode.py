@@ -7,10 +7,11 @@ watch set nor on the way the block was read (recorded blocks without logs apart)
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Sequence
 
 from Crypto.Hash import keccak
 
+from chains.evm.screen import Screen
 from chains.evm.wire import (
     RpcBlock,
     RpcLog,
@@ -25,7 +26,7 @@ from monitor.errors import DecodeError
 from monitor.model import Block, BlockRef, ControlEvent, ControlKind, Transfer, TransferKind, Tx
 from monitor.networks import by_chain, token_asset
 
-__all__ = ["created_address", "decode_block", "decode_recorded", "native_asset", "touching"]
+__all__ = ["created_address", "decode_block", "decode_recorded", "native_asset", "screen_of", "touching"]
 
 TRANSFER = "0xddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef"  # Transfer(address,address,uint256)
 APPROVAL = "0x8c5be1e5ebec7d5bd14f71427d1e84f3dd0314c0f7b2291e5b200ac8c7c3b925"  # Approval(address,address,uint256)
@@ -51,6 +52,7 @@ def decode_block(
     *,
     logs: Sequence[RpcLog] | None = None,
     source: str = "",
+    screen: Screen | None = None,
 ) -> Block:
     """What a block moved, as far as it touches ``watch`` (canonical addresses, lower case).
 
@@ -62,6 +64,7 @@ def decode_block(
     chain : CAIP-2
     logs : all logs of the block, where the endpoint has no receipts by the block
     source : the redacted endpoint
+    screen : of ``watch``, where there are many blocks to screen (see `screen_of`)
 
     Raises
     ------
@@ -85,8 +88,12 @@ def decode_block(
     except ValueError:
         raise DecodeError(f"{chain}: block {block.hash[:66]} has an unreadable number or time") from None
     reading = _Reading(ref, watch, native_asset(chain))
-    own = {r.transaction_hash: _in_order(r.logs) for r in receipts or ()} if logs is None else _by_transaction(logs)
-    reading.read(block.transactions, {r.transaction_hash: r for r in receipts or ()}, own)
+    told = _aligned(block.transactions, receipts)
+    grouped = _by_transaction(logs) if logs is not None else None
+    own = [grouped.get(tx.hash, ()) for tx in block.transactions] if grouped is not None else [
+        receipt.logs if receipt is not None else () for receipt in told
+    ]
+    reading.read(block.transactions, told, own, screen or screen_of(watch))
     return Block(
         ref,
         block.parent_hash.lower(),
@@ -98,6 +105,11 @@ def decode_block(
         source=source,
         blind_spots=tuple(blind),
     )
+
+
+def screen_of(watch: Container[str]) -> Screen:
+    """The screen of a watch set, made once for all blocks."""
+    return Screen(watch, TRANSFER, frozenset((TRANSFER, APPROVAL)))
 
 
 def decode_recorded(data: bytes, watch: Container[str], chain: str, *, source: str = "") -> Block:
@@ -150,14 +162,14 @@ class _Reading:
     def read(
         self,
         transactions: Sequence[RpcTx],
-        receipts: Mapping[str, RpcReceipt],
-        logs: Mapping[str, Sequence[RpcLog]],
+        receipts: Sequence[RpcReceipt | None],
+        logs: Sequence[Sequence[RpcLog]],
+        screen: Screen,
     ) -> None:
-        place = 0
-        for position, raw in enumerate(transactions):
-            own = logs.get(raw.hash, ())
-            self._transaction(_Reader(raw, receipts.get(raw.hash), position), place, own)
-            place += 2 + len(own)
+        candidates, self.seen = screen.of(transactions, receipts, logs)
+        for found in candidates:
+            at = found.position
+            self._transaction(_Reader(transactions[at], receipts[at], at), found.place, _in_order(logs[at]))
 
     def _transaction(self, tx: _Reader, place: int, logs: Sequence[RpcLog]) -> None:
         if tx.status is None:
@@ -320,10 +332,20 @@ def _by_transaction(logs: Sequence[RpcLog]) -> dict[str, list[RpcLog]]:
     grouped: dict[str, list[RpcLog]] = {}
     for log in logs:
         grouped.setdefault(log.transaction_hash or "", []).append(log)
-    return {hash: _in_order(group) for hash, group in grouped.items()}
+    return grouped
 
 
-def _in_order(logs: list[RpcLog]) -> list[RpcLog]:
+def _aligned(
+    transactions: Sequence[RpcTx], receipts: Sequence[RpcReceipt] | None
+) -> Sequence[RpcReceipt | None]:
+    """The receipt of each transaction; nodes give them in this order, but nothing rests on it."""
+    if receipts and [r.transaction_hash for r in receipts] == [tx.hash for tx in transactions]:
+        return receipts
+    known = {r.transaction_hash: r for r in receipts or ()}
+    return [known.get(tx.hash) for tx in transactions]
+
+
+def _in_order(logs: Sequence[RpcLog]) -> Sequence[RpcLog]:
     """By ``logIndex``; the endpoint's order where those cannot be read."""
     try:
         return sorted(logs, key=lambda log: int(log.log_index or "", 16))

@@ -19,7 +19,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from chains.base import ChainSpec
-from chains.evm.decode import decode_block, native_asset, touching
+from chains.evm.decode import decode_block, native_asset, screen_of, touching
 from chains.evm.wire import RpcBlock, RpcHeader, RpcLog, RpcReceipt, RpcStamp, check_logs
 from chains.patience import Standstill, read_again
 from chains.rpc import Exchange, HttpPool, JsonRpc, MethodUnsupported, RpcError
@@ -62,7 +62,7 @@ class EvmChain:
         except DecodeError as error:
             raise ConfigError(f"chain {spec.name}: {error}") from None
         self.spec = spec
-        self._watch, self._sleep = watch, sleep
+        self._watch, self._screen, self._sleep = watch, screen_of(watch), sleep
         sockets = [url for url in spec.endpoints if urlsplit(url).scheme in ("ws", "wss")]
         others = [url for url in spec.endpoints if url not in sockets]
         settings: dict[str, Any] = {"timeout": spec.timeout_seconds, "rng": rng, "sleep": sleep}
@@ -73,6 +73,7 @@ class EvmChain:
         assert exchange is not None
         self._exchange, self._rpc = exchange, JsonRpc(exchange)
         self._listener: asyncio.Task[None] | None = None
+        self._without_pairs: set[str] = set()  # endpoints that take no batch, or give no receipts by number
         self._without_receipts: set[str] = set()  # endpoints that do not know eth_getBlockReceipts by hash
         seconds = network.block_seconds if (network := by_chain(spec.chain)) else 12.0
         self._poll = max(FASTEST_POLL, spec.poll_seconds or min(seconds, 4.0) / 2)
@@ -188,29 +189,53 @@ class EvmChain:
             await self._pool.aclose()
 
     async def _read(self, number: int) -> Block:
-        block = await self._rpc.call("eth_getBlockByNumber", hex(number), True, type=RpcBlock)
+        block, receipts = await self._both(number)
         source = self._rpc.endpoint
         if block is None:
             self._exchange.rotate()
             raise ChainUnavailable(f"{self.spec.name}: {source} has no block {number} yet")
         if self._number(block.number) != number:
             raise ChainInconsistent(f"asked for block {number}, got {self._number(block.number)}")
-        return await self.complete(block, source)
+        if receipts is not None and any(receipt.block_hash != block.hash for receipt in receipts):
+            receipts = None  # another block has taken its place in between: ask by the hash
+        return await self.complete(block, source, receipts)
 
-    async def complete(self, block: RpcBlock, source: str) -> Block:
-        """A block that was read from ``source`` (redacted), with its receipts.
+    async def _both(self, number: int) -> tuple[RpcBlock | None, list[RpcReceipt] | None]:
+        """A block and, where one request gives them too, the receipts at its height."""
+        asked = ("eth_getBlockByNumber", [hex(number), True], RpcBlock)
+        if self._rpc.endpoint not in self._without_pairs:
+            found, failed = None, None
+            try:
+                found = await self._rpc.pair(asked, ("eth_getBlockReceipts", [hex(number)], list[RpcReceipt]))
+            except ChainUnavailable as error:  # down, or confused by a list: a single call tells
+                failed = error
+            if found is not None and not isinstance(found[0], RpcError):
+                if isinstance(found[1], MethodUnsupported):
+                    self._without_pairs.add(self._rpc.endpoint)
+                return found[0], None if isinstance(found[1], RpcError) else found[1]
+            block = await self._rpc.call(asked[0], *asked[1], type=RpcBlock)
+            if found is None or failed is not None:
+                self._without_pairs.add(self._rpc.endpoint)
+            return block, None
+        return await self._rpc.call(asked[0], *asked[1], type=RpcBlock), None
+
+    async def complete(self, block: RpcBlock, source: str, receipts: list[RpcReceipt] | None = None) -> Block:
+        """A block that was read from ``source`` (redacted), with its receipts, asked for unless they are given.
 
         Raises
         ------
         ChainUnavailable : they cannot be had
         ChainInconsistent : they are not those of this block
         """
-        receipts = await self._receipts(block)
+        if receipts is None or not block.transactions:
+            receipts = await self._receipts(block)
         logs = None
         if receipts is None:
             logs, receipts = await self._logs_and_receipts(block)
         try:
-            return decode_block(block, receipts, self._watch, self.spec.chain, logs=logs, source=source)
+            return decode_block(
+                block, receipts, self._watch, self.spec.chain, logs=logs, source=source, screen=self._screen
+            )
         except DecodeError as error:  # a header without a readable time: the endpoint's fault, never a reason to go on
             raise ChainUnavailable(f"{source}: {error}") from None
 

@@ -32,7 +32,7 @@ class RpcLog(msgspec.Struct, rename="camel", gc=False):
     """A log; ``logIndex`` counts within the block, not within the transaction."""
 
     address: str
-    topics: list[str]
+    topics: tuple[str, ...]
     data: str = ""
     log_index: str | None = None
     transaction_hash: str | None = None
@@ -160,7 +160,8 @@ def check_receipts(block: RpcBlock, receipts: Sequence[RpcReceipt]) -> None:
             f"block {_name(block)}: {len(receipts)} receipts for {len(block.transactions)} transactions"
         )
     check_same_block(block, receipts)
-    if {r.transaction_hash for r in receipts} != {tx.hash for tx in block.transactions}:
+    named, asked = [receipt.transaction_hash for receipt in receipts], [tx.hash for tx in block.transactions]
+    if named != asked and set(named) != set(asked):
         raise ChainInconsistent(f"block {_name(block)}: receipts of other transactions")
     check_logs(block, [log for receipt in receipts for log in receipt.logs])
 
@@ -174,9 +175,9 @@ def check_same_block(block: RpcBlock, receipts: Sequence[RpcReceipt]) -> None:
 
 def check_logs(block: RpcBlock, logs: Sequence[RpcLog]) -> None:
     """ChainInconsistent where ``logs`` are of another block, withdrawn, or missing although the bloom names some."""
-    for log in logs:
-        if log.removed or (log.block_hash is not None and log.block_hash != block.hash):
-            raise ChainInconsistent(f"block {_name(block)}: log of another block {(log.block_hash or '')[:66]}")
+    if not {log.block_hash for log in logs} <= {block.hash, None} or any([log.removed for log in logs]):
+        other = next(log for log in logs if log.removed or log.block_hash not in (block.hash, None))
+        raise ChainInconsistent(f"block {_name(block)}: log of another block {(other.block_hash or '')[:66]}")
     if not logs and block.logs_bloom and block.logs_bloom.strip("0x"):
         raise ChainInconsistent(f"block {_name(block)}: its bloom filter names logs, but the endpoint gave none")
 

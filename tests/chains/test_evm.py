@@ -70,11 +70,56 @@ def asked(node: Any) -> list[str]:
 
 
 async def test_block(node: Any, chain_of: Any) -> None:
-    """A block is read by number, its receipts by its hash."""
+    """A block and its receipts are read in one request."""
     block = await chain_of(node.url).block(16)
     assert [(t.kind, t.value) for t in block.transfers] == [("native", 5), ("token", 9), ("fee", 6)]
     assert (block.ref, block.source) == (BlockRef("eip155:1", 16, HASH), redact(node.url))
-    assert [body["params"] for body in node.asked[1:]] == [["0x10", True], [HASH]]
+    assert [[call["params"] for call in body] for body in node.asked[1:]] == [[["0x10", True], ["0x10"]]]
+
+
+async def test_an_endpoint_that_takes_no_batch(node: Any, chain_of: Any) -> None:
+    """A block is then read by number, its receipts by its hash; a batch is tried no more."""
+    reply = node.reply
+
+    async def simple(request: web.Request) -> web.Response:
+        body = await request.json()
+        if isinstance(body, list):
+            return web.Response(status=500, text="<html>")
+        return web.json_response(reply(body))
+
+    node.handler = simple
+    chain = chain_of(node.url)
+    first = await chain.block(16)
+    node.asked.clear()
+    assert await chain.block(16) == first and first.transfers
+    assert [body["params"] for body in node.asked] == [["0x10", True], [HASH]]
+
+
+async def test_another_block_between_two_answers(node: Any, chain_of: Any) -> None:
+    """Receipts of another block of the same height are not taken: those of the block are asked for by its hash."""
+    replies = [{**RECEIPT, "blockHash": OTHER}], [RECEIPT]
+    reply = node.reply
+
+    async def racing(request: web.Request) -> web.Response:
+        body = await request.json()
+        node.methods["eth_getBlockReceipts"] = replies[not isinstance(body, list)]
+        return web.json_response([reply(call) for call in body] if isinstance(body, list) else reply(body))
+
+    node.handler = racing
+    assert len((await chain_of(node.url).block(16)).transfers) == 3
+
+
+@pytest.mark.parametrize("turn", [lambda found: found[::-1], lambda found: [{**r, "id": str(r["id"])} for r in found]])
+async def test_replies_in_another_order(turn: Any, node: Any, chain_of: Any) -> None:
+    """Replies of a batch are told apart by their ids, whatever the order and the type of those."""
+    reply = node.reply
+
+    async def turned(request: web.Request) -> web.Response:
+        body = await request.json()
+        return web.json_response(turn([reply(call) for call in body]) if isinstance(body, list) else reply(body))
+
+    node.handler = turned
+    assert len((await chain_of(node.url).block(16)).transfers) == 3
 
 
 async def test_wrong_chain_of_any_endpoint(serve: Any, node: Any, chain_of: Any) -> None:
@@ -196,7 +241,7 @@ async def test_truncated_block(node: Any, chain_of: Any) -> None:
 
 async def test_busy_endpoint(node: Any, chain_of: Any, pauses: Any) -> None:
     """429 with Retry-After and 500s on the way to a block only cost time."""
-    node.script = [None, web.Response(status=429, headers={"Retry-After": "3"}), None, web.Response(status=500)]
+    node.script = [None, web.Response(status=429, headers={"Retry-After": "3"}), web.Response(status=500)]
     assert (await chain_of(node.url).block(16)).ref.number == 16
     assert pauses.seconds[0] == 3.0 and len(pauses.seconds) == 2
 
@@ -209,7 +254,7 @@ async def test_without_block_receipts(node: Any, chain_of: Any) -> None:
     node.asked.clear()
     assert await chain.block(16) == full == await chain.block(16)
     read = ["eth_getBlockByNumber", "eth_getLogs", "eth_getTransactionReceipt"]
-    assert asked(node) == [read[0], "eth_getBlockReceipts", *read[1:], *read]
+    assert asked(node) == [read[0], *["eth_getBlockReceipts"] * 2, *read[1:], *read]
 
 
 async def test_without_block_receipts_only_what_matters_is_asked(node: Any, chain_of: Any) -> None:
@@ -258,10 +303,10 @@ async def test_missing_batch_reply(node: Any, chain_of: Any) -> None:
 
 
 async def test_empty_block_asks_for_nothing_more(node: Any, chain_of: Any) -> None:
-    """A block without transactions needs no receipts."""
+    """A block without transactions needs no receipts of its own."""
     node.methods["eth_getBlockByNumber"] = {**BLOCK, "transactions": [], "logsBloom": "0x" + "0" * 512}
     assert (await chain_of(node.url).block(16)).transfers == ()
-    assert asked(node) == ["eth_getBlockByNumber"]
+    assert asked(node) == ["eth_getBlockByNumber", "eth_getBlockReceipts"]
 
 
 async def test_head_and_standstill(serve: Any, node: Any, chain_of: Any) -> None:

@@ -1,0 +1,136 @@
+"""Screening: which transactions of a block may concern a watched account, at a glance and without objects.
+
+A block of Ethereum has hundreds of transactions and logs, of which nearly none touch the watch set. Everything that is
+decoded with care is decoded for these few; the rest is counted. Screening may keep a transaction too many, never one
+too few.
+
+Accounts are compared as they are written, addresses in their topics with the padding: most blocks are done with after
+two comparisons of sets. A node that writes addresses with checksums (capital letters) is read all the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Container, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from itertools import chain as chain_of
+from typing import Protocol, runtime_checkable
+
+from chains.evm.wire import RpcLog, RpcReceipt, RpcTx
+
+__all__ = ["Among", "Candidate", "Screen"]
+
+PADDING = "0x" + "0" * 24
+ZERO_WORD = "0x" + "0" * 64
+_NOTHING = (None, "0x0", "0x", "0x00")
+_SHORT = 200_000  # watched accounts up to which their padded forms are kept beside them
+
+
+@runtime_checkable
+class Among(Protocol):
+    """A watch set too large for one look-up after another."""
+
+    def among(self, addresses: Collection[str]) -> AbstractSet[str]:
+        """Those of ``addresses`` that are watched."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A transaction that is decoded with care: its position in the block, and the place of its first transfer."""
+
+    position: int
+    place: int
+
+
+class Screen:
+    """The screen of a watch set.
+
+    Parameters
+    ----------
+    watch : canonical addresses; a mapping or set, or `Among`, or anything that answers ``in``
+    counted : the first topic of a token transfer
+    hidden : kinds of logs, by their first topic, that name accounts in their data when they have no further topic
+    """
+
+    def __init__(self, watch: Container[str], counted: str, hidden: AbstractSet[str] = frozenset()) -> None:
+        self._watch, self._counted, self._hidden = watch, counted, hidden
+        short = isinstance(watch, dict | set | frozenset) and len(watch) <= _SHORT
+        self._plain = frozenset(watch) if short else None  # type: ignore[call-overload]
+        self._padded = frozenset(PADDING + address[2:] for address in self._plain or ())
+
+    def of(
+        self,
+        transactions: Sequence[RpcTx],
+        receipts: Sequence[RpcReceipt | None],
+        logs: Sequence[Sequence[RpcLog]],
+    ) -> tuple[list[Candidate], int]:
+        """The transactions of a block that may touch the watch set, and how many transfers the others moved.
+
+        Parameters
+        ----------
+        receipts, logs : of each transaction
+        """
+        every = list(chain_of.from_iterable(logs))
+        names = [tx.sender for tx in transactions]
+        names += [tx.to or "" for tx in transactions]
+        names += [log.address for log in every]
+        words = [topic for log in every for topic in log.topics[1:]]
+        plain, padded = self._watched(names, words)
+        found: list[Candidate] = []
+        seen = place = 0
+        counted, hidden = self._counted, self._hidden
+        nobody = not (plain or padded)
+        for position, tx in enumerate(transactions):
+            receipt, own = receipts[position], logs[position]
+            if (
+                tx.to is None
+                or tx.authorization_list is not None
+                or (receipt is not None and receipt.status not in ("0x1", "0x0", None))
+                or (not nobody and (tx.sender in plain or tx.to in plain))
+            ):
+                found.append(Candidate(position, place))
+                place += 2 + len(own)
+                continue
+            moved = int(tx.value not in _NOTHING)
+            touched = False
+            for log in own:
+                topics = log.topics
+                if not topics:
+                    continue
+                if topics[0] == counted:
+                    moved += len(topics) == 4 or log.data != ZERO_WORD
+                if nobody:
+                    touched = touched or (len(topics) == 1 and topics[0] in hidden)
+                elif log.address in plain or not padded.isdisjoint(topics) or (
+                    len(topics) == 1 and topics[0] in hidden
+                ):
+                    touched = True
+            if touched:
+                found.append(Candidate(position, place))
+            elif receipt is None or receipt.status != "0x0":
+                seen += moved
+            place += 2 + len(own)
+        return found, seen
+
+    def _watched(self, names: list[str], words: list[str]) -> tuple[AbstractSet[str], AbstractSet[str]]:
+        """Which of these are watched accounts, as they are written: names, and topics."""
+        if self._plain is not None and "".join(names[:8]).islower():
+            if self._plain.isdisjoint(names) and self._padded.isdisjoint(words):
+                return frozenset(), frozenset()
+            return self._plain, self._padded
+        written: dict[str, set[str]] = {}
+        for name in set(names):
+            written.setdefault(name.lower(), set()).add(name)
+        topics: dict[str, set[str]] = {}
+        for word in set(words):
+            if word.startswith(PADDING):
+                topics.setdefault("0x" + word[26:].lower(), set()).add(word)
+        asked = written.keys() | topics.keys()
+        if isinstance(self._watch, Among):
+            known = self._watch.among(asked)
+        else:
+            known = {address for address in asked if address in self._watch}
+        return (
+            {name for address in known for name in written.get(address, ())},
+            {word for address in known for word in topics.get(address, ())},
+        )
