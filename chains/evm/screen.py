@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Collection, Container, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from itertools import accumulate
 from itertools import chain as chain_of
 from typing import Protocol, runtime_checkable
 
@@ -23,6 +24,7 @@ __all__ = ["Among", "Candidate", "Screen"]
 PADDING = "0x" + "0" * 24
 ZERO_WORD = "0x" + "0" * 64
 _NOTHING = (None, "0x0", "0x", "0x00")
+_STATES = ("0x1", "0x0", None)
 _SHORT = 200_000  # watched accounts up to which their padded forms are kept beside them
 
 
@@ -74,43 +76,41 @@ class Screen:
         names = [tx.sender for tx in transactions]
         names += [tx.to or "" for tx in transactions]
         names += [log.address for log in every]
-        words = [topic for log in every for topic in log.topics[1:]]
-        plain, padded = self._watched(names, words)
-        found: list[Candidate] = []
-        seen = place = 0
-        counted, hidden = self._counted, self._hidden
-        nobody = not (plain or padded)
-        for position, tx in enumerate(transactions):
-            receipt, own = receipts[position], logs[position]
-            if (
-                tx.to is None
-                or tx.authorization_list is not None
-                or (receipt is not None and receipt.status not in ("0x1", "0x0", None))
-                or (not nobody and (tx.sender in plain or tx.to in plain))
-            ):
-                found.append(Candidate(position, place))
-                place += 2 + len(own)
-                continue
-            moved = int(tx.value not in _NOTHING)
-            touched = False
-            for log in own:
-                topics = log.topics
-                if not topics:
-                    continue
-                if topics[0] == counted:
-                    moved += len(topics) == 4 or log.data != ZERO_WORD
-                if nobody:
-                    touched = touched or (len(topics) == 1 and topics[0] in hidden)
-                elif log.address in plain or not padded.isdisjoint(topics) or (
-                    len(topics) == 1 and topics[0] in hidden
-                ):
-                    touched = True
-            if touched:
-                found.append(Candidate(position, place))
-            elif receipt is None or receipt.status != "0x0":
-                seen += moved
-            place += 2 + len(own)
-        return found, seen
+        plain, padded = self._watched(names, [topic for log in every for topic in log.topics[1:]])
+        odd = [
+            n
+            for n, tx in enumerate(transactions)
+            if tx.to is None or tx.authorization_list is not None or _is_odd(receipts[n])
+        ]
+        tokens = [log for log in every if log.topics and log.topics[0] == self._counted]
+        moved = sum([len(log.topics) == 4 or log.data != ZERO_WORD for log in tokens])
+        moved += sum([tx.value not in _NOTHING and not _failed(receipts[n]) for n, tx in enumerate(transactions)])
+        if plain or padded or any(len(log.topics) == 1 and log.topics[0] in self._hidden for log in every):
+            touched = [n for n, tx in enumerate(transactions) if self._touches(tx, logs[n], plain, padded)]
+            odd = sorted({*odd, *touched})
+        if not odd:
+            return [], moved
+        places = list(accumulate((2 + len(own) for own in logs), initial=0))
+        moved -= sum(self._moves(transactions[n], receipts[n], logs[n]) for n in odd)
+        return [Candidate(n, places[n]) for n in odd], moved
+
+    def _touches(
+        self, tx: RpcTx, logs: Sequence[RpcLog], plain: AbstractSet[str], padded: AbstractSet[str]
+    ) -> bool:
+        if tx.sender in plain or tx.to in plain:
+            return True
+        return any(
+            log.address in plain
+            or not padded.isdisjoint(log.topics)
+            or (len(log.topics) == 1 and log.topics[0] in self._hidden)
+            for log in logs
+        )
+
+    def _moves(self, tx: RpcTx, receipt: RpcReceipt | None, logs: Sequence[RpcLog]) -> int:
+        """What `of` counted for a transaction."""
+        tokens = (log for log in logs if log.topics and log.topics[0] == self._counted)
+        native = tx.value not in _NOTHING and not _failed(receipt)
+        return native + sum(len(log.topics) == 4 or log.data != ZERO_WORD for log in tokens)
 
     def _watched(self, names: list[str], words: list[str]) -> tuple[AbstractSet[str], AbstractSet[str]]:
         """Which of these are watched accounts, as they are written: names, and topics."""
@@ -134,3 +134,12 @@ class Screen:
             {name for address in known for name in written.get(address, ())},
             {word for address in known for word in topics.get(address, ())},
         )
+
+
+def _failed(receipt: RpcReceipt | None) -> bool:
+    return receipt is not None and receipt.status == "0x0"
+
+
+def _is_odd(receipt: RpcReceipt | None) -> bool:
+    """Whether a receipt says something else than how the transaction ended."""
+    return receipt is not None and receipt.status not in _STATES

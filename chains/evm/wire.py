@@ -40,7 +40,7 @@ class RpcLog(msgspec.Struct, rename="camel", gc=False):
     removed: bool = False
 
 
-class RpcReceipt(msgspec.Struct, rename="camel"):
+class RpcReceipt(msgspec.Struct, rename="camel", gc=False):
     """A receipt; before Byzantium it has ``root`` and no ``status``, ``l1Fee`` is the rollups' data fee."""
 
     transaction_hash: str
@@ -66,7 +66,7 @@ class RpcAuthorization(msgspec.Struct, rename="camel"):
     s: Any = None
 
 
-class RpcTx(msgspec.Struct, rename="camel"):
+class RpcTx(msgspec.Struct, rename="camel", gc=False):
     """A transaction of a block. ``input`` stays undecoded JSON: few transactions need it."""
 
     hash: str
