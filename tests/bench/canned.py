@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import multiprocessing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from typing import Any
@@ -22,13 +22,22 @@ OTHER = "0x" + "c4" * 32  # a topic that is no transfer
 Answers = dict[str, dict[int, bytes]]  # method, then number of the block
 
 
-def made(blocks: int, transactions: int, other_logs: int, seed: int = 1) -> Answers:
-    """Answers for that many blocks: half of the transactions move a token, ``other_logs`` logs are of other kinds."""
+def made(
+    blocks: int, transactions: int, other_logs: int, seed: int = 1, receivers: Sequence[str] = (), every: int = 100
+) -> Answers:
+    """Answers for that many blocks: half of the transactions move a token, ``other_logs`` logs are of other kinds.
+
+    Parameters
+    ----------
+    receivers : one transaction in ``every`` pays one of them
+    """
     drafts = []
     for number in range(blocks):
         moves = []
         for i in range(transactions):
             people = [f"0x{(seed * 7_919 + number * 104_729 + i * 31 + side) ** 5 % 2**160:040x}" for side in (1, 2)]
+            if receivers and i % every == 0:
+                people[1] = receivers[(number * transactions + i) // every % len(receivers)]
             token = f"0x{0xC0FFEE + i % 50:040x}" if i % 2 else None
             moves.append(Move(people[0], people[1], 10**15 + i, token))
         drafts.append(Draft(1_700_000_000 + 12 * number, tuple(moves)))

@@ -16,6 +16,7 @@ MEMBERS = 10_000_000
 PIECE = 500_000
 ROWS = 1_000_000
 LOOK_UPS = 200_000
+BLOCKS = 24
 _DIGITS = np.frombuffer(b"0123456789abcdef", np.uint8)
 
 
@@ -110,6 +111,43 @@ def scan(fleet: Path, rows: Path) -> None:
     print(json.dumps({"s": report["speed"]["wall_seconds"], "peak": resident()[1]}))
 
 
+def block(fleet: Path, _: Path) -> None:
+    """CPU of one block of 1,000 transactions, ten of which pay members: decoded, screened and folded."""
+    import statistics
+
+    import msgspec
+
+    from chains.evm.decode import decode_block, screen_of
+    from chains.evm.wire import RpcBlock, RpcReceipt
+    from monitor.app import make_engine, warm_up
+    from monitor.config import config_from_mapping
+    from tests.bench.canned import FIRST, made
+
+    warm_up()
+    wallets = [
+        {"id": "users", "entity": "Bench", "role": "deposit", "addresses": [f"ethereum:file:{fleet}"]},
+        {"id": "hot", "entity": "Bench", "role": "hot", "addresses": ["ethereum:0x" + "a1" * 20]},
+    ]
+    engine = make_engine(config_from_mapping({"version": 1, "wallets": wallets}, fleet.parent, "bench"))
+    watch = engine.watchlist.watch("eip155:1")
+    screen = screen_of(watch)
+    answers = made(BLOCKS, 1000, 500, receivers=names(0, 500).to_list())
+    blocks, receipts = msgspec.json.Decoder(RpcBlock), msgspec.json.Decoder(list[RpcReceipt])
+    decoding, folding = [], []
+    for number in range(FIRST, FIRST + BLOCKS):
+        begin = time.process_time()
+        raw = blocks.decode(answers["eth_getBlockByNumber"][number])
+        told = receipts.decode(answers["eth_getBlockReceipts"][number])
+        made_ = decode_block(raw, told, watch, "eip155:1", screen=screen)
+        middle = time.process_time()
+        folded = engine.connect(made_)
+        folding.append(time.process_time() - middle)
+        decoding.append(middle - begin)
+        assert len(folded.flows) + folded.ignored == 10
+    print(json.dumps({"decode": round(1000 * statistics.median(decoding[2:]), 2),
+                      "fold": round(1000 * statistics.median(folding[2:]), 2)}))  # fmt: skip
+
+
 def _in_process(*arguments: object) -> dict[str, float]:
     """Each measurement in a process of its own, since memory once taken stays."""
     command = [sys.executable, "-m", "tests.bench.fleet", *map(str, arguments)]
@@ -130,6 +168,9 @@ def main() -> None:
             shown[f"resident after load from {form} (at most while loading), MB"] = f"{seen['now']} ({seen['peak']})"
             shown["resident before, program and libraries alone, MB"] = seen["before"]
             shown["one look-up, microseconds"] = seen["us"]
+        seen = _in_process("block", folder / "fleet.parquet", folder)
+        what = "CPU of a block of 1,000 transactions, 10 of which pay members: decode and screen + fold, ms"
+        shown[what] = f"{seen['decode']} + {seen['fold']}"
         seen = _in_process("scan", folder / "fleet.parquet", folder / "rows.parquet")
         shown[f"backtest of {ROWS:,} rows against them, s"] = round(seen["s"], 2)
         shown["peak memory of that backtest, MB"] = seen["peak"]
@@ -140,4 +181,4 @@ if __name__ == "__main__":
     if len(sys.argv) == 1:
         main()
     else:
-        {"generate": generate, "load": load, "scan": scan}[sys.argv[1]](*map(Path, sys.argv[2:]))  # type: ignore[operator]
+        {"generate": generate, "load": load, "scan": scan, "block": block}[sys.argv[1]](*map(Path, sys.argv[2:]))  # type: ignore[operator]
