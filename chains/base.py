@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from monitor.model import Block, BlockRef
 
-__all__ = ["BlockConnected", "BlockDisconnected", "Chain", "ChainEvent", "ChainSpec", "History", "Stretch"]
+__all__ = [
+    "BlockConnected",
+    "BlockDisconnected",
+    "BlocksLeftOut",
+    "Chain",
+    "ChainEvent",
+    "ChainSpec",
+    "EndpointState",
+    "History",
+    "Stretch",
+    "Terms",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +36,42 @@ class BlockDisconnected:
     ref: BlockRef
 
 
-ChainEvent = BlockConnected | BlockDisconnected
+@dataclass(frozen=True, slots=True)
+class BlocksLeftOut:
+    """Reading on from ``tip`` would take too long: the next block connected is the head or near it."""
+
+    tip: BlockRef
+    head: BlockRef
+
+
+ChainEvent = BlockConnected | BlockDisconnected | BlocksLeftOut
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How one endpoint may be used."""
+
+    weight: float = 1.0  # the heavier is preferred
+    rate: float | None = None  # calls a second that it allows; None: no bound
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointState:
+    """What one endpoint is worth now; everything is fit to be shown."""
+
+    name: str  # host and port
+    transport: str  # http | ws
+    weight: float
+    rate: float | None  # calls a second
+    in_use: bool
+    circuit: str  # closed | open | half-open | quarantined
+    head: int | None  # the newest block that it told of
+    lagging: bool
+    requests: int  # attempts since the start
+    failures: Mapping[str, int]  # by reason, of `chains.exchange.Kind`
+    seconds: float  # that all its answers took together
+    reason: str = ""  # what is wrong with it
+    offers: Mapping[str, bool] = field(default_factory=dict)  # by capability, where it is known
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +89,10 @@ class ChainSpec:
     poll_seconds: float | None = None  # None: the network's default
     timeout_seconds: float = 10.0
     finality_depth: int = 64  # blocks below head - depth are final
+    finality: str = "depth"  # or the tag by which nodes must agree: safe, finalized
     options: Mapping[str, Any] | None = None  # family specific
+    terms: Mapping[str, Terms] = field(default_factory=dict, repr=False, hash=False)  # by URL, where not the usual ones
+    quorum: int = 1  # endpoints that must agree on a block
     accounts: tuple[str, ...] = ()  # watched addresses that are named one by one: their state may be read
 
 
@@ -89,6 +138,7 @@ class Stretch:
     source: str  # endpoint that answered, secrets removed
     blind_spots: tuple[str, ...] = ()  # what this reading cannot show
     blocks: tuple[Block, ...] = ()
+    headers: tuple[tuple[str, int], ...] = ()  # hash and time (UTC s) of each block, lowest first
 
 
 class History(Protocol):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from enum import StrEnum
 from typing import Protocol, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -12,12 +13,43 @@ import aiohttp
 
 from monitor.errors import ChainUnavailable
 
-__all__ = ["Exchange", "MethodUnsupported", "Refused", "RpcError", "Unusable", "backoff", "clean", "reason", "redact"]
+__all__ = [
+    "Exchange",
+    "Kind",
+    "MethodUnsupported",
+    "Refused",
+    "RpcError",
+    "Unanswered",
+    "Unusable",
+    "backoff",
+    "clean",
+    "kind_of",
+    "reason",
+    "redact",
+]
 
 T = TypeVar("T")
 
 BACKOFF_BASE = 0.25  # seconds, upper bound of the first pause
 BACKOFF_CAP = 8.0  # seconds
+
+
+class Kind(StrEnum):
+    """Why an attempt at an endpoint failed; a closed list, for numbers."""
+
+    TIMEOUT = "timeout"
+    CONNECT = "connect"  # refused, no such host, TLS
+    LOST = "lost"  # the connection broke before the answer
+    CUT_OFF = "cut_off"  # the body ended early
+    TOO_LARGE = "too_large"  # the request for the endpoint (413), or the answer for us
+    LIMITED = "limited"  # 429, or an error object that says so
+    SERVER = "server"  # 5xx
+    REFUSED = "refused"  # 4xx that no retry cures
+    UNREADABLE = "unreadable"  # not JSON, or of another form
+    INCOMPLETE = "incomplete"  # replies of a batch are missing
+    ERROR = "error"  # an error object that another endpoint may do without
+    WRONG_CHAIN = "wrong_chain"
+    INCONSISTENT = "inconsistent"  # it contradicts itself or others
 
 
 class RpcError(ChainUnavailable):
@@ -28,14 +60,22 @@ class MethodUnsupported(RpcError):
     """The endpoint does not offer this method, or not with these parameters: use another way."""
 
 
-class Refused(ChainUnavailable):
+class Unanswered(ChainUnavailable):
+    """No endpoint gave a usable answer; ``kinds`` are those of the last failure of each."""
+
+    def __init__(self, message: str, retry_after: float | None = None, kinds: Collection[Kind] = ()) -> None:
+        super().__init__(message, retry_after)
+        self.kinds = frozenset(kinds)
+
+
+class Refused(Unanswered):
     """Every endpoint answered with a status that no retry cures (401, 403, 404, ...).
 
     ``status`` is the last one, ``detail`` what its body said (JSON ``message`` or ``error``), shortened and scrubbed.
     """
 
-    def __init__(self, message: str, status: int, detail: str = "") -> None:
-        super().__init__(message)
+    def __init__(self, message: str, status: int, detail: str = "", kinds: Collection[Kind] = (Kind.REFUSED,)) -> None:
+        super().__init__(message, kinds=kinds)
         self.status = status
         self.detail = detail
 
@@ -47,9 +87,9 @@ class Unusable(Exception):
     leaves an `Exchange`.
     """
 
-    def __init__(self, reason: str, *, final: bool = False) -> None:
+    def __init__(self, reason: str, *, final: bool = False, kind: Kind = Kind.UNREADABLE) -> None:
         super().__init__(reason)
-        self.final = final
+        self.final, self.kind = final, kind
 
 
 def redact(url: str) -> str:
@@ -104,10 +144,14 @@ class Exchange(Protocol):
         """The redacted name of the endpoint that answered last."""
 
     def rotate(self) -> None:
-        """Prefer the next endpoint from now on (the current one lags, or contradicts itself)."""
+        """Prefer another endpoint for a while (the current one lags, or contradicts itself)."""
 
-    async def exchange(self, body: bytes, decode: Callable[[bytes], T], what: str) -> T:
-        """Send ``body``; ChainUnavailable, saying ``what`` was asked, when no endpoint gives a usable answer."""
+    async def exchange(self, body: bytes, decode: Callable[[bytes], T], what: str, calls: int = 1) -> T:
+        """Send ``body``; ChainUnavailable, saying ``what`` was asked, when no endpoint gives a usable answer.
+
+        ``calls`` is how many calls it holds: what a rate limit counts. Several are not sent again as they are where
+        they were too much: the caller divides them.
+        """
 
     def scrub(self, text: object) -> str:
         """Text of an endpoint on one short line, without the secrets of any endpoint."""
@@ -119,6 +163,17 @@ class Exchange(Protocol):
 def backoff(rng: random.Random, round_number: int) -> float:
     """Seconds to wait after a failed round (counted from 0): random up to a doubling bound (full jitter)."""
     return rng.uniform(0.0, min(BACKOFF_CAP, BACKOFF_BASE * 2.0 ** min(round_number, 16)))
+
+
+def kind_of(error: Exception) -> Kind:
+    """What went wrong with a connection."""
+    if isinstance(error, TimeoutError):
+        return Kind.TIMEOUT
+    if isinstance(error, aiohttp.ClientPayloadError):
+        return Kind.CUT_OFF
+    if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ServerFingerprintMismatch | ValueError):
+        return Kind.CONNECT
+    return Kind.LOST
 
 
 def reason(error: Exception, timeout: float) -> str:

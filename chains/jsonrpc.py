@@ -5,16 +5,22 @@ from __future__ import annotations
 import functools
 import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
 
-from chains.exchange import Exchange, MethodUnsupported, RpcError, Unusable
+from chains.batching import BatchSizes
+from chains.exchange import Exchange, Kind, MethodUnsupported, RpcError, Unanswered, Unusable
 
 __all__ = ["JsonRpc"]
 
-BATCH = 100  # calls a JSON-RPC batch; many providers refuse more
+_DIVISIBLE = frozenset({Kind.TIMEOUT, Kind.TOO_LARGE, Kind.INCOMPLETE, Kind.CUT_OFF})  # fewer calls may do better
+_TOO_MANY = re.compile(
+    r"batch.*(too (large|big|long|many)|limit|exceed|maximum)|(response|request).*too (large|big)"
+    r"|too many (requests|calls) in",
+    re.I,
+)
 _LIMITED = re.compile(r"rate limit|too many requests|request limit|capacity|exceeded .*per second", re.I)
 _UNSUPPORTED = re.compile(
     r"method\b.*(not (found|supported|available|allowed|whitelisted|exist)|unsupported|disabled)"
@@ -56,12 +62,24 @@ def _pair_decoder(first: Any, second: Any) -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(tuple[types])  # type: ignore[valid-type]
 
 
-class JsonRpc:
-    """JSON-RPC 2.0 over an `Exchange`."""
+class _TooMany(RpcError):
+    """The batch was refused for its size."""
 
-    def __init__(self, exchange: Exchange) -> None:
+
+class JsonRpc:
+    """JSON-RPC 2.0 over an `Exchange`.
+
+    Parameters
+    ----------
+    exchange : where requests go
+    ids : numbers for requests; those who share a socket share them
+    sizes : how many calls of a batch each endpoint takes; those who share endpoints share them
+    """
+
+    def __init__(self, exchange: Exchange, ids: Iterator[int] | None = None, sizes: BatchSizes | None = None) -> None:
         self._exchange = exchange
-        self._ids = itertools.count(1)
+        self._ids = itertools.count(1) if ids is None else ids
+        self._sizes = BatchSizes() if sizes is None else sizes
 
     @property
     def endpoint(self) -> str:
@@ -99,15 +117,29 @@ class JsonRpc:
         """The results of several calls in their order, each decoded as ``type``.
 
         A call that the endpoint answered with an error object gives the `RpcError` (or `MethodUnsupported`) itself in
-        its place, not raised. Large batches are sent in parts of `BATCH`, one by one where the endpoint takes none.
+        its place, not raised. Large batches are sent in parts, which get smaller where an endpoint refuses them, leaves
+        out replies or does not answer in time; one by one where it takes none.
 
         Raises
         ------
         ChainUnavailable : no usable answer, or replies missing
         """
         results: list[Any] = []
-        for start in range(0, len(calls), BATCH):
-            results += await self._part(calls[start : start + BATCH], type)
+        while len(results) < len(calls):
+            name = self.endpoint
+            part = calls[len(results) : len(results) + self._sizes.of(name)]
+            try:
+                found = await self._part(part, type)
+            except _TooMany:
+                self._sizes.halve(self.endpoint, len(part))
+                continue
+            except Unanswered as error:
+                if len(part) == 1 or not error.kinds & _DIVISIBLE:
+                    raise
+                self._sizes.halve(name, len(part))
+                continue
+            self._sizes.passed(self.endpoint, len(part))
+            results += found
         return results
 
     async def pair(
@@ -136,8 +168,11 @@ class JsonRpc:
                 return self._any_order(data, idents, calls, what)
             return [self._unpacked(reply, call[0]) for reply, call in zip(replies, calls, strict=True)]
 
-        results = await self._exchange.exchange(body, decode, what)
+        if self._sizes.of(self.endpoint) == 1:
+            return None
+        results = await self._exchange.exchange(body, decode, what, 2)
         if isinstance(results, RpcError):
+            self._sizes.refused(self.endpoint)
             return None
         found = [self._named(result) if isinstance(result, RpcError) else result for result in results]
         return found[0], found[1]
@@ -155,10 +190,10 @@ class JsonRpc:
         if isinstance(replies, _Raw):
             if replies.error is None:
                 raise Unusable("answer to a batch is not a list")
-            return self._error(what, replies.error, inside=True)
+            return self._refusal(what, replies.error)
         by_id = {str(reply.id): reply for reply in replies}
         if missing := sum(str(i) not in by_id for i in idents):
-            raise Unusable(f"{missing} of {len(calls)} replies missing")
+            raise Unusable(f"{missing} of {len(calls)} replies missing", kind=Kind.INCOMPLETE)
         return [self._result(c[0], by_id[str(i)], c[2]) for i, c in zip(idents, calls, strict=True)]
 
     async def aclose(self) -> None:
@@ -166,6 +201,8 @@ class JsonRpc:
         await self._exchange.aclose()
 
     async def _part(self, calls: Sequence[tuple[str, Sequence[Any]]], type: Any) -> list[Any]:
+        if self._sizes.of(self.endpoint) == 1:
+            return [await self._alone(method, params, type) for method, params in calls]
         idents = [next(self._ids) for _ in calls]
         body = b"[%b]" % b",".join(_request(i, m, p) for i, (m, p) in zip(idents, calls, strict=True))
         what = f"batch of {len(calls)} {calls[0][0]}"
@@ -173,10 +210,20 @@ class JsonRpc:
         def decode(data: bytes) -> Any:
             return self._any_order(data, idents, [(method, params, type) for method, params in calls], what)
 
-        results = await self._exchange.exchange(body, decode, what)
+        results = await self._exchange.exchange(body, decode, what, len(calls))
+        if isinstance(results, _TooMany) and len(calls) > 1:
+            raise results
         if isinstance(results, RpcError):
+            self._sizes.refused(self.endpoint)
             return [await self._alone(method, params, type) for method, params in calls]
         return [self._named(r) if isinstance(r, RpcError) else r for r in results]
+
+    def _refusal(self, what: str, error: _Error) -> RpcError:
+        """The exception for an error object that stands for a whole batch."""
+        message = error if isinstance(error, str) else error.message or ""
+        if _TOO_MANY.search(message):
+            return _TooMany(f"{what}: {self._exchange.scrub(message)}")
+        return self._error(what, error, inside=True)
 
     async def _alone(self, method: str, params: Sequence[Any], type: Any) -> Any:
         try:
@@ -205,12 +252,12 @@ class JsonRpc:
         if code is not None:
             text += f" (code {self._exchange.scrub(code)})"
         if code == 429 or _LIMITED.search(message):
-            raise Unusable(text)
+            raise Unusable(text, kind=Kind.LIMITED)
         if code in (-32601, -32602, -32004) or _UNSUPPORTED.search(message):
             return MethodUnsupported(text)
         if inside or code == 3 or "revert" in message:
             return RpcError(text)
-        raise Unusable(text, final=True)
+        raise Unusable(text, final=True, kind=Kind.ERROR)
 
 
 def _request(ident: int, method: str, params: Sequence[Any]) -> bytes:

@@ -21,10 +21,10 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from chains.base import ChainSpec
+from chains.base import ChainSpec, EndpointState
 from chains.nem_decode import NEMESIS_PARENT, RawBlock, decode_block, identity, mosaic_name, parse_block
 from chains.patience import Standstill, read_again
-from chains.rpc import HttpPool, Refused
+from chains.rpc import HttpPool, Refused, Single
 from monitor.addresses.nem import canonical, of_public_key
 from monitor.errors import ChainError, ChainInconsistent, ChainUnavailable, ConfigError, DecodeError, Problem
 from monitor.model import Block, BlockRef
@@ -91,12 +91,16 @@ class NemChain:
         self._poll = POLL_SECONDS if spec.poll_seconds is None else spec.poll_seconds
         self._standstill = Standstill(spec.name, self._pool, STALL_SECONDS, clock)
 
+    def endpoints(self) -> Sequence[EndpointState]:
+        """What each endpoint is worth now."""
+        return self._pool.states()
+
     async def open(self) -> None:
         """Check the network of every endpoint, and whether it answers the local API.
 
         Raises
         ------
-        ChainError : an endpoint serves another network
+        ChainError : all endpoints serve another network; one of several that does is never asked again
         ChainUnavailable : no endpoint can be reached; one of several that cannot is checked before its first use
         """
         await self._pool.check()
@@ -226,7 +230,7 @@ class NemChain:
         except (KeyError, TypeError):
             return None
 
-    async def _verify(self, pool: HttpPool) -> None:
+    async def _verify(self, pool: Single) -> None:
         answer = await pool.get("node/info")
         try:
             network_id = answer["metaData"]["networkId"]

@@ -62,8 +62,9 @@ class NemHistory:
         first, last = blocks[0], blocks[-1]
         touching = tuple(block for block in blocks if block.transfers or block.controls)
         return Stretch(
-            first.ref, first.parent_hash, last.ref, first.timestamp, last.timestamp, last.source, BLIND_SPOTS, touching
-        )
+            first.ref, first.parent_hash, last.ref, first.timestamp, last.timestamp, last.source, BLIND_SPOTS, touching,
+            tuple((block.ref.hash, block.timestamp) for block in blocks),
+        )  # fmt: skip
 
     async def aclose(self) -> None:
         """Close connections; calling it twice is fine."""

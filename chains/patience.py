@@ -22,6 +22,8 @@ class _Endpoints(Protocol):
 
     def rotate(self) -> None: ...
 
+    def contradicted(self) -> None: ...
+
 
 class Standstill:
     """Prefers another endpoint when the one in use shows no new head for long.
@@ -64,7 +66,7 @@ async def read_again(
         try:
             return await read(number)
         except ChainInconsistent:
-            endpoints.rotate()
+            endpoints.contradicted()
             await sleep(0.1 * 2**attempt)
     try:
         return await read(number)

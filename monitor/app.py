@@ -40,6 +40,7 @@ def make_engine(config: Config) -> Engine:
     from monitor.labels.load import load_book
     from monitor.policies.book import PolicyBook
     from monitor.policies.cold import ColdWallets
+    from monitor.policies.control.policy import ControlChanges
     from monitor.policies.fleet import DepositFleets
     from monitor.policies.plain import PlainRules
 
@@ -47,8 +48,10 @@ def make_engine(config: Config) -> Engine:
     watchlist = Watchlist(config.wallets)
     given = config.detectors
     rules, fleets = PlainRules(config.rules, config.lists, given), DepositFleets(watchlist, given)
-    policies = (rules, ColdWallets(watchlist, config.planned, listed, given), fleets)
-    return Engine(watchlist, listed, PolicyBook(watchlist, policies), load_book(config), given)
+    labels = load_book(config)
+    control = ControlChanges(watchlist, config.planned, labels, given)
+    policies = (rules, ColdWallets(watchlist, config.planned, listed, given), fleets, control)
+    return Engine(watchlist, listed, PolicyBook(watchlist, policies), labels, given)
 
 
 def asset_names(config: Config) -> AssetNames:
@@ -58,18 +61,22 @@ def asset_names(config: Config) -> AssetNames:
 
 def chain_spec(chain: ChainConfig) -> Any:
     """How to reach a chain, secrets revealed: hand it to a chain family, never print it."""
-    from chains.base import ChainSpec
+    from chains.base import ChainSpec, Terms
     from monitor.config.types import reveal
 
+    urls = [(endpoint.url.get_secret_value(), endpoint) for endpoint in chain.endpoints]
     return ChainSpec(
         name=chain.name,
         kind=chain.kind,
         chain=chain.chain,
-        endpoints=tuple(endpoint.get_secret_value() for endpoint in chain.endpoints),
+        endpoints=tuple(url for url, _ in urls),
+        terms={url: Terms(endpoint.weight, endpoint.rate) for url, endpoint in urls},
+        quorum=chain.quorum,
         replay=chain.replay,
         poll_seconds=chain.poll_seconds,
         timeout_seconds=chain.timeout,
         finality_depth=chain.finality_depth,
+        finality=chain.finality,
         options=reveal(chain.options),
     )
 

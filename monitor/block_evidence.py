@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Mapping, Set
+from typing import Any
 
 from monitor.assets import AssetNames
 from monitor.engine import Engine, Folded, Hit
 from monitor.findings import finding_of, is_news, movement_of, with_blind_spots
+from monitor.gap import noted
 from monitor.incidents import GAP, Correlator, movement_key
 from monitor.model import Direction, Finding, Movement
 from monitor.open_commit import OpenCommit
@@ -31,12 +33,13 @@ class BlockEvidence:
         self._store = store
         self._names = names
 
-    async def add(self, folded: Folded, work: OpenCommit) -> list[str]:
+    async def add(self, folded: Folded, work: OpenCommit, note: Mapping[str, Any] | None = None) -> list[str]:
         """Findings and movements of a block into incidents; ids of those that changed.
 
         Parameters
         ----------
         work : blocks of this chain that are not stored yet
+        note : goes into the evidence of every finding
         """
         by_entity: dict[str, list[Hit]] = {}
         for hit in (*folded.hits, *folded.signals):
@@ -52,6 +55,7 @@ class BlockEvidence:
             news = (finding_of(hit, self._names) for hit in hits if is_news(hit))
             findings = [with_blind_spots(finding, folded.blind_spots) for finding in news]
             findings += exact.get(entity, [])
+            findings = [noted(finding, note or {}) for finding in findings]
             movements = [movement_of(hit) for hit in hits]
             earlier: list[Movement] = []
             for finding in findings:
@@ -86,6 +90,8 @@ class BlockEvidence:
     async def _earlier(self, work: OpenCommit, finding: Finding) -> list[Movement]:
         """What went to a new suspect within the day before, in stored blocks and in those folded since."""
         wallet, chain, address, at = finding.wallet, finding.chain, finding.destination, finding.at
+        if not address:  # it names no suspect, and fees go to nobody either
+            return []
         kept = list(await self._store.flows(wallet, chain, address, at - GAP))
         gone = {ref.number for ref in work.disconnected}
         kept = [flow for flow in kept if flow.block_number not in gone]

@@ -17,6 +17,7 @@ _STATISTICS = {
     MarkState.BACKFILLING: "learning from history: the guard rail alone watches",
     MarkState.BACKFILLED: "learned from history",
     MarkState.REFUSED: "learning as it goes: the guard rail alone watches a wallet's first 7 days",
+    MarkState.LIVE: "learned from live blocks",
 }
 
 
@@ -60,11 +61,29 @@ def coverage_data(
         }
     for chain, mark in sorted((marks or {}).items()):
         entry = found.setdefault(chain, {"ranges": [], "gaps": [], "blocks": 0})
-        entry["learning"] = _learning(mark, (seconds_left or {}).get(chain))
+        left = (seconds_left or {}).get(chain)
+        if mark.state is MarkState.GAP:
+            entry["filling"] = _filling(mark, left)
+        began = mark.before if mark.state is MarkState.GAP else mark
+        if began is not None:
+            entry["learning"] = _learning(began, left)
     for chain, wallet, rule in waiting:
         entry = found.setdefault(chain, {"ranges": [], "gaps": [], "blocks": 0})
         entry.setdefault("waiting_for_balance", []).append({"wallet": wallet, "rule": rule})
     return found
+
+
+def _filling(mark: Mark, seconds_left: float | None) -> dict[str, Any]:
+    """A gap that is being filled; ``last`` is None until the first block above it was read."""
+    return {
+        "first": mark.low,
+        "last": mark.block - 1 if mark.block >= 0 else None,
+        "says": "missed blocks are being fetched: what newer ones show is provisional",
+        "blocks_done": mark.done,
+        "blocks_total": mark.total,
+        "seconds_left": None if seconds_left is None else round(seconds_left),
+        "note": mark.note,
+    }
 
 
 def _learning(mark: Mark, seconds_left: float | None) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import itemgetter
 
 from monitor.engine import Engine
 from monitor.model import Incident
@@ -39,7 +40,7 @@ def effect_of(engine: Engine, kind: str, incident: Incident, *, confirmed: bool,
     if not false_alarm and (kind != "resolve" or confirmed):
         return Effect()
     effect = Effect()
-    for wallet, chain, address in suspects:
+    for wallet, chain, address in filter(itemgetter(2), suspects):  # a finding may name no suspect
         learned: dict[str, int] = {}
         for m in incident.movements if false_alarm else ():
             if (m.wallet, m.chain, m.counterparty) == (wallet, chain, address):

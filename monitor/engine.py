@@ -16,6 +16,7 @@ from monitor.assets import AssetNames
 from monitor.intake import Intake, destination_key
 from monitor.labels import LabelBook
 from monitor.model import Block, Direction, Finding, Flow
+from monitor.policies.base import Holding
 from monitor.policies.book import PolicyBook
 from monitor.state import EngineState
 from monitor.store import Delta
@@ -115,6 +116,7 @@ class Engine:
             block.controls,
             block.readings,
             taken.shown,
+            holding=lambda wallet, asset: self.holding(wallet, block.ref.chain, asset),
         )
         return Folded(
             tuple(taken.real),
@@ -126,6 +128,14 @@ class Engine:
             tuple(signals),
             block.blind_spots,
         )
+
+    def holding(self, wallet: str, chain: str, asset: str) -> Holding:
+        """What the statistics know of an asset of a wallet."""
+        slot = self.state.asset(wallet, chain, asset)
+        if slot < 0:
+            return Holding()
+        balance, known = self.state.balance(slot)
+        return Holding(max(0, round(balance)) if known else None, self.state.is_proven(slot))
 
     def disconnect(self, undo: Delta) -> None:
         """Put the state back to what it was before a block."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -11,7 +11,7 @@ from monitor.incident_record import Limbo, Record
 from monitor.model import Finding, Movement, Status
 from monitor.returns import returned_to
 
-__all__ = ["News", "fill", "gathered", "joined", "kept", "retract", "taken", "void", "wait"]
+__all__ = ["News", "fill", "gathered", "joined", "kept", "moved", "retract", "taken", "void", "wait"]
 
 E = TypeVar("E", Finding, Movement)
 
@@ -64,6 +64,17 @@ def void(record: Record, txs: set[tuple[str, str]]) -> None:
             if (m.chain, m.tx) in txs:
                 del movements[key]
                 record.balances.pop(key, None)
+
+
+def moved(record: Record, chain: str, txs: Set[str], number: int) -> None:
+    """These transactions are in another block now."""
+    for name, f in record.findings.items():
+        if f.chain == chain and f.tx in txs:
+            record.findings[name] = replace(f, block_number=number)
+    for movements in (record.movements, record.loose, record.returned):
+        for key, m in movements.items():
+            if m.chain == chain and m.tx in txs:
+                movements[key] = replace(m, block_number=number)
 
 
 def taken(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 
 from monitor.assets import AssetNames
+from monitor.explain_control import CLEARED, advice, also, announcement, headline, is_control
 from monitor.findings import THEFTS_PER_MONTH, TITLES, span
 from monitor.ids import iso
 from monitor.model import Incident, Severity, Status
@@ -23,7 +24,10 @@ def title(incident: Incident, names: AssetNames) -> str:
         return f"RETRACTED: {incident.entity}: the transactions are no longer part of the chain"
     lost = ", ".join(names.display(asset, value) for asset, value in incident.lost[:3])
     more = f" and {len(incident.lost) - 3} more" if len(incident.lost) > 3 else ""
-    what = f"{lost}{more} sent to suspects" if lost else "abnormal outflow"
+    control = headline(incident.findings)
+    what = control or "abnormal outflow"
+    if lost:
+        what = f"{lost}{more} sent to suspects{', after a change of control' if control else ''}"
     if is_returned(dict(incident.lost), dict(incident.returned)):
         what += ", and returned"
     return f"{str(incident.severity).upper()}: {incident.entity}: {what}"
@@ -46,6 +50,8 @@ def explain(incident: Incident, names: AssetNames) -> tuple[str, ...]:
         return ()
     first = max(incident.findings, key=lambda f: (f.severity, f.score, -f.at))
     lines.append(f"{TITLES.get(first.detector, first.detector)}: {first.summary}.")
+    lines += also(incident, first)
+    lines += advice(incident)
     against = first.evidence.get("against_usual") or ()
     if against:
         lines.append(f"At the same time, of the typical balance: {'; '.join(against)}.")
@@ -77,7 +83,9 @@ def explain(incident: Incident, names: AssetNames) -> tuple[str, ...]:
     missing = {text.partition(":")[0]: text for f in incident.findings for text in f.evidence.get("missing", ())}
     if missing:
         lines.append(f"Evidence that was missing: {'; '.join(missing.values())}.")
-    if not is_returned(dict(incident.lost), dict(incident.returned)):
+    if all(map(is_control, incident.findings)) and not incident.lost:
+        lines.append(CLEARED)
+    elif not is_returned(dict(incident.lost), dict(incident.returned)):
         lines.append(
             "It would be cleared by: the owner knows the destination (a new cold address, a large customer), "
             "or the funds return."
@@ -120,7 +128,8 @@ def commands(incident: Incident, config: str = "") -> tuple[str, ...]:
         f"heistwatch incidents confirm {incident.id}{option}       # it is a theft",
         f"heistwatch incidents false-alarm {incident.id}{option}   # it is not",
     ]
-    if incident.suspects:
+    lines += announcement(incident)
+    if incident.suspects and not all(map(is_control, incident.findings)):
         chain, address = incident.suspects[0]
         entry = f'trusted: ["{chain}:{address}"]'
         lines.append(f"to trust the destination, add to the wallet in the configuration: {entry}")

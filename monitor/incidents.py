@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import msgspec
 
 from monitor.errors import StoreError
-from monitor.evidence import News, fill, gathered, joined, kept, retract, taken, void, wait
+from monitor.evidence import News, fill, gathered, joined, kept, moved, retract, taken, void, wait
 from monitor.grouping import GAP, Group, group, suspect
 from monitor.ids import stable_id
 from monitor.incident_record import Limbo, Record, build, movement_key
@@ -248,6 +248,17 @@ class Correlator:
             record.limbo += [Limbo(chain, tx, old_tip) for tx in sorted(gone - known)]
             if gone:
                 changed.append(record.id)
+        return changed
+
+    def mined_again(self, chain: str, txs: Set[str], number: int) -> list[str]:
+        """Disconnected transactions are in block ``number`` with the same effect: what they showed stands."""
+        changed = []
+        for record in (*self.records.values(), *self.waiting.values()):
+            if not any(item.chain == chain and item.tx in txs for item in record.limbo):
+                continue
+            record.limbo = [item for item in record.limbo if not (item.chain == chain and item.tx in txs)]
+            moved(record, chain, txs, number)
+            changed.append(record.id)
         return changed
 
     def doubtful(self, chain: str) -> list[Limbo]:

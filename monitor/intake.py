@@ -65,6 +65,15 @@ def is_touch(flow: Flow, own: bool) -> bool:
     )
 
 
+def is_token(asset: str) -> bool:
+    """Whether an asset is what a contract says it is, and not the chain's own coin.
+
+    >>> is_token("eip155:1/erc20:0xdac17f958d2ee523a2206206994597c13d831ec7"), is_token("eip155:1/slip44:60")
+    (True, False)
+    """
+    return "/slip44:" not in asset
+
+
 @dataclass(slots=True)
 class Taken:
     """Rows of a block, and the flow behind each (None: not a movement); all real flows, and those that are not."""
@@ -112,8 +121,8 @@ class Intake:
     def is_own(self, flow: Flow) -> bool:
         """Whether the wallet itself started the transaction, as far as the source can tell."""
         tx = flow.transfer.tx
-        if tx.initiator is None:
-            return True
+        if tx.initiator is None:  # that a token's balance fell on its own is nothing but the token's word
+            return flow.transfer.kind is not TransferKind.RECONCILED or not is_token(flow.transfer.asset)
         own = self._watchlist.watch(flow.transfer.block.chain)
         starter = own.get(tx.initiator)
         called = own.get(tx.target) if tx.target else None
@@ -153,7 +162,11 @@ class Intake:
 
     def is_genuine(self, flow: Flow) -> bool:
         """Whether a flow's asset cannot be forged."""
-        return flow.transfer.kind is not TransferKind.TOKEN or self.is_listed(flow.transfer.asset)
+        transfer = flow.transfer
+        forgeable = transfer.kind is TransferKind.TOKEN or (
+            transfer.kind is TransferKind.RECONCILED and is_token(transfer.asset)
+        )
+        return not forgeable or self.is_listed(transfer.asset)
 
     def take(
         self,

@@ -30,6 +30,7 @@ def metrics(parts: Any) -> str:
         ("heistwatch_blocks_total", "Blocks scanned since the start.", of_chains(lambda item: item.blocks)),
         ("heistwatch_undecoded_transactions_total", "Transactions that could not be understood.",
          of_chains(lambda item: item.undecoded)),
+        *_endpoints(followed),
         ("heistwatch_incidents", "Stored incidents by status.", _incidents(parts)),
         ("heistwatch_deliveries_total", "Attempts to deliver a message since the start.",
          [({"channel": channel, "outcome": outcome}, count)
@@ -41,6 +42,32 @@ def metrics(parts: Any) -> str:
         lines.append(f"# TYPE {name} {'counter' if name.endswith('_total') else 'gauge'}")
         lines += [f"{name}{{{_labels(labels)}}} {_number(value)}" for labels, value in samples]
     return "\n".join(lines) + "\n"
+
+
+def _endpoints(followed: list[Any]) -> list[tuple[str, str, Iterable[Sample]]]:
+    """Numbers of the endpoints, of chain families that keep them; names are hosts and ports."""
+    states = [
+        ({"chain": item.chain, "endpoint": state.name}, state)
+        for item in followed
+        for state in (item.source.endpoints() if hasattr(item.source, "endpoints") else ())
+    ]
+    return [
+        ("heistwatch_endpoint_requests_total", "Attempts at an endpoint since the start.",
+         [(labels, state.requests) for labels, state in states]),
+        ("heistwatch_endpoint_failures_total", "Attempts that failed, by reason.",
+         [({**labels, "reason": why}, count) for labels, state in states for why, count in state.failures.items()]),
+        ("heistwatch_endpoint_answer_seconds_total", "Time that its answers took together.",
+         [(labels, state.seconds) for labels, state in states]),
+        ("heistwatch_endpoint_in_use", "1 where it answered last.",
+         [(labels, int(state.in_use)) for labels, state in states]),
+        ("heistwatch_endpoint_circuit", "1 at the state of its circuit.",
+         [({**labels, "state": circuit}, int(state.circuit == circuit)) for labels, state in states
+          for circuit in ("closed", "open", "half-open", "quarantined")]),
+        ("heistwatch_endpoint_lagging", "1 where it lags behind others.",
+         [(labels, int(state.lagging)) for labels, state in states]),
+        ("heistwatch_endpoint_block_number", "The newest block that it told of.",
+         [(labels, state.head) for labels, state in states if state.head is not None]),
+    ]  # fmt: skip
 
 
 def _incidents(parts: Any) -> list[Sample]:

@@ -51,6 +51,7 @@ class OpenCommit:
         self.outbox: list[OutboxRow] = []
         self.coverage: list[CoverageRange] = []
         self.effective: dict[str, BlockRef | None] = {}
+        self.base: BlockRef | None = None
 
     def __len__(self) -> int:
         return len(self.connected) + len(self.disconnected)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from monitor.detectors import DETECTORS, Detector, Evidence, Parameter
 from monitor.features.dtypes import PARAMETERS
 from monitor.model import Role
-from monitor.policies import COLD, FLEET, POLICIES, RULE
+from monitor.policies import COLD, CONTROL, FLEET, POLICIES, RULE
 
 __all__ = ["JUDGES", "LISTED", "fault_of", "faults", "faults_at", "number_text", "parameters"]
 
@@ -23,10 +23,13 @@ LISTED: Mapping[str, Detector] = {detector.id: detector for detector in (*DETECT
 """Every detector by its id."""
 
 _STATISTICAL = frozenset({Role.HOT, Role.TREASURY, Role.PERSONAL})
+_LIVELY = frozenset(Role) - {Role.COLD}  # of cold wallets CW-3 tells all changes of control
 JUDGES: Mapping[str, frozenset[Role]] = {
     **{detector.id: _STATISTICAL for detector in DETECTORS},
     **{detector.id: frozenset({Role.COLD}) for detector in COLD},
     **{detector.id: frozenset({Role.DEPOSIT}) for detector in FLEET},
+    **{detector.id: _LIVELY for detector in CONTROL},
+    "PW-8": frozenset({Role.PERSONAL}),
     RULE.id: frozenset(Role),
 }
 """The roles whose wallets a detector judges."""

@@ -1,4 +1,4 @@
-"""The past of a chain as a backfill sees it: who gives it, what of it is there, how far it is."""
+"""The blocks below a chain's live ones as a backfill sees them: who gives it, what of it is there, how far it is."""
 
 from __future__ import annotations
 
@@ -32,6 +32,8 @@ class Stretch(Protocol):
     def source(self) -> str: ...
     @property
     def blind_spots(self) -> tuple[str, ...]: ...
+    @property
+    def headers(self) -> tuple[tuple[str, int], ...]: ...
 
 
 class History(Protocol):
@@ -59,12 +61,13 @@ class Progress:
     done: int
     total: int
     seconds_left: float | None = None
+    what: str = "backfill"
 
     def __str__(self) -> str:
         if not self.total:
-            return "backfill begins"
+            return f"{self.what} begins"
         left = "" if self.seconds_left is None else f", {span(self.seconds_left)} left"
-        return f"backfill {100 * self.done // self.total} %{left}"
+        return f"{self.what} {100 * self.done // self.total} %{left}"
 
 
 def linked(mark: Mark, heads: Iterable[Head]) -> list[Head]:
@@ -78,11 +81,13 @@ def linked(mark: Mark, heads: Iterable[Head]) -> list[Head]:
     return found
 
 
-def head_of(stretch: Stretch) -> Head:
-    """What is kept of a run of blocks beside the blocks."""
+def head_of(stretch: Stretch, above: int | None = None) -> Head:
+    """What is kept of a run of blocks beside the blocks; headers of those above a height (None: of none)."""
+    first = stretch.first.number
+    headers = () if above is None else stretch.headers[max(0, above + 1 - first) :]
     return Head(
-        stretch.first.number, stretch.last.number, stretch.parent_hash, stretch.last.hash, stretch.start, stretch.end,
-        stretch.source, stretch.blind_spots,
+        first, stretch.last.number, stretch.parent_hash, stretch.last.hash, stretch.start, stretch.end,
+        stretch.source, stretch.blind_spots, headers,
     )  # fmt: skip
 
 

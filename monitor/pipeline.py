@@ -12,17 +12,19 @@ from monitor.block_evidence import BlockEvidence
 from monitor.effects import effect_of
 from monitor.engine import Engine, Folded
 from monitor.errors import ReorgTooDeep
+from monitor.gap import PROVISIONAL, known_balances, provisional
 from monitor.ids import iso
 from monitor.incidents import Change, Correlator, Record
-from monitor.marks import Mark, MarkState, begun, mark_key, of_pipeline, read_mark, write_mark
+from monitor.marks import Mark, MarkState, begun, left_out, mark_key, of_pipeline, read_mark, write_mark
 from monitor.model import Alert, Block, BlockRef
-from monitor.open_commit import KEPT, OpenCommit, anew, flow_record
+from monitor.open_commit import KEPT, OpenCommit, flow_record
 from monitor.published import alert_of
-from monitor.refold import Refold, unjudged
+from monitor.refold import Refold, is_known
+from monitor.rewrite import OldBranch, blind_to_rewrite, replaced
 from monitor.signals import reaches
-from monitor.spool import Said, Seen, live_key, pack_seen
+from monitor.spool import Head, Said, Seen, live_key, pack_seen
 from monitor.store import BlockRecord, Commit, CoverageRange, Delta, OperatorEvent, OutboxRow, Store
-from monitor.swap import state_delta, still_covered, undoable
+from monitor.swap import Swap, state_delta
 
 __all__ = ["Pipeline"]
 
@@ -64,9 +66,11 @@ class Pipeline:
         self._store = store
         self._names = names
         self._evidence = BlockEvidence(engine, correlator, store, names)
+        self._old_branch = OldBranch(engine.watchlist, store)
         self._route = route
         self._clock = clock
         self._finality = finality
+        self.final_heights: dict[str, int] = {}  # what nodes call final, by chain, where they are asked
         self._roles = {wallet.id: wallet.role for wallet in engine.watchlist.wallets.values()}
         self._old_tip: dict[str, int] = {}  # height of the branch that is being undone, until it is passed
         self._final: dict[str, int] = {}  # blocks at or below are stored without their undo
@@ -82,6 +86,7 @@ class Pipeline:
     def _load(self, records: Sequence[tuple[bytes, bytes | None]]) -> None:
         """Take records over: those of the engine, and the marks."""
         self.engine.load([item for item in records if not of_pipeline(item[0])])
+        self._old_branch.load(records)
         for key, value in records:
             if value is None and key.startswith(mark_key("")):
                 self.marks.pop(key.removeprefix(mark_key("")).decode(), None)
@@ -101,16 +106,19 @@ class Pipeline:
         await self._flush_others(chain)
         work = self._work(chain)
         said = await self._verdicts(work, block.ref)
+        block, again, known, forgotten = self._old_branch.without(block, self.finality(chain))
+        work.state.update(known)
+        said.update(forgotten)
+        said.update(self._marked(work, block, told))
         folded = self.engine.connect(block, told)
         work.state.update(folded.state)
-        said.update(self._marked(work, block, told))
         work.connected.append(
             BlockRecord(
                 block.ref,
                 block.parent_hash,
                 block.timestamp,
                 (KEPT, *sorted({**dict(folded.undo), **said}.items())),
-                tuple(flow_record(flow) for flow in folded.flows),
+                (*(flow_record(flow) for flow in folded.flows), *again),
             )
         )
         work.tip = self.tips[chain] = block.ref
@@ -118,8 +126,13 @@ class Pipeline:
         work.coverage.append(
             CoverageRange(chain, number, number, block.source, block.blind_spots, len(block.undecoded))
         )
-        self.correlator.passed(chain, block.timestamp)
-        changed = await self._evidence.add(folded, work)
+        changed = self.correlator.mined_again(chain, {flow.tx for flow in again}, number) if again else []
+        mark = self.marks.get(chain)
+        if mark is not None and mark.state is MarkState.GAP:
+            changed += await self._evidence.add(provisional(mark, folded), work, PROVISIONAL)
+        else:
+            self.correlator.passed(chain, block.timestamp)
+            changed += await self._evidence.add(folded, work)
         changed += [name for name in self.correlator.settle(chain, number - 1) if name not in changed]
         if number > self._old_tip.get(chain, -1):
             self._old_tip.pop(chain, None)
@@ -141,30 +154,37 @@ class Pipeline:
             self.marks[chain] = after
             work.state[mark_key(chain)] = write_mark(after)
             changed[mark_key(chain)] = write_mark(mark) if mark is not None else None
-        if after.state is MarkState.BACKFILLING and (block.transfers or block.controls or told or said):
-            known = tuple(sorted((wallet, asset, value) for (wallet, _, asset), value in (told or {}).items()))
+        touches = block.transfers or block.controls or block.readings
+        if after.is_filling and (touches or told or said):
+            heard = dict(told or {})
+            if after.state is MarkState.GAP:  # those that were known are in the state from which it is folded
+                heard = {name: value for name, value in heard.items() if not is_known(self.engine, *name)}
+            known = tuple(sorted((wallet, asset, value) for (wallet, _, asset), value in heard.items()))
             key = live_key(chain, block.ref.number)
             work.state[key] = pack_seen(Seen(block, known, tuple(said)))
             changed[key] = None
         return changed
 
     async def disconnect(self, ref: BlockRef) -> None:
-        """Undo the tip of a chain."""
+        """Undo the tip of a chain. What cannot be undone any more stays in the state, see `monitor.rewrite`."""
         chain = ref.chain
         await self._flush_others(chain)
         if chain in self._open and self._open[chain].connected:
             await self.flush(chain)
         stored = await self._store.block(chain, ref.number)
-        if stored is None or stored.ref != ref or ref.number <= self._final_of(chain) or KEPT not in stored.undo:
-            raise ReorgTooDeep(f"block {ref.number} of {chain} was rewritten, and is no longer kept to be undone")
+        if stored is None or stored.ref != ref:
+            raise ReorgTooDeep(f"block {ref.number} of {chain} was rewritten, and is no longer kept")
         work = self._work(chain)
-        undo = tuple(item for item in stored.undo if item != KEPT)
-        self._load(undo)
-        work.state.update(undo)
+        if ref.number <= self._final_of(chain) or KEPT not in stored.undo:
+            await self._keep_state(work, stored)
+        else:
+            undo = tuple(item for item in stored.undo if item != KEPT)
+            self._load(undo)
+            work.state.update(undo)
         work.disconnected.append(ref)
         parent = BlockRef(chain, ref.number - 1, stored.parent_hash)
         known = await self._store.block(chain, ref.number - 1)
-        work.tip = self.tips[chain] = parent if known is not None else None
+        work.tip = self.tips[chain] = parent if known is not None else self._below(work)
         doubtful = (item.tip for item in self.correlator.doubtful(chain))  # of before a restart, too
         old_tip = self._old_tip[chain] = max(ref.number, self._old_tip.get(chain, 0), *doubtful)
         for name in self.correlator.disconnect(chain, ref.number, old_tip):
@@ -173,6 +193,31 @@ class Pipeline:
             if event.effective == ref:
                 self._again[event.id] = event
                 work.effective[event.id] = None
+
+    def _below(self, work: OpenCommit) -> BlockRef | None:
+        """The stored block below one whose parent was left out."""
+        mark = self.marks.get(work.chain)
+        if mark is None or not mark.is_filling or mark.block >= 0 or mark.below is None:
+            return None
+        work.base = BlockRef(work.chain, mark.below.number, mark.below.hash)
+        return work.base
+
+    async def _keep_state(self, work: OpenCommit, stored: BlockRecord) -> None:
+        """A block that cannot be undone is no more: its transactions are remembered, balances are to be asked again."""
+        chain, number = work.chain, stored.ref.number
+        if not self._old_branch.is_under_way(chain):
+            mark = self.marks.get(chain) or Mark(MarkState.LIVE, number, stored.timestamp, started=True)
+            self._put_mark(work, replaced(mark, number, known_balances(self.engine, chain)))
+            work.outbox.extend(self._route(blind_to_rewrite(chain, number, stored.ref.hash), self._clock(), ()))
+        work.state.update(await self._old_branch.take_away(chain, number, stored.timestamp))
+        self._final[chain] = min(self._final_of(chain), number - 1)
+
+    def _put_mark(self, work: OpenCommit, mark: Mark | None) -> None:
+        if mark is None:
+            self.marks.pop(work.chain, None)
+        else:
+            self.marks[work.chain] = mark
+        work.state[mark_key(work.chain)] = write_mark(mark) if mark is not None else None
 
     async def settle(self, chain: str) -> None:
         """No further block came for a while after a reorg: what the new branch lacks did not happen."""
@@ -190,7 +235,7 @@ class Pipeline:
         if work is None or not (len(work) or force):
             return False
         tip = work.tip if len(work) else self.tips.get(chain)
-        final = tip.number - self._finality.get(chain, 64) if tip else None
+        final = self._final_at(chain, tip) if tip else None
         if final is not None:
             self._final[chain] = max(final, self._final.get(chain, final))
         await self._store.commit(
@@ -205,62 +250,68 @@ class Pipeline:
                 coverage=tuple(work.coverage),
                 effective=tuple(work.effective.items()),
                 final=final,
+                base=work.base,
             )
         )
         return bool(work.outbox)
 
     # -- history --------------------------------------------------------------------------------------------------
 
-    async def keep(self, chain: str, records: Delta, mark: Mark) -> None:
-        """Store records of the spool and the chain's mark; between two blocks."""
+    async def keep(self, chain: str, records: Delta, mark: Mark | None) -> None:
+        """Store records of the spool and the chain's mark (None: it has none any more); between two blocks."""
         work = self._work(chain)
         work.state.update(records)
-        self.marks[chain] = mark
-        work.state[mark_key(chain)] = write_mark(mark)
+        self._put_mark(work, mark)
+        await self.flush(chain, force=True)
+
+    async def leave_out(self, chain: str) -> None:
+        """The blocks from the tip to the next one connected are not read now; between two blocks."""
+        tip = self.tips.get(chain)
+        if tip is None:
+            raise ReorgTooDeep(f"{chain}: nothing is stored above which blocks could be left out")
+        self._final_of(chain)
+        await self.keep(chain, (), left_out(self.marks.get(chain), tip, known_balances(self.engine, chain)))
+
+    async def alert(self, chain: str, alert: Alert) -> None:
+        """Queue a message that belongs to no incident."""
+        self._work(chain).outbox.extend(self._route(alert, self._clock(), ()))
         await self.flush(chain, force=True)
 
     async def swap(
-        self, chain: str, refold: Refold, mark: Mark, gone: Sequence[bytes], past: Sequence[CoverageRange]
+        self, chain: str, refold: Refold, mark: Mark | None, gone: Sequence[bytes], heads: Sequence[Head]
     ) -> None:
-        """Put the state of a fold with history in the place of a chain's, in one commit; between two blocks.
+        """Put the state of a fold with blocks that were fetched in the place of a chain's, in one commit.
 
-        Blocks that are not final keep being undoable, into the new state. What the fold shows in live blocks joins
-        incidents; what it showed in history does not.
+        Between two blocks. Blocks that are not final keep being undoable, into the new state. What the fold shows in
+        live blocks joins incidents, and what it shows above a gap's lower end; what it showed in history does not.
 
         Parameters
         ----------
         refold : up to the tip
-        mark : the chain's from now on
+        mark : the chain's from now on, None: it has none any more
         gone : keys of the spool that go
-        past : coverage of the history
+        heads : what was fetched
         """
         await self._flush_others(chain)
         await self.flush(chain)
+        old, tip = self.marks.get(chain), self.tips.get(chain)
         delta = state_delta(self.engine, refold.engine, chain)
         self.engine.load(delta)
         work = self._work(chain)
-        work.state.update(delta)
-        work.state.update(dict.fromkeys(gone))
-        self.marks[chain] = mark
-        work.state[mark_key(chain)] = write_mark(mark)
-        above = max(self._final_of(chain), mark.block - 1)
-        again = [item async for item in undoable(self._store, self.tips.get(chain), above)]
-        work.disconnected = [old.ref for old in again]
-        work.connected = [anew(old, refold.of(old.ref)) for old in reversed(again)]
-        if again:
-            work.tip = again[0].ref
-            work.coverage += still_covered(await self._store.coverage(chain), again[-1].ref.number, again[0].ref.number)
-        work.coverage += past
-        changed: list[str] = []
-        for item in refold.live:
-            changed += await self._evidence.add(unjudged(item.folded, self.correlator), work)
+        work.state.update({**dict(delta), **dict.fromkeys(gone)})
+        self._put_mark(work, mark)
+        swap = Swap(self._store, self._evidence, self.correlator, work, refold, heads)
+        if old is not None and old.state is MarkState.GAP and tip is not None:
+            changed = await swap.fill(old, tip, self._final_at(chain, tip))
+        else:
+            changed = await swap.learn(tip, max(self._final_of(chain), mark.block - 1 if mark is not None else -1))
         self._tell(work, changed)
         await self.flush(chain, force=True)
 
     def _hear(self, chain: str, said: Said) -> None:
         """Remember what a verdict does, for a later fold of the same blocks."""
         mark = self.marks.get(chain)
-        if mark is not None and mark.state is MarkState.BACKFILLING:
+        if mark is not None and mark.is_filling:
             self._heard.setdefault(chain, []).append(said)
 
     async def _flush_others(self, chain: str) -> None:
@@ -272,7 +323,18 @@ class Pipeline:
     def _final_of(self, chain: str) -> int:
         """Height at or below which nothing can be undone."""
         tip = self.tips.get(chain)
-        return self._final.setdefault(chain, tip.number - self._finality.get(chain, 64) if tip else -1)
+        return self._final.setdefault(chain, self._final_at(chain, tip) if tip else -1)
+
+    def _final_at(self, chain: str, tip: BlockRef) -> int:
+        """The same as a tip has it. What is folded above a gap, and some blocks below it, stay undoable."""
+        mark = self.marks.get(chain)
+        held = mark.anchor.number if mark is not None and mark.anchor is not None else tip.number
+        deep = min(tip.number, held) - self.finality(chain)
+        return min(deep, self.final_heights.get(chain, deep))
+
+    def finality(self, chain: str) -> int:
+        """Blocks below the head after which undo may go."""
+        return self._finality.get(chain, 64)
 
     def is_doubtful(self, chain: str) -> bool:
         """Whether a disconnected transaction that people were told of may still come back."""

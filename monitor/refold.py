@@ -1,4 +1,4 @@
-"""Folding a chain anew: history that was fetched, then the live blocks that passed meanwhile, on a fresh engine.
+"""Folding a chain anew: blocks that were fetched, then the live blocks that passed meanwhile, on an engine of its own.
 
 Pure. The result is that of a straight fold of the same blocks, whatever was folded on the running engine before.
 """
@@ -14,9 +14,15 @@ from monitor.model import Block, BlockRef, Direction, Finding, Movement
 from monitor.spool import Said, Seen
 from monitor.store import Delta
 
-__all__ = ["MOST_ASSETS", "Refold", "Refolded", "Walk", "unjudged"]
+__all__ = ["MOST_ASSETS", "Refold", "Refolded", "Walk", "is_known", "unjudged"]
 
 MOST_ASSETS = 512  # of one wallet whose balances are asked for
+
+
+def is_known(engine: Engine, wallet: str, chain: str, asset: str) -> bool:
+    """Whether an engine was told a balance."""
+    slot = engine.state.asset(wallet, chain, asset)
+    return slot >= 0 and engine.state.balance(slot)[1]
 
 
 class Walk:
@@ -61,11 +67,12 @@ class Walk:
 
 @dataclass(frozen=True, slots=True)
 class Refolded:
-    """A live block folded anew; ``undo`` also takes back what verdicts did before it."""
+    """A block folded anew; ``undo`` also takes back what verdicts did before it."""
 
     seen: Seen
     folded: Folded
     undo: Delta
+    is_late: bool = False  # it was fetched: nobody saw it when it was new
 
 
 class Refold:
@@ -73,26 +80,47 @@ class Refold:
 
     Parameters
     ----------
-    engine : fresh
+    engine : fresh, or in the state before the first block
     opening : balances before the first block, base units, by (wallet, asset); what is not there is learned from flows
+    late : fetched blocks from this one on are told of, those below are history; -1: all are history
+    earlier : blocks that were live before others were left out, by reference
+    retell : balances that were told at live blocks hold where they are known, too
 
     Attributes
     ----------
     would_have : outflows of history that would have raised an alarm
+    late : fetched blocks that are told of, folded so far, lowest first
     live : live blocks folded so far, lowest first
     """
 
-    def __init__(self, engine: Engine, opening: Mapping[tuple[str, str], int]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        opening: Mapping[tuple[str, str], int],
+        late: int = -1,
+        earlier: Mapping[BlockRef, Seen] | None = None,
+        *,
+        retell: bool = True,
+    ) -> None:
         self.engine = engine
         self.would_have = 0
+        self.late: list[Refolded] = []
         self.live: list[Refolded] = []
+        self._from = late
+        self._earlier = earlier or {}
+        self._retell = retell
         self._opening = dict(opening)
         self._net: dict[tuple[str, str], int] = {}
 
     def past(self, blocks: Iterable[Block]) -> None:
-        """Fold history, in chain order."""
+        """Fold fetched blocks, in chain order."""
         for block in blocks:
-            folded = self.engine.connect(block, self._told(block))
+            seen = self._earlier.get(block.ref)
+            item = self._one(seen or Seen(block), is_late=seen is None)
+            if 0 <= self._from <= block.ref.number:
+                self.late.append(item)
+                continue
+            folded = item.folded
             alarms = {(hit.flow.transfer.tx.hash, hit.flow.transfer.index) for hit in folded.hits if hit.fired}
             alarms |= {(finding.tx, finding.index) for finding in folded.findings}
             self.would_have += len(alarms)
@@ -107,19 +135,22 @@ class Refold:
             self.engine.disconnect(gone.undo)
             self._count(gone.seen.block, -1)
         for item in seen[same:]:
-            self.live.append(self._live(item))
+            self.live.append(self._one(item))
 
-    def of(self, ref: BlockRef) -> Refolded | None:
-        """What became of a live block, None where it was not folded: it touched nothing."""
-        return next((item for item in reversed(self.live) if item.seen.block.ref == ref), None)
+    def by_ref(self) -> dict[BlockRef, Refolded]:
+        """What became of blocks that touch something, those of history apart."""
+        return {item.seen.block.ref: item for item in (*self.late, *self.live)}
 
-    def _live(self, seen: Seen) -> Refolded:
+    def _one(self, seen: Seen, *, is_late: bool = False) -> Refolded:
         undo: dict[bytes, bytes | None] = {}
         for said in seen.said:
             for key, value in self._say(seen.block.ref.chain, said):
                 undo.setdefault(key, value)
-        folded = self.engine.connect(seen.block, {**self._told(seen.block), **seen.balances})
-        return Refolded(seen, folded, tuple(sorted({**dict(folded.undo), **undo}.items())))
+        heard = seen.balances
+        if not self._retell:
+            heard = {key: value for key, value in heard.items() if not is_known(self.engine, *key)}
+        folded = self.engine.connect(seen.block, {**self._told(seen.block), **heard})
+        return Refolded(seen, folded, tuple(sorted({**dict(folded.undo), **undo}.items())), is_late)
 
     def _told(self, block: Block) -> dict[tuple[str, str, str], int]:
         """Balances that the engine lacks at a block, carried on from the opening ones."""

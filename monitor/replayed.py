@@ -120,7 +120,8 @@ def by_suspect(findings: Sequence[Finding]) -> dict[tuple[str, str], list[Findin
     """Findings by (wallet, destination)."""
     found: dict[tuple[str, str], list[Finding]] = {}
     for f in findings:
-        found.setdefault((f.wallet, f.destination), []).append(f)
+        if f.destination:  # fees go to nobody either
+            found.setdefault((f.wallet, f.destination), []).append(f)
     return found
 
 

@@ -17,9 +17,11 @@ from monitor.ids import iso
 from monitor.incidents import Change, Correlator
 from monitor.marks import Mark, MarkState
 from monitor.model import BlockRef, Delivery, Outcome
+from monitor.naming import Naming
 from monitor.networks import by_name
 from monitor.pipeline import Pipeline
 from monitor.prices.refresh import keep_fresh
+from monitor.registry import HISTORIES
 from monitor.watch import SETTLE_SECONDS, Followed, Watch
 
 __all__ = ["Parts", "running"]
@@ -27,6 +29,7 @@ __all__ = ["Parts", "running"]
 log = logging.getLogger("heistwatch")
 
 CATCH_UP_BLOCKS = 256  # after the end of a calibration's history that are read, not left out
+FETCHED_AT_ONCE = 4  # stretches of past blocks; the rate bounds them together
 OPEN_SECONDS = 10.0  # how long a chain that does not answer is tried at the start
 
 
@@ -102,15 +105,27 @@ async def running(
             stack.push_async_callback(source.aclose)
             await _open(source, chain, open_seconds)
             tip = await store.checkpoint(chain.chain)
+            if hasattr(source, "final_height") and (height := await source.final_height()) is not None:
+                pipeline.final_heights[chain.chain] = height
+            base = await _base(store, pipeline.marks.get(chain.chain), chain.chain)
+            backfill = await _backfill(config, chain, tip, pipeline, store, source)
             tip, start = await _begin(chain, tip, pipeline.marks.get(chain.chain), source)
             pipeline.tips[chain.chain] = tip
-            follower = Follower(source, tip=tip, ancestor=_ancestor(store, chain.chain), start=start)
-            backfill = await _backfill(config, chain, tip, pipeline, store, source)
+            gap_seconds = None if chain.replay or backfill is None else chain.catch_up_seconds
+            mark = pipeline.marks.get(chain.chain)
+            follower = Follower(
+                source, tip=tip, ancestor=_ancestor(store, chain.chain), start=start, base=base,
+                least=mark.below.number + 2 if mark is not None and mark.below is not None else 0,
+                can_undo=_can_undo(store, chain.chain), gap_seconds=gap_seconds,
+            )  # fmt: skip
+            if backfill is not None:
+                backfill.rejoin = follower.rejoin
             followed.append(
                 Followed(
                     chain.name, chain.chain, chain.network.asset, source, follower,
                     replay=chain.replay, block_seconds=chain.network.block_seconds,
                     settle_seconds=_settle_seconds(chain), backfill=backfill,
+                    final_height=getattr(source, "final_height", None), naming=_naming(names, source),
                 )
             )  # fmt: skip
         book, prices = app.make_prices(config, names, {item.chain: item.source for item in followed})
@@ -131,6 +146,12 @@ async def running(
         watch = Watch(followed, pipeline, dispatcher, on_change, prune=store.prune)
         parts = Parts(watch, pipeline, store, dispatcher, names)
         yield parts
+
+
+def _naming(names: AssetNames, source: Any) -> Naming | None:
+    """What learns the names of a chain's tokens; None where its family gives none."""
+    describe = getattr(source, "describe", None)
+    return Naming(names, describe) if describe is not None else None
 
 
 async def _ended(task: asyncio.Task[None]) -> None:
@@ -159,21 +180,22 @@ async def _open(source: Any, chain: ChainConfig, seconds: float) -> None:
 async def _backfill(
     config: Config, chain: ChainConfig, tip: BlockRef | None, pipeline: Pipeline, store: Any, source: Any
 ) -> Backfill | None:
-    """What fetches a chain's history: at its first start, and until it is done."""
+    """What fetches a chain's history at its first start, and later what passed while nobody looked."""
     from monitor import app
 
     mark = pipeline.marks.get(chain.chain)
-    if (tip is not None and mark is None) or (mark is not None and mark.state is not MarkState.BACKFILLING):
+    learns = mark.state is MarkState.BACKFILLING if mark is not None else tip is None
+    gives = chain.kind in HISTORIES
+    if not gives or (learns and not chain.backfill):
+        await abandon(pipeline, store, chain.chain, "backfill is off" if gives else "its family gives no past blocks")
+    elif learns:
+        pipeline.backfills[chain.chain] = chain.backfill
+    if not gives:
         return None
-    history = app.make_history(config, chain) if chain.backfill else None
-    if history is None:
-        await abandon(pipeline, store, chain.chain, "backfill is off")
-        return None
-    pipeline.backfills[chain.chain] = chain.backfill
     step = min(1000, max(20, int(4 * chain.backfill_rate)))  # so that a kill costs seconds
     return Backfill(
-        chain.name, chain.chain, history, source, pipeline, store, lambda: app.make_engine(config),
-        step=step, block_seconds=chain.network.block_seconds,
+        chain.name, chain.chain, lambda: app.make_history(config, chain), source, pipeline, store,
+        lambda: app.make_engine(config), step=step, block_seconds=chain.network.block_seconds, width=FETCHED_AT_ONCE,
     )  # fmt: skip
 
 
@@ -185,6 +207,8 @@ async def _begin(
     After a calibration that is above the history, and above what was followed before: that cannot be undone any more.
     Where nothing was followed before it is the head, unless what is missing up to there can be read at once.
     """
+    if mark is not None and mark.is_filling and mark.block < 0:
+        return None, None  # blocks above the tip were left out: on at the head
     if mark is None or mark.state is not MarkState.CALIBRATED or mark.started:
         return tip, chain.start
     after = mark.block + 1
@@ -203,6 +227,20 @@ def _settle_seconds(chain: ChainConfig) -> float:
     if by_name(chain.network.name) is None:
         return SETTLE_SECONDS
     return max(SETTLE_SECONDS, 1.5 * chain.network.block_seconds)
+
+
+async def _base(store: Any, mark: Mark | None, chain: str) -> BlockRef | None:
+    """The stored block below which blocks are still being fetched."""
+    record = await store.block(chain, mark.block) if mark is not None and mark.is_filling and mark.block >= 0 else None
+    return record.ref if record is not None else None
+
+
+def _can_undo(store: Any, chain: str) -> Callable[[int], Any]:
+    async def can_undo(number: int) -> bool:
+        record = await store.block(chain, number)
+        return record is None or bool(record.undo)  # not there: it is on its way into the store
+
+    return can_undo
 
 
 def _ancestor(store: Any, chain: str) -> Callable[[int], Any]:

@@ -1,4 +1,4 @@
-"""The spool: fetched history, and live blocks that pass meanwhile, as records beside the engine's state.
+"""The spool: fetched blocks, and live blocks that pass meanwhile, as records beside the engine's state.
 
 They lie in the store like the state, so that whatever keeps the one keeps the other, and both change in one commit::
 
@@ -50,6 +50,7 @@ class Head(msgspec.Struct, frozen=True):
     end: int
     source: str = ""
     blind_spots: tuple[str, ...] = ()
+    headers: tuple[tuple[str, int], ...] = ()  # hash and time of its highest blocks, those that may still be undone
 
 
 class Said(msgspec.Struct, frozen=True):

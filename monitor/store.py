@@ -105,6 +105,8 @@ class Commit:
 
     Order of application: ``disconnected`` (tip first), ``connected`` (lowest first), then the rest. After it the
     chain's checkpoint is the last connected block, else the parent of the last disconnected one (``tip``).
+
+    ``base`` is for blocks that were left out: the stored block below all of ``disconnected`` from which it goes on.
     """
 
     chain: str
@@ -117,6 +119,7 @@ class Commit:
     coverage: tuple[CoverageRange, ...] = ()
     effective: tuple[tuple[str, BlockRef | None], ...] = ()  # operator events that took effect: (id, at which block)
     final: int | None = None  # undo of blocks at or below this height may go
+    base: BlockRef | None = None
 
 
 class Store(Protocol):

@@ -65,9 +65,14 @@ def next_checkpoint(
     at = current
     for ref in commit.disconnected:
         row = stored.get(ref.number)
-        if ref != at or row is None or row[0] != ref.hash:
+        left_out = commit.base is not None and at is not None and at != current and ref.number < at.number
+        if (ref != at and not left_out) or row is None or row[0] != ref.hash:
             raise _conflict(commit.chain, f"cannot disconnect block {_show(ref)}, the stored tip is {_show(at)}")
         at = BlockRef(commit.chain, ref.number - 1, row[1])
+    if commit.base is not None:
+        if not commit.disconnected or commit.base.number >= commit.disconnected[-1].number:
+            raise _conflict(commit.chain, f"block {_show(commit.base)} is not below what is disconnected")
+        at = commit.base
     for record in commit.connected:
         ref = record.ref
         if at is not None and ref.number <= at.number:
@@ -93,8 +98,7 @@ def _end(commit: Commit, at: BlockRef | None) -> BlockRef | None:
 def _check_parts(commit: Commit) -> None:
     chain = commit.chain
     refs = [*commit.disconnected, *(record.ref for record in commit.connected)]
-    if commit.tip is not None:
-        refs.append(commit.tip)
+    refs += [ref for ref in (commit.tip, commit.base) if ref is not None]
     if any(ref.chain != chain for ref in refs):
         raise _conflict(chain, "the commit holds blocks of another chain")
     for record in commit.connected:

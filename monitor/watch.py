@@ -18,7 +18,9 @@ from monitor.ids import iso
 from monitor.incidents import Change
 from monitor.marks import MarkState
 from monitor.model import Block, BlockRef, Direction
+from monitor.naming import Naming
 from monitor.pipeline import Pipeline
+from monitor.told import brought, corrections
 
 __all__ = ["Followed", "Watch"]
 
@@ -86,11 +88,13 @@ class Followed:
     replay: bool = False
     block_seconds: float = 12.0  # usual time between blocks
     settle_seconds: float = SETTLE_SECONDS
-    backfill: Backfill | None = None  # where it learns from history
+    backfill: Backfill | None = None  # where its family gives past blocks
     block_time: int | None = None  # time of the last connected block, UTC seconds
     stored_time: int | None = None  # the same of the last stored one; its alerts are queued by then
     blocks: int = 0
     undecoded: int = 0
+    final_height: Callable[[], Awaitable[int | None]] | None = None  # where nodes say what is final
+    naming: Naming | None = None  # where its tokens can be asked for their names
     ask_again: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
     """(wallet, asset) whose balance was not told: (block count from which to ask again, pause in blocks)."""
 
@@ -156,6 +160,13 @@ class Watch:
                 await self._handle(chain, event)
             for chain in touched:
                 await self._flush(chain)
+                await self._ask_final(self.followed[chain])
+
+    async def _ask_final(self, item: Followed) -> None:
+        """What nodes call final by now, for the next commit; chains that say it remember the answer for a while."""
+        height = await item.final_height() if item.final_height is not None else None
+        if height is not None:
+            self._pipeline.final_heights[item.chain] = height
 
     async def _handle(self, chain: str, event: Any) -> None:
         if event is None:
@@ -169,12 +180,17 @@ class Watch:
             return
         self._last_event[chain] = time.monotonic()
         block: Block | None = getattr(event, "block", None)
+        if block is None and hasattr(event, "head"):
+            await self._leave_out(self.followed[chain], event.tip, event.head)
+            return
         if block is None:
             log.warning("%s: block %d was disconnected", self.followed[chain].name, event.ref.number)
             await self._pipeline.disconnect(event.ref)
             return
         item = self.followed[chain]
         told = await self._told(item, block)
+        if item.naming is not None:
+            await item.naming.learn([transfer.asset for transfer in block.transfers])
         self._say_gap(item, block)
         folded = await self._pipeline.connect(block, told)
         if item.backfill is not None:
@@ -187,6 +203,17 @@ class Watch:
             log.warning("%s: block %d: %d transactions not understood", item.name, block.ref.number, count)
         if folded.hits:
             await self._flush(chain)
+
+    async def _leave_out(self, item: Followed, tip: BlockRef, head: BlockRef) -> None:
+        """What lies between is fetched beside the live blocks."""
+        await self._flush(item.chain)
+        await self._pipeline.leave_out(item.chain)
+        item.ask_again.clear()
+        log.warning(
+            "%s: blocks %d to %d are missing, and reading them first would take long: the head is followed, they are "
+            "fetched beside it, and what is found until they are in is provisional",
+            item.name, tip.number + 1, head.number - 1,
+        )  # fmt: skip
 
     def _say_gap(self, item: Followed, block: Block) -> None:
         """At the first block after a calibration: what lies between the end of history and here."""
@@ -253,13 +280,15 @@ class Watch:
             ]
         wanted = [entry for entry in wanted if item.ask_again.get((entry[0], entry[2]), (0, 0))[0] <= item.blocks]
         wanted = [entry for entry in wanted if not engine.watchlist.has_long_list(entry[0], item.chain)]
+        came = brought(engine, block)
+        told = corrections(engine, came) | {entry: came[entry] for entry in wanted if entry in came}
+        wanted = [entry for entry in wanted if entry not in told]
         if not wanted:
-            return {}
+            return told
         questions = [
             (address, asset) for wallet, chain, asset in wanted for address in engine.watchlist.addresses(wallet, chain)
         ]
         answers = await _ask(item.source.balances, questions, block.ref)
-        told: dict[tuple[str, str, str], int] = {}
         for wallet, chain, asset in wanted:
             parts = [answers.get((address, asset)) for address in engine.watchlist.addresses(wallet, chain)]
             if any(part is None for part in parts):

@@ -83,6 +83,7 @@ class _Routes:
             "block": follower.tip.number if follower.tip else None,
             "lag": follower.lag,
             "trouble": follower.last_error,
+            "filling": str(progress) if (progress := _filling(item)) is not None else None,
         }
 
     async def metrics(self, _: web.Request) -> web.Response:
@@ -129,6 +130,11 @@ class _Routes:
             return web.json_response({"said": word, "incident": name, "effective": "at the next block"}, status=202)
 
         return handler
+
+
+def _filling(item: Any) -> Any:
+    """How far blocks below the live ones are fetched, None where none are missing."""
+    return item.backfill.progress if item.backfill is not None else None
 
 
 async def _who_and_why(request: web.Request) -> tuple[str, str]:

@@ -11,12 +11,16 @@ from collections.abc import Container, Sequence
 
 from Crypto.Hash import keccak
 
+from chains.evm.abi import address_of
+from chains.evm.calls import Reward, Traced
 from chains.evm.screen import Screen
+from chains.evm.tokens import MOVES, TRANSFER, moves_of, parties_of
 from chains.evm.wire import (
     RpcBlock,
     RpcLog,
     RpcReceipt,
     RpcTx,
+    RpcWithdrawal,
     check_logs,
     check_receipts,
     check_same_block,
@@ -28,12 +32,13 @@ from monitor.networks import by_chain, token_asset
 
 __all__ = ["created_address", "decode_block", "decode_recorded", "native_asset", "screen_of", "touching"]
 
-TRANSFER = "0xddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef"  # Transfer(address,address,uint256)
 APPROVAL = "0x8c5be1e5ebec7d5bd14f71427d1e84f3dd0314c0f7b2291e5b200ac8c7c3b925"  # Approval(address,address,uint256)
 NO_TRACES = "internal transfers"
 NO_STATUS = "transaction status"
 NO_TOKENS = "token transfers"
-_PADDING = "0x" + "0" * 24
+INTERNAL_BASE = 2**32  # of the index of internal transfers: above all places of transactions and logs
+BATCH_BASE = 2**40  # of the index of further items of a batch: above those
+GWEI = 10**9
 
 
 def native_asset(chain: str) -> str:
@@ -53,6 +58,7 @@ def decode_block(
     logs: Sequence[RpcLog] | None = None,
     source: str = "",
     screen: Screen | None = None,
+    traced: Traced | None = None,
 ) -> Block:
     """What a block moved, as far as it touches ``watch`` (canonical addresses, lower case).
 
@@ -65,13 +71,14 @@ def decode_block(
     logs : all logs of the block, where the endpoint has no receipts by the block
     source : the redacted endpoint
     screen : of ``watch``, where there are many blocks to screen (see `screen_of`)
+    traced : what contracts moved inside of the transactions; None where that was not read
 
     Raises
     ------
     ChainInconsistent : receipts or logs are not those of this block
     DecodeError : the header makes no sense. A transaction or log that makes none goes to `Block.undecoded`.
     """
-    blind = [NO_TRACES]
+    blind = [NO_TRACES] if traced is None else []
     if logs is not None:
         receipts = receipts or ()
         check_same_block(block, receipts)
@@ -94,6 +101,9 @@ def decode_block(
         receipt.logs if receipt is not None else () for receipt in told
     ]
     reading.read(block.transactions, told, own, screen or screen_of(watch))
+    if traced is not None:
+        reading.internal(block.transactions, told, traced)
+    reading.credits(len(block.transactions), block.withdrawals or (), traced.rewards if traced is not None else ())
     return Block(
         ref,
         block.parent_hash.lower(),
@@ -158,6 +168,9 @@ class _Reading:
         self.undecoded: dict[str, None] = {}
         self.seen = 0
         self._ref, self._watch, self._asset = ref, watch, asset
+        network = by_chain(ref.chain)
+        self._wrapped = network.wrapped if network is not None else ""
+        self._readers: dict[int, _Reader] = {}  # by position
 
     def read(
         self,
@@ -169,7 +182,8 @@ class _Reading:
         candidates, self.seen = screen.of(transactions, receipts, logs)
         for found in candidates:
             at = found.position
-            self._transaction(_Reader(transactions[at], receipts[at], at), found.place, _in_order(logs[at]))
+            tx = self._readers[at] = _Reader(transactions[at], receipts[at], at)
+            self._transaction(tx, found.place, _in_order(logs[at]))
 
     def _transaction(self, tx: _Reader, place: int, logs: Sequence[RpcLog]) -> None:
         if tx.status is None:
@@ -177,7 +191,7 @@ class _Reading:
         if tx.status != 0:
             self._native(tx, place)
             for offset, log in enumerate(logs, 1):
-                if log.topics and log.topics[0] == TRANSFER:
+                if log.topics and log.topics[0] in MOVES:
                     self._token(tx, place + offset, log)
                 elif log.topics and log.topics[0] == APPROVAL:
                     self._approval(tx, log)
@@ -196,12 +210,44 @@ class _Reading:
 
     def _token(self, tx: _Reader, place: int, log: RpcLog) -> None:
         try:
-            sender, receiver, value, asset = _token_transfer(log, self._ref.chain)
+            moves = moves_of(log, self._ref.chain, self._wrapped)
         except ValueError:
             self.undecoded[tx.hash] = None
             return
-        if value:
-            self._move(tx, place, TransferKind.TOKEN, asset, sender, receiver, value)
+        for n, move in enumerate(moves):
+            index = BATCH_BASE + (place << 16) + n if n else place
+            self._move(tx, index, TransferKind.TOKEN, move.asset, move.sender, move.receiver, move.value)
+
+    def internal(
+        self, transactions: Sequence[RpcTx], receipts: Sequence[RpcReceipt | None], traced: Traced
+    ) -> None:
+        """What moved inside of the transactions."""
+        readers: dict[int, _Reader] = {}
+        moving = (call for call in traced.calls if call.moves)
+        for n, call in enumerate(moving):
+            if call.sender not in self._watch and call.receiver not in self._watch:
+                self.seen += 1
+                continue
+            at = call.position
+            if at not in readers:
+                readers[at] = self._readers.get(at) or _Reader(transactions[at], receipts[at], at)
+            kind = TransferKind.INTERNAL
+            self._move(readers[at], INTERNAL_BASE + n, kind, self._asset, call.sender, call.receiver, call.value)
+
+    def credits(self, count: int, withdrawals: Sequence[RpcWithdrawal], rewards: Sequence[Reward]) -> None:
+        """What the chain itself gave: validators' withdrawals, and rewards of miners. They belong to no transaction."""
+        number = self._ref.number
+        given = [
+            (w.address.lower(), (_number(w.amount) or 0) * GWEI, f"withdrawal-{_number(w.index)}") for w in withdrawals
+        ]
+        given += [(r.receiver, r.value, f"reward-{r.receiver}-{number}-{n}") for n, r in enumerate(rewards)]
+        for n, (receiver, value, name) in enumerate(given):
+            self.seen += bool(value)
+            if value and receiver in self._watch:
+                tx = Tx(hash=name, index=count)
+                self.transfers.append(
+                    Transfer(self._ref, tx, n, TransferKind.INTERNAL, self._asset, ("",), receiver, value, (value,))
+                )
 
     def _approval(self, tx: _Reader, log: RpcLog) -> None:
         """An ERC-20 approval by a watched account; other contracts' use of the same name is not ours to judge."""
@@ -209,7 +255,7 @@ class _Reading:
         if len(log.topics) != 3 or len(log.data) != 66 or value is None:
             return
         try:
-            owner, spender = _address(log.topics[1]), _address(log.topics[2])
+            owner, spender = address_of(log.topics[1]), address_of(log.topics[2])
         except ValueError:
             return
         if owner in self._watch:
@@ -219,7 +265,7 @@ class _Reading:
     def _move(
         self, tx: _Reader, place: int, kind: TransferKind, asset: str, sender: str, receiver: str, value: int
     ) -> None:
-        self.seen += 1
+        self.seen += bool(value)
         if sender in self._watch or receiver in self._watch:
             self._keep(tx, place, kind, asset, sender, receiver, value)
 
@@ -288,33 +334,14 @@ def _fee(receipt: RpcReceipt | None, rate: int | None) -> int | None:
     return gas * rate + blobs + (_number(receipt.l1_fee) or 0)
 
 
-def _token_transfer(log: RpcLog, chain: str) -> tuple[str, str, int, str]:
-    """(from, to, value, asset) of a ``Transfer`` log; ValueError for a shape that neither ERC-20 nor ERC-721 knows."""
-    topics = log.topics
-    value = _number(log.data)
-    if len(topics) == 3 and len(log.data) == 66 and value is not None:
-        return _address(topics[1]), _address(topics[2]), value, token_asset(chain, log.address)
-    if len(topics) == 4:
-        return _address(topics[1]), _address(topics[2]), 1, f"{chain}/erc721:{log.address.lower()}"
-    raise ValueError("Transfer with other topics or data")
-
-
-def _address(topic: str) -> str:
-    if len(topic) != 66 or not topic.startswith(_PADDING):
-        raise ValueError("not an address")
-    return "0x" + topic[26:].lower()
-
-
 def _touches(log: RpcLog, watch: Container[str]) -> bool:
-    if log.topics and log.topics[0] == APPROVAL:
-        return any("0x" + topic[26:].lower() in watch for topic in log.topics[1:2])
-    if not log.topics or log.topics[0] != TRANSFER:
+    if not log.topics:
         return False
-    try:
-        sender, receiver, _, _ = _token_transfer(log, "")
-    except ValueError:
-        return False
-    return sender in watch or receiver in watch
+    if log.address.lower() in watch:
+        return True
+    if log.topics[0] in MOVES:
+        return any(party in watch for party in parties_of(log))
+    return any("0x" + word[26:].lower() in watch for word in log.topics[1:])
 
 
 def _involves(tx: RpcTx, watch: Container[str]) -> bool:

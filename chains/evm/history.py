@@ -15,7 +15,8 @@ from collections.abc import Awaitable, Callable, Container, Mapping, Sequence, S
 from typing import Any
 
 from chains.base import ChainSpec, Stretch
-from chains.evm.decode import APPROVAL, NO_TRACES, TRANSFER, touching
+from chains.evm.decode import APPROVAL, NO_TRACES, touching
+from chains.evm.tokens import TRANSFER
 from chains.evm.watcher import EvmChain
 from chains.evm.wire import RpcBlock, RpcLog
 from chains.rpc import Refused, RpcError
@@ -91,6 +92,7 @@ class EvmHistory:
             self._ref(first), first.parent_hash.lower(), self._ref(last),
             _number(first.timestamp), _number(last.timestamp), source, (NO_TRACES,),
             tuple(block for block in found if block.transfers or block.controls),
+            tuple((block.hash.lower(), _number(block.timestamp)) for block in blocks),
         )  # fmt: skip
 
     async def aclose(self) -> None:

@@ -4,38 +4,38 @@ A block is read by number once; everything else is asked by its hash, so that a 
 in between cannot mix two blocks. Blind spots: value that contracts move internally, validator withdrawals and block
 rewards (they leave no transaction or log).
 
-Calls go to the http:// and https:// endpoints. A ws:// or wss:// endpoint is a hint for new heads; where there is no
-other, calls go over it too.
+Which endpoint is asked is a matter of `chains.evm.nodes`. The hash of each block is recomputed from its header, and
+where a quorum is asked for, as many endpoints as it says must give the same hash and the same logs.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 import time
 from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
-from urllib.parse import urlsplit
 
-from chains.base import ChainSpec
+from chains.base import ChainSpec, EndpointState
+from chains.evm.accounts import Accounts
 from chains.evm.decode import decode_block, native_asset, screen_of, touching
+from chains.evm.finality import FinalHeight
+from chains.evm.header import HeaderCheck
+from chains.evm.names import TokenNames
+from chains.evm.nodes import EvmNodes
+from chains.evm.quorum import Quorum
+from chains.evm.traces import Traces, mode_of
 from chains.evm.wire import RpcBlock, RpcHeader, RpcLog, RpcReceipt, RpcStamp, check_logs
-from chains.patience import Standstill, read_again
-from chains.rpc import Exchange, HttpPool, JsonRpc, MethodUnsupported, RpcError
-from chains.websocket import Socket
+from chains.patience import read_again
+from chains.rpc import JsonRpc, MethodUnsupported, RpcError
 from monitor.errors import ChainError, ChainInconsistent, ChainUnavailable, ConfigError, DecodeError
 from monitor.model import Block, BlockRef
 from monitor.networks import by_chain
 
 __all__ = ["EvmChain"]
 
-log = logging.getLogger(__name__)
-
 BALANCE_OF = "0x70a08231"  # balanceOf(address)
-FASTEST_POLL = 0.05  # seconds
-STALL_BLOCKS = 10  # block times without a new head before another endpoint is preferred
-STALL_SECONDS = 30.0  # at least
 
 
 class EvmChain:
@@ -63,21 +63,17 @@ class EvmChain:
             raise ConfigError(f"chain {spec.name}: {error}") from None
         self.spec = spec
         self._watch, self._screen, self._sleep = watch, screen_of(watch), sleep
-        sockets = [url for url in spec.endpoints if urlsplit(url).scheme in ("ws", "wss")]
-        others = [url for url in spec.endpoints if url not in sockets]
-        settings: dict[str, Any] = {"timeout": spec.timeout_seconds, "rng": rng, "sleep": sleep}
-        self._news = asyncio.Event()
-        self._socket = Socket(sockets, greet=self._greet, notify=self._news.set, **settings) if sockets else None
-        self._pool = HttpPool(others, on_connect=self._verify, **settings) if others or not sockets else None
-        exchange: Exchange | None = self._pool or self._socket
-        assert exchange is not None
-        self._exchange, self._rpc = exchange, JsonRpc(exchange)
-        self._listener: asyncio.Task[None] | None = None
+        self.nodes = EvmNodes(spec, sleep=sleep, clock=clock, rng=rng)
+        self._exchange, self._rpc = self.nodes.pool, self.nodes.rpc
+        self._headers = HeaderCheck(spec.name, len(spec.endpoints))
+        self._quorum = Quorum(spec.name, spec.quorum, self.nodes.pool, self.nodes.rpc_of, sleep)
         self._without_pairs: set[str] = set()  # endpoints that take no batch, or give no receipts by number
         self._without_receipts: set[str] = set()  # endpoints that do not know eth_getBlockReceipts by hash
+        self._traces = Traces(self.nodes, mode_of(spec.options))
+        self._accounts = Accounts(self._rpc, spec, self._native, watch)
+        self._names = TokenNames(self._rpc, spec.chain)
         seconds = network.block_seconds if (network := by_chain(spec.chain)) else 12.0
-        self._poll = max(FASTEST_POLL, spec.poll_seconds or min(seconds, 4.0) / 2)
-        self._standstill = Standstill(spec.name, exchange, max(STALL_SECONDS, STALL_BLOCKS * seconds), clock)
+        self._final = FinalHeight(self._rpc, spec.name, spec.finality, seconds, clock)
 
     @property
     def rpc(self) -> JsonRpc:
@@ -88,32 +84,33 @@ class EvmChain:
         """Prefer the next endpoint from now on."""
         self._exchange.rotate()
 
+    def endpoints(self) -> Sequence[EndpointState]:
+        """What each endpoint is worth now."""
+        return self.nodes.states()
+
+    async def probe(self) -> None:
+        """Ask every endpoint what it offers; see `endpoints`."""
+        await self.nodes.probe()
+
     async def open(self) -> None:
         """Check the chain id of every endpoint.
 
         Raises
         ------
-        ChainError : an endpoint serves another chain
+        ChainError : all endpoints serve another chain; one of several that does is never asked again
         ChainUnavailable : no endpoint can be reached; one of several that cannot is checked before its first use
         """
-        if self._pool is not None:
-            await self._pool.check()
-        if self._socket is not None:
-            try:
-                await self._socket.connect()
-            except ChainUnavailable as error:
-                if self._pool is None:
-                    raise
-                log.warning("%s: no subscription, polling instead: %s", self.spec.name, error)
+        await self.nodes.open()
 
     async def head(self) -> BlockRef:
-        """The newest block of the endpoint that answers; after a long standstill another endpoint is preferred."""
+        """The newest block of the endpoint that answers; one that lags behind others is asked after them."""
         header = await self._rpc.call("eth_getBlockByNumber", "latest", False, type=RpcHeader)
+        source = self._rpc.endpoint
         if header is None:
             self._exchange.rotate()
-            raise ChainUnavailable(f"{self.spec.name}: {self._rpc.endpoint} has no latest block")
+            raise ChainUnavailable(f"{self.spec.name}: {source} has no latest block")
         ref = BlockRef(self.spec.chain, self._number(header.number), header.hash.lower())
-        self._standstill.see(ref.number)
+        self.nodes.saw_head(source, ref.number)
         return ref
 
     async def block(self, number: int) -> Block:
@@ -163,30 +160,26 @@ class EvmChain:
             return None if answer is None else (answer, self._number(head.timestamp))
         return None
 
+    async def describe(self, assets: Sequence[str]) -> Mapping[str, tuple[str, int]]:
+        """(symbol, decimals) that tokens give themselves, cut and cleaned; those without an answer are left out.
+
+        Raises
+        ------
+        ChainUnavailable : no endpoint can be reached
+        """
+        return await self._names.describe(assets)
+
+    async def final_height(self) -> int | None:
+        """The height that nodes call final, as of a few blocks ago; None where the depth alone decides."""
+        return await self._final.height()
+
     async def wake(self) -> None:
         """Return at a new head's notification, or after the poll interval."""
-        if self._socket is None:
-            await self._sleep(self._poll)
-            return
-        if self._listener is None:
-            self._listener = asyncio.create_task(self._socket.listen(), name=f"heads of {self.spec.name}")
-        try:
-            async with asyncio.timeout(self._poll):
-                await self._news.wait()
-        except TimeoutError:
-            pass
-        self._news.clear()
+        await self.nodes.wake()
 
     async def aclose(self) -> None:
         """Close connections; calling it twice is fine."""
-        listener, self._listener = self._listener, None
-        if listener is not None:
-            listener.cancel()
-            await asyncio.gather(listener, return_exceptions=True)
-        if self._socket is not None:
-            await self._socket.aclose()
-        if self._pool is not None:
-            await self._pool.aclose()
+        await self.nodes.aclose()
 
     async def _read(self, number: int) -> Block:
         block, receipts = await self._both(number)
@@ -224,20 +217,28 @@ class EvmChain:
 
         Raises
         ------
-        ChainUnavailable : they cannot be had
-        ChainInconsistent : they are not those of this block
+        ChainUnavailable : they cannot be had, or too few endpoints for the quorum
+        ChainInconsistent : they are not those of this block, its hash is not its header's, or endpoints disagree
         """
+        spot = self._headers.see(block, source)
         if receipts is None or not block.transactions:
             receipts = await self._receipts(block)
         logs = None
         if receipts is None:
             logs, receipts = await self._logs_and_receipts(block)
+        traced = await self._traces.of(block)
         try:
-            return decode_block(
-                block, receipts, self._watch, self.spec.chain, logs=logs, source=source, screen=self._screen
-            )
+            decoded = decode_block(
+                block, receipts, self._watch, self.spec.chain,
+                logs=logs, source=source, screen=self._screen, traced=traced,
+            )  # fmt: skip
         except DecodeError as error:  # a header without a readable time: the endpoint's fault, never a reason to go on
             raise ChainUnavailable(f"{source}: {error}") from None
+        said = logs if logs is not None else [log for receipt in receipts for log in receipt.logs]
+        await self._quorum.agree(block, said, source)
+        if spot is not None:
+            decoded = replace(decoded, blind_spots=(*decoded.blind_spots, spot))
+        return await self._accounts.observe(decoded, block, said)
 
     async def _receipts(self, block: RpcBlock) -> list[RpcReceipt] | None:
         """The block's receipts; None where the endpoint does not offer them by hash."""
@@ -279,20 +280,6 @@ class EvmChain:
         if not asset.startswith(prefix):
             return None
         return "eth_call", {"to": asset.removeprefix(prefix), "data": BALANCE_OF + address[2:].rjust(64, "0")}
-
-    async def _verify(self, pool: HttpPool) -> None:
-        await self._greet(JsonRpc(pool), subscribe=False)
-
-    async def _greet(self, rpc: JsonRpc, subscribe: bool = True) -> None:
-        answer = await rpc.call("eth_chainId", type=str)
-        served = f"eip155:{self._number(answer or '')}"
-        if served != self.spec.chain:
-            raise ChainError(f"endpoint {rpc.endpoint} serves {served}, configuration says {self.spec.chain}")
-        if subscribe:
-            try:
-                await rpc.call("eth_subscribe", "newHeads")
-            except MethodUnsupported:
-                log.info("%s: %s offers no subscription, polling instead", self.spec.name, rpc.endpoint)
 
     def _number(self, quantity: str) -> int:
         try:

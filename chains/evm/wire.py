@@ -175,7 +175,7 @@ def check_same_block(block: RpcBlock, receipts: Sequence[RpcReceipt]) -> None:
 
 def check_logs(block: RpcBlock, logs: Sequence[RpcLog]) -> None:
     """ChainInconsistent where ``logs`` are of another block, withdrawn, or missing although the bloom names some."""
-    if not {log.block_hash for log in logs} <= {block.hash, None} or any([log.removed for log in logs]):
+    if not {log.block_hash for log in logs} <= {block.hash, None} or any(log.removed for log in logs):
         other = next(log for log in logs if log.removed or log.block_hash not in (block.hash, None))
         raise ChainInconsistent(f"block {_name(block)}: log of another block {(other.block_hash or '')[:66]}")
     if not logs and block.logs_bloom and block.logs_bloom.strip("0x"):

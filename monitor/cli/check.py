@@ -60,12 +60,13 @@ async def _online(config: Any, channels: dict[str, tuple[Any, ...]]) -> list[dic
 
     results = []
     for chain, endpoint in ((each, endpoint) for each in config.chains for endpoint in each.endpoints):
-        source = make_chain(config, replace(chain, endpoints=(endpoint,)))  # alone: no other answers in its place
+        alone = replace(chain, endpoints=(endpoint,), quorum=1)  # no other answers in its place
+        source = make_chain(config, alone)
 
-        async def look(source: Any = source, name: str = redact(endpoint.get_secret_value())) -> str:
+        async def look(source: Any = source, name: str = redact(endpoint.url.get_secret_value())) -> str:
             await source.open()
             head = await source.head()
-            return f"{name}: head is block {head.number}"
+            return f"{name}: head is block {head.number}{await _offers(source)}"
 
         results.append(await _try(f"chain {chain.name}", look, source.aclose))
     store = make_store(config)
@@ -79,6 +80,17 @@ async def _online(config: Any, channels: dict[str, tuple[Any, ...]]) -> list[dic
         for channel in group:
             await channel.aclose()
     return results
+
+
+async def _offers(source: Any) -> str:
+    """What an endpoint offers and what not, where its family asks for that."""
+    if not hasattr(source, "probe"):
+        return ""
+    await source.probe()
+    offers = source.endpoints()[0].offers
+    parts = [("offers", [name for name, has in offers.items() if has]),
+             ("not", [name for name, has in offers.items() if not has])]  # fmt: skip
+    return "".join(f"; {word} {', '.join(names)}" for word, names in parts if names)
 
 
 async def _try(

@@ -31,10 +31,18 @@ def command(config: str | None, as_json: bool) -> None:
             blind = f", cannot see {', '.join(r['blind_spots'])}" if r["blind_spots"] else ""
             undecoded = f", {r['undecoded']} transactions not understood" if r["undecoded"] else ""
             click.echo(f"  {r['first']} to {r['last']} through {r['source'] or 'unknown'}{blind}{undecoded}")
+        if "filling" in entry:
+            click.echo(f"  {_filling(entry['filling'])}")
         if "learning" in entry:
             click.echo(f"  {_learning(entry['learning'])}")
         for gap in entry["gaps"]:
             click.echo(f"  GAP {gap['first']} to {gap['last']}")
+
+
+def _filling(entry: Any) -> str:
+    upto = "the head" if entry["last"] is None else entry["last"]
+    done = f"{entry['blocks_done']:,} of {entry['blocks_total']:,} blocks fetched" if entry["blocks_total"] else ""
+    return clean(f"filling {entry['first']} to {upto}: {', '.join(filter(None, (entry['says'], done, entry['note'])))}")
 
 
 def _learning(entry: Any) -> str:

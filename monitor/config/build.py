@@ -13,13 +13,14 @@ from pydantic import SecretStr
 
 from monitor.config.chains import Chains, bad
 from monitor.config.claims import Claims
-from monitor.config.file import ConfigFile, PlannedEntry, TrustedEntry, WalletEntry
+from monitor.config.file import ConfigFile, TrustedEntry, WalletEntry
 from monitor.config.fleets import LONG_LIST, MAX_LISTED, Fleet, LongList, address_of
 from monitor.config.lists import read_parts
 from monitor.config.named import build_lists
+from monitor.config.planned import build_planned
 from monitor.config.prices import build_prices
 from monitor.config.routes import build_route
-from monitor.config.rules import build_rules, build_trusted, check_period
+from monitor.config.rules import build_rules, build_trusted
 from monitor.config.template import PLACEHOLDERS
 from monitor.config.tree import Node, key_shown
 from monitor.config.types import (
@@ -27,7 +28,6 @@ from monitor.config.types import (
     ChannelConfig,
     Config,
     HttpConfig,
-    Planned,
     Receiver,
     Rule,
     StoreConfig,
@@ -54,7 +54,10 @@ def build(
         problems.append(root.at("wallets").problem("wallets is empty: there is nothing to watch"))
     receivers = builder.receivers()
     route = build_route(file.route, root.child("route"), receivers, problems, builder.warnings)
-    planned = [builder.planned(entry, node) for entry, node in zip(file.planned, _items(root, "planned"), strict=True)]
+    planned = [
+        build_planned(entry, node, builder.chains, builder.claims, problems)
+        for entry, node in zip(file.planned, _items(root, "planned"), strict=True)
+    ]
     return Config(
         path=path,
         base=base,
@@ -250,19 +253,6 @@ class _Builder:
                     place.problem(f"{node.label}.{name} has no effect: {found} judges only wallets of role {roles}")
                 )
         return out
-
-    def planned(self, entry: PlannedEntry, node: Node) -> Planned | None:
-        place = node.at("account")
-        try:
-            chain, account = self.chains.address(entry.account)
-        except ValueError as error:
-            self.problems.append(bad(place, error))
-            return None
-        if (chain.chain, account) not in self.claims:
-            self.problems.append(place.problem(f"{place.label} belongs to no wallet of this configuration"))
-        check_period(entry.start, entry.end, node, self.problems)
-        value = entry.value.lower() if chain.network.kind == "evm" else entry.value
-        return Planned(chain.chain, account, entry.kind, value, entry.start, entry.end)
 
     def receivers(self) -> tuple[Receiver, ...]:
         out: dict[str, Receiver] = {}

@@ -11,7 +11,7 @@ from monitor.amounts import AssetInfo, parse_amount, split_amount
 from monitor.config.file import AssetEntry, ChainEntry
 from monitor.config.problems import shown
 from monitor.config.tree import Node, key_shown
-from monitor.config.types import ChainConfig, seal
+from monitor.config.types import ChainConfig, EndpointConfig, seal
 from monitor.errors import Problem
 from monitor.networks import NETWORKS, Network, by_chain, by_name, token_asset
 from monitor.registry import ADDRESSES, CHAINS, HISTORIES, did_you_mean
@@ -57,7 +57,10 @@ class Chains:
                 other = self.by_chain[network.chain].name
                 self.problems.append(node.problem(f"{node.label} is {network.chain}, as chain {other!r} is already"))
             else:
-                self._check_endpoints(entry, node)
+                self._check_endpoints(entry, node, network)
+                if entry.finality not in (None, "depth") and network.kind != "evm":
+                    place = node.at("finality")
+                    self.problems.append(place.problem(f"{place.label} needs an EVM chain: others know no such tag"))
                 self._add(_chain(entry, network))
         self._sole = next(iter(self.by_name.values())) if len(entries) == len(self.by_name) == 1 else None
 
@@ -71,11 +74,20 @@ class Chains:
         self.assets[info.asset] = info
         self._symbols.setdefault(chain, {})[info.symbol] = info
 
-    def _check_endpoints(self, entry: ChainEntry, node: Node) -> None:
+    def _check_endpoints(self, entry: ChainEntry, node: Node, network: Network) -> None:
+        hosts = set()
         for number, endpoint in enumerate(entry.endpoints):
-            if not re.match(r"[a-z][a-z0-9+.-]*://.", endpoint.get_secret_value()):
-                place = node.at("endpoints", number)
+            url = endpoint.url.get_secret_value()
+            if not re.match(r"[a-z][a-z0-9+.-]*://.", url):
+                place = node.at("endpoints", number, "url")
                 self.problems.append(place.problem(f"{place.label} is not a URL such as https://host/path"))
+            hosts.add(url.partition("://")[2].partition("/")[0].rpartition("@")[2])
+        place = node.at("quorum")
+        if entry.quorum > 1 and (entry.kind or network.kind) != "evm":
+            self.problems.append(place.problem(f"{place.label} is for EVM chains alone"))
+        elif entry.quorum > 1 and entry.quorum > len(hosts):
+            what = f"{place.label} {shown(place)}, but its endpoints are at {len(hosts)} different hosts"
+            self.problems.append(place.problem(what))
 
     def _network(self, entry: ChainEntry, node: Node) -> Network | None:
         kinds = sorted({*CHAINS, *ADDRESSES})
@@ -238,14 +250,17 @@ def _chain(entry: ChainEntry, network: Network) -> ChainConfig:
         kind=entry.kind or network.kind,
         chain=network.chain,
         network=network,
-        endpoints=tuple(entry.endpoints),
+        endpoints=tuple(EndpointConfig(each.url, each.weight, each.rate) for each in entry.endpoints),
+        quorum=entry.quorum,
         replay=entry.replay,
         poll_seconds=entry.poll_seconds,
         start=entry.start,
         finality_depth=entry.finality_depth or network.finality_depth,
+        finality=entry.finality or _finality(network),
         timeout=entry.timeout,
         backfill=_backfill(entry, network),
         backfill_rate=entry.backfill_rate,
+        catch_up_seconds=entry.catch_up_seconds,
         options=_sealed(entry.options, network.params),
     )
 
@@ -257,8 +272,15 @@ def _backfill(entry: ChainEntry, network: Network) -> int:
     return 0 if entry.replay or (entry.kind or network.kind) not in HISTORIES else BACKFILL_SECONDS
 
 
+def _finality(network: Network) -> str:
+    return "finalized" if network.finalized else "depth"
+
+
 def _implicit(network: Network) -> ChainConfig:
-    return ChainConfig(network.name, network.kind, network.chain, network, finality_depth=network.finality_depth)
+    return ChainConfig(
+        network.name, network.kind, network.chain, network,
+        finality_depth=network.finality_depth, finality=_finality(network),
+    )  # fmt: skip
 
 
 def _sealed(options: Mapping[str, Any], public: Mapping[str, Any]) -> dict[str, Any]:

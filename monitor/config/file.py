@@ -20,6 +20,7 @@ __all__ = [
     "ChainEntry",
     "ChannelEntry",
     "ConfigFile",
+    "EndpointEntry",
     "HttpEntry",
     "PlannedEntry",
     "PricesEntry",
@@ -79,6 +80,10 @@ def _amount(value: Any) -> str:
     raise ValueError("expected an amount such as '100 ETH', or base units as a whole number")
 
 
+def _written(value: Any) -> Any:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
 def _no_bool(value: Any) -> Any:
     if isinstance(value, bool):
         raise ValueError("expected a number")
@@ -91,6 +96,10 @@ def _listed(value: Any) -> Any:
 
 def _as_mapping(value: Any) -> Any:
     return {"address": value} if isinstance(value, str) else value
+
+
+def _as_endpoint(value: Any) -> Any:
+    return {"url": value} if isinstance(value, str) else value
 
 
 Text = Annotated[str, Field(min_length=1)]
@@ -126,24 +135,47 @@ class BudgetEntry(Entry):
     )
 
 
+class EndpointEntry(Entry):
+    """A node or provider."""
+
+    url: SecretStr = described("URL: http, https, and for EVM chains ws or wss. It is a secret.", min_length=1)
+    weight: Positive = described("The heaviest endpoint that is sound is asked first.", 1.0)
+    rate: Positive | None = described("Calls a second that it allows, those of a batch too. Default: any.", None)
+
+
 class ChainEntry(Entry):
     """A chain and how to reach it. A built-in network needs only its name, or no entry for work on history."""
 
     name: Text = described("Name of your choice, used as the prefix of addresses.", pattern=r"^[A-Za-z0-9][\w.-]*$")
     kind: Text | None = described("Chain family: evm, bitcoin or nem. Built-in networks know theirs.", None)
     chain_id: Text | None = described("CAIP-2 identifier, `eip155:1` for example. Built-in networks know theirs.", None)
-    endpoints: list[SecretStr] = described("URLs of nodes or providers, tried in order. They are secrets.", [])
+    endpoints: list[
+        Annotated[EndpointEntry, BeforeValidator(_as_endpoint, json_schema_input_type=SecretStr | EndpointEntry)]
+    ] = described(
+        "Nodes or providers, of equal weight the first first: URLs, or mappings with more. URLs are secrets.",
+        [],
+    )
+    quorum: Annotated[int, Field(ge=1), BeforeValidator(_no_bool)] = described(
+        "Endpoints, of different hosts, that must give the same hash and logs for a block before it counts (EVM).", 1
+    )
     replay: bool = described("The chain repeats history: block times are not compared with the wall clock.", False)
     poll_seconds: Positive | None = described("Seconds between looks for a new block. Default: the network's.", None)
     start: Count | None = described("First block to read when nothing is stored yet. Default: the head.", None)
     finality_depth: Annotated[int, Field(ge=1), BeforeValidator(_no_bool)] | None = described(
         "Blocks this far below the head are final. Default: the network's.", None
     )
+    finality: Literal["depth", "safe", "finalized"] | None = described(
+        "Who says what is final: `depth` alone, or nodes too by the tag `safe` or `finalized`. Default: the network's.",
+        None,
+    )
     timeout: Positive = described("Seconds to wait for one answer of an endpoint.", 10.0)
     backfill: Backfill | None = described(
         "History to learn from at the first start: `14d`, `0` for none. Default: 14d, none where `replay` is set.", None
     )
     backfill_rate: Positive = described("Requests a second that fetching this history may make.", 5.0)
+    catch_up_seconds: Positive = described(
+        "Missed blocks that would take longer than this to read are fetched beside the head, which is followed.", 60.0
+    )
     options: dict[str, Any] = described("Settings of the chain family.", {})
 
 
@@ -209,11 +241,18 @@ class WalletEntry(Entry):
 
 
 class PlannedEntry(Entry):
-    """A planned change of who may move the coins: exactly this value is expected, nothing else."""
+    """A planned change of who may move the coins: exactly this value is expected, nothing else.
+
+    Where several change, as owners do, each has an entry.
+    """
 
     account: Text = described("Address whose control changes, with its chain.")
     kind: ControlKind = described("What changes.")
-    value: Text = described("The exact new value: owner, implementation, delegate, ...")
+    value: Annotated[Text, BeforeValidator(_written, json_schema_input_type=int | str)] = described(
+        "The exact new value: an address (owner, also one who goes; implementation, module, delegate, target of a "
+        "delegatecall, ...), `none` for a guard that goes, a number (threshold, delay in seconds), or the hash of a "
+        "proposed Safe transaction."
+    )
     start: Moment | None = described("Time from which the change is expected (inclusive).", None, alias="from")
     end: Moment | None = described("Time until which the change is expected (exclusive).", None, alias="until")
 

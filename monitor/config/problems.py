@@ -51,6 +51,7 @@ _LIMITS = {
 _MODELS: Mapping[str, type[BaseModel]] = {
     "budget": config_file.BudgetEntry,
     "chains": config_file.ChainEntry,
+    "endpoints": config_file.EndpointEntry,
     "assets": config_file.AssetEntry,
     "wallets": config_file.WalletEntry,
     "trusted": config_file.TrustedEntry,

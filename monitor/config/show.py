@@ -11,16 +11,17 @@ from monitor.ids import iso
 from monitor.model import ControlKind, Role
 
 if TYPE_CHECKING:
-    from monitor.config.types import ChainConfig, Config, Rule
+    from monitor.config.types import ChainConfig, Config, EndpointConfig, Rule
     from monitor.model import Trusted, Wallet
 
 __all__ = ["MASK", "READ_CONTROLS", "mask", "not_applied", "public", "summary", "waiting"]
 
 MASK = "<secret>"
 MAX_LINES = 50  # of wallets in a summary
+_OF_NEM = frozenset({ControlKind.SIGNATORY_CHANGE, ControlKind.IMPORTANCE_TRANSFER})
 READ_CONTROLS = {
-    "evm": frozenset({ControlKind.APPROVAL}),
-    "nem": frozenset({ControlKind.SIGNATORY_CHANGE, ControlKind.IMPORTANCE_TRANSFER}),
+    "evm": frozenset(ControlKind) - _OF_NEM,
+    "nem": _OF_NEM,
 }
 """Changes of control that the reading of a chain family shows."""
 _SILENT = (Role.COLD, Role.DEPOSIT)  # judged by exact rules alone: a budget of false alarms is nothing to them
@@ -82,19 +83,29 @@ def _store_url(config: Config) -> str:
     return config.store.url.get_secret_value()  # a path on this machine
 
 
+def _endpoint(endpoint: EndpointConfig) -> Any:
+    """As it was written: a URL alone, or with what is said of it."""
+    if (endpoint.weight, endpoint.rate) == (1.0, None):
+        return MASK
+    return {"url": MASK, "weight": endpoint.weight, "rate": endpoint.rate}
+
+
 def _chain(chain: ChainConfig) -> dict[str, Any]:
     return {
         "name": chain.name,
         "kind": chain.kind,
         "chain": chain.chain,
-        "endpoints": mask(chain.endpoints),
+        "endpoints": [_endpoint(each) for each in chain.endpoints],
+        "quorum": chain.quorum,
         "replay": chain.replay,
         "poll_seconds": chain.poll_seconds,
         "start": chain.start,
         "finality_depth": chain.finality_depth,
+        "finality": chain.finality,
         "timeout": chain.timeout,
         "backfill": chain.backfill,
         "backfill_rate": chain.backfill_rate,
+        "catch_up_seconds": chain.catch_up_seconds,
         "options": mask(chain.options),
     }
 
@@ -158,9 +169,6 @@ def summary(config: Config) -> list[str]:
 def not_applied(config: Config) -> list[str]:
     """What a configuration says, is checked, and changes nothing yet: nobody may believe it protects them."""
     found = []
-    cold = [wallet for wallet in config.wallets if wallet.role is Role.COLD]
-    if any(not any(_has(wallet, planned.chain, planned.account) for wallet in cold) for planned in config.planned):
-        found.append("planned changes of control of wallets that are not cold")
     chains = {chain.chain: chain for chain in config.chains}
     unread = {
         f"{planned.kind} on {chains[planned.chain].name}"
@@ -191,12 +199,10 @@ def waiting(config: Config) -> list[str]:
     return [*found[:MAX_LINES], f"rules of {more:,} more wallets wait for a balance"] if more > 0 else found
 
 
-def _has(wallet: Wallet, chain: str, address: str) -> bool:
-    return (chain, address) in wallet.addresses or any(on == chain and address in any_ for on, any_ in wallet.fleets)
-
-
 def _chain_line(chain: ChainConfig) -> str:
     reach = _count(len(chain.endpoints), "endpoint") if chain.endpoints else "no endpoint, history only"
+    if chain.quorum > 1:
+        reach += f", of which {chain.quorum} must agree on each block"
     learns = ""
     if chain.endpoints and chain.backfill:
         blocks = int(chain.backfill / chain.network.block_seconds)

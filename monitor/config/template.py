@@ -39,8 +39,10 @@ budget:
 
 chains:
   - name: {network}
-    # Nodes or providers, tried in order; two or more are best. Work on history needs none.
+    # Nodes or providers, two or more are best: "https://..." or {{url: "https://...", weight: 2, rate: 10}}
+    # (the heavier is preferred; rate: calls a second that it allows). Work on history needs none.
     {endpoints}
+    # quorum: 2    a block counts only when so many endpoints agree on it
 
 wallets:
   - id: {id}

@@ -24,6 +24,7 @@ __all__ = [
     "ChainConfig",
     "ChannelConfig",
     "Config",
+    "EndpointConfig",
     "HttpConfig",
     "Planned",
     "PricesConfig",
@@ -57,6 +58,15 @@ def reveal(value: Any) -> Any:
 
 
 @dataclass(frozen=True, slots=True)
+class EndpointConfig:
+    """A node or provider: the heavier is preferred; ``rate`` is in calls a second, None for any."""
+
+    url: SecretStr
+    weight: float = 1.0
+    rate: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ChainConfig:
     """One chain. ``poll_seconds`` None is the network's default; ``start`` None is the head; ``options`` are sealed."""
 
@@ -64,14 +74,17 @@ class ChainConfig:
     kind: str
     chain: str  # CAIP-2
     network: Network
-    endpoints: tuple[SecretStr, ...] = ()
+    endpoints: tuple[EndpointConfig, ...] = ()
+    quorum: int = 1  # endpoints that must agree on a block
     replay: bool = False
     poll_seconds: float | None = None
     start: int | None = None
     finality_depth: int = 64  # blocks
+    finality: str = "depth"  # or the tag by which nodes must agree, safe or finalized
     timeout: float = 10.0  # seconds
     backfill: int = 0  # seconds of history to learn from at the first start
     backfill_rate: float = 5.0  # requests a second for it
+    catch_up_seconds: float = 60.0  # missed blocks that take longer to read are fetched beside the head
     options: Mapping[str, Any] = field(default_factory=dict)
 
 

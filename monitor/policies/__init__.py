@@ -1,12 +1,13 @@
-"""Deterministic detectors beside the compiled statistics, exact to the base unit: rules, cold wallets, fleets."""
+"""Deterministic detectors beside the compiled statistics: rules, cold wallets, fleets, changes of control."""
 
 from __future__ import annotations
 
 from monitor.detectors.base import Detector
 from monitor.policies.cold import COLD
+from monitor.policies.control.cards import CONTROL
 from monitor.policies.fleet_limits import FLEET
 from monitor.policies.plain import RULE
 
-__all__ = ["COLD", "FLEET", "POLICIES", "RULE"]
+__all__ = ["COLD", "CONTROL", "FLEET", "POLICIES", "RULE"]
 
-POLICIES: tuple[Detector, ...] = (RULE, *COLD, *FLEET)
+POLICIES: tuple[Detector, ...] = (RULE, *COLD, *FLEET, *CONTROL)

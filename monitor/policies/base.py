@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -14,6 +14,7 @@ from monitor.trust import Trust
 
 __all__ = [
     "Guards",
+    "Holding",
     "Learns",
     "Place",
     "Policy",
@@ -21,6 +22,7 @@ __all__ = [
     "Running",
     "Seen",
     "Suspicious",
+    "Unweighed",
     "Waits",
     "finding_for",
     "is_payment",
@@ -32,6 +34,22 @@ __all__ = [
 
 Place = tuple[str, str, int, str]
 """Wallet, transaction, index of the transfer in its block, counterparty: which payment of a block."""
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """What the statistics know of an asset: ``balance`` after the block (base units, rounded; None: never told), and
+    whether it is ``moved``, that is, real since the wallet itself moved it."""
+
+    balance: int | None = None
+    moved: bool = False
+
+
+_UNKNOWN = Holding()
+
+
+def knows_nothing(wallet: str, asset: str) -> Holding:
+    return _UNKNOWN
 
 
 def place_of(flow: Flow) -> Place:
@@ -47,6 +65,7 @@ class Seen:
     backwards. ``balances`` are exact, before the block's first flow, and carried on from block to block once told; a
     missing entry was never told. ``controls`` and ``readings`` are those of the block at addresses of wallets that a
     policy guards. ``shown`` are flows that are not real to their owner: forged, worthless, or without value.
+    ``holding`` says of a wallet and asset what the statistics know; over history nothing.
     """
 
     chain: str
@@ -59,6 +78,7 @@ class Seen:
     controls: tuple[ControlEvent, ...] = ()
     readings: tuple[Reading, ...] = ()
     shown: tuple[Flow, ...] = ()
+    holding: Callable[[str, str], Holding] = knows_nothing
 
     def expects(self, flow: Flow) -> bool:
         """Whether an outflow is expected: authorised, listed as trusted for this amount and time, or to a sister."""
@@ -176,6 +196,16 @@ class Suspicious(Protocol):
     @property
     def suspicious(self) -> frozenset[str]:
         """Ids of the wallets of which it wants them."""
+        ...
+
+
+@runtime_checkable
+class Unweighed(Protocol):
+    """A policy that needs no exact balances: for wallets that only such ones judge, the book keeps none."""
+
+    @property
+    def unweighed(self) -> bool:
+        """Always true."""
         ...
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -10,7 +10,20 @@ from monitor.assets import AssetNames
 from monitor.errors import StoreError
 from monitor.ids import chain_of_asset
 from monitor.model import ControlEvent, Direction, Finding, Flow, Reading
-from monitor.policies.base import Guards, Learns, Place, Policy, Quiet, Seen, Suspicious, Waits, net_of
+from monitor.policies.base import (
+    Guards,
+    Holding,
+    Learns,
+    Place,
+    Policy,
+    Quiet,
+    Seen,
+    Suspicious,
+    Unweighed,
+    Waits,
+    knows_nothing,
+    net_of,
+)
 from monitor.store import Delta
 from monitor.trust import Trust
 from monitor.watchlist import Watchlist
@@ -112,11 +125,17 @@ class PolicyBook:
     ----------
     watchlist : to whom an address belongs
     policies : in the order in which they judge; no prefix may begin another
+
+    Attributes
+    ----------
+    judged : ids of the wallets that any policy judges
+    wallets : those of them whose exact balances are kept (see `monitor.policies.base.Unweighed`)
     """
 
     def __init__(self, watchlist: Watchlist, policies: Sequence[Policy] = ()) -> None:
         self.policies = tuple(policies)
-        self.wallets = frozenset().union(*(policy.wallets for policy in policies))
+        self.judged = frozenset().union(*(policy.wallets for policy in policies))
+        self.wallets = frozenset().union(*(p.wallets for p in policies if not isinstance(p, Unweighed)))
         self._guards = tuple(policy for policy in policies if isinstance(policy, Guards))
         self._guarded = frozenset().union(*(policy.guarded for policy in self._guards))
         self._suspicious = frozenset().union(*(p.suspicious for p in policies if isinstance(p, Suspicious)))
@@ -164,6 +183,7 @@ class PolicyBook:
         readings: Sequence[Reading] = (),
         shown: Sequence[Flow] = (),
         *,
+        holding: Callable[[str, str], Holding] = knows_nothing,
         keep_undo: bool = True,
     ) -> Judged:
         """Judge one block.
@@ -176,25 +196,27 @@ class PolicyBook:
         trust : payments that are expected (those that are missing are not)
         controls, readings : of the block
         shown : flows that are not real to their owners
+        holding : what the statistics know of a wallet and asset after the block
         keep_undo : whether to say what changed
         """
         gone = tuple((key, None) for key in sorted(self._stale)) if keep_undo else ()
         if keep_undo:
             self._stale.clear()
-        if not (self.wallets or self._guarded):
+        if not (self.judged or self._guarded):
             return Judged((), gone)
-        mine = [f for f in flows if f.wallet in self.wallets and f.direction is not Direction.INTERNAL]
+        every = [f for f in flows if f.wallet in self.judged and f.direction is not Direction.INTERNAL]
+        mine = [f for f in every if f.wallet in self.wallets]
         said = {place: value for place, value in told.items() if place[0] in self.wallets}
         events = tuple(event for event in controls if self._owner(chain, event.account) in self._guarded)
         known = tuple(reading for reading in readings if self._owner(chain, reading.account) in self._guarded)
         odd = tuple(flow for flow in shown if flow.wallet in self._suspicious)
-        if not (mine or said or events or known or odd):
+        if not (every or said or events or known or odd):
             return Judged((), gone)
-        keys = sorted(self._keys(chain, mine, said, odd, events, known)) if keep_undo else []
+        keys = sorted(self._keys(chain, every, said, odd, events, known)) if keep_undo else []
         before = [(key, self.get(key)) for key in keys]
         ledger = self._ledger
         at = ledger.begin(chain, time, mine, said) if mine or said else max(time, ledger.clock.get(chain, time))
-        seen = Seen(chain, number, at, ledger.balances, trust, names, ledger.first, events, known, odd)
+        seen = Seen(chain, number, at, ledger.balances, trust, names, ledger.first, events, known, odd, holding)
         findings: list[Finding] = []
         for guard in self._guards if events or known else ():
             its = [event for event in events if self._owner(chain, event.account) in guard.guarded]
@@ -202,7 +224,7 @@ class PolicyBook:
             if its or read:
                 findings += guard.guard(its, read, seen)
         for policy in self.policies:
-            own = [flow for flow in mine if flow.wallet in policy.wallets]
+            own = [flow for flow in every if flow.wallet in policy.wallets]
             if own or (odd and isinstance(policy, Suspicious)):
                 findings += policy.judge(own, seen)
         ledger.add(chain, mine)
@@ -222,7 +244,8 @@ class PolicyBook:
         events: Sequence[ControlEvent],
         readings: Sequence[Reading],
     ) -> set[bytes]:
-        places = {(flow.wallet, chain, flow.transfer.asset) for flow in flows} | set(told)
+        weighed = (flow for flow in flows if flow.wallet in self.wallets)
+        places = {(flow.wallet, chain, flow.transfer.asset) for flow in weighed} | set(told)
         keys = {_Ledger.key(*place) for place in places} | {_Ledger.key(place[0], chain) for place in places}
         if places:
             keys.add(_Ledger.key("", chain))

@@ -13,6 +13,7 @@ from monitor.errors import StoreError
 from monitor.ids import finding_id
 from monitor.model import ControlEvent, ControlKind, Finding, Flow, Reading, Role, Severity
 from monitor.policies.base import Running, Seen, finding_for, is_payment
+from monitor.policies.planned import Calendar
 from monitor.policies.settings import Given, Settings
 from monitor.policies.words import percent
 from monitor.trust import Trust
@@ -45,9 +46,9 @@ COLD = (
     Detector(
         id="CW-3",
         title="Control of a cold wallet changed",
-        catches="A new owner, implementation, module, guard, delegate or signatory: critical; an approval: high.",
-        misses="A change inside one transaction that is undone again; on EVM chains all but approvals, since other "
-        "events are not read.",
+        catches="What CT-1 to CT-12 catch of other wallets, told as CW-3: a new owner, implementation, module, guard, "
+        "delegate, role or signatory: critical; anything that gives nobody power, and an approval: high.",
+        misses="What those detectors miss.",
         lookalikes="A planned change: name its exact new value under planned.",
         evidence=(),
     ),
@@ -90,7 +91,7 @@ class ColdWallets:
     Parameters
     ----------
     watchlist : wallets of every role; those of role cold are judged
-    planned : changes of control that the owner expects
+    planned : approvals that the owner expects
     listed : CAIP-19 assets that are known to be real: their events cannot be forged
     settings : what wallets set for the detectors
     """
@@ -106,7 +107,7 @@ class ColdWallets:
         settings: Given | None = None,
     ) -> None:
         self._watchlist = watchlist
-        self._planned = tuple(planned)
+        self._calendar = Calendar(planned)
         self._listed = listed
         self._wallets = frozenset(w.id for w in watchlist.wallets.values() if w.role is Role.COLD)
         given = Settings(COLD, settings)
@@ -148,7 +149,7 @@ class ColdWallets:
 
     def guard(self, events: Sequence[ControlEvent], readings: Sequence[Reading], seen: Seen) -> list[Finding]:
         """See `Guards.guard`."""
-        findings = self._control(events, seen)
+        findings = self._approvals(events, seen)
         return [finding for finding in findings if finding.detector in self._limits[finding.wallet].speaks]
 
     # -- payments -------------------------------------------------------------------------------------------------
@@ -197,40 +198,34 @@ class ColdWallets:
             text = f"{amount} to an expected address, more than {float(times):g} times the largest so far, {usual}"
         return finding_for(flow, "CW-1", severity, text, {"largest_expected_before": str(expected), **left})
 
-    def _control(self, events: Sequence[ControlEvent], seen: Seen) -> Iterator[Finding]:
+    def _approvals(self, events: Sequence[ControlEvent], seen: Seen) -> Iterator[Finding]:
+        """CW-3 of approvals; other changes of control are told by `monitor.policies.control.policy`."""
         for event in events:
             owner = self._watchlist.wallet_at(seen.chain, event.account)
-            if owner is None or owner.id not in self._wallets or self._is_planned(event, seen.at):
+            if event.kind is not ControlKind.APPROVAL or owner is None or owner.id not in self._wallets:
                 continue
             asset = str(event.detail.get("asset") or "")
-            severity = Severity.CRITICAL
-            if event.kind is ControlKind.APPROVAL:
-                severity = Severity.HIGH
-                if event.tx.initiator != event.account and asset not in self._listed:
-                    continue  # anybody can write such an event in a token of his own
+            if event.tx.initiator != event.account and asset not in self._listed:
+                continue  # anybody can write such an event in a token of his own
+            if str(event.detail.get("value")) == "0":  # taken back
+                continue
+            if self._calendar.holds(seen.chain, event.account, event.kind, event.subject, seen.at):
+                continue
             yield Finding(
                 id=finding_id("CW-3", owner.id, event.tx.hash, f"{event.kind} {event.account} {asset}", event.subject),
                 detector="CW-3",
                 wallet=owner.id,
                 chain=seen.chain,
-                severity=severity,
+                severity=Severity.HIGH,
                 score=0.0,
-                summary=f"{event.kind.replace('_', ' ')} of {event.account}: now {event.subject}",
+                summary=f"{event.account} allowed {event.subject} to spend {asset or 'a token'}",
                 tx=event.tx.hash,
                 at=seen.at,
                 block_number=event.block.number,
                 asset=asset,
                 destination=event.subject,
-                evidence={"kind": str(event.kind), "account": event.account},
+                evidence={"kind": str(event.kind), "account": event.account, "value": event.subject},
             )
-
-    def _is_planned(self, event: ControlEvent, at: int) -> bool:
-        return any(
-            (p.chain, p.account, p.kind, p.value) == (event.block.chain, event.account, event.kind, event.subject)
-            and (p.start is None or at >= p.start)
-            and (p.end is None or at < p.end)
-            for p in self._planned
-        )
 
     # -- state ----------------------------------------------------------------------------------------------------
 

@@ -217,8 +217,8 @@ class Post:
 
     @property
     def incident(self) -> dict[str, Any]:
-        """The incident that it is about."""
-        found: dict[str, Any] = self.message["data"]["incident"]
+        """The incident that it is about; empty where it is about the monitor itself."""
+        found: dict[str, Any] = self.message["data"].get("incident") or {}
         return found
 
 
@@ -279,14 +279,14 @@ class Receiver:
     def of(self, entity: str) -> list[Post]:
         """All POSTs about incidents of an entity."""
         with self._news:
-            return [post for post in self.posts if post.incident["entity"] == entity]
+            return [post for post in self.posts if post.incident.get("entity") == entity]
 
     def wait(self, entity: str, type: str | None = None, count: int = 1, seconds: float = PATIENCE) -> Post:
         """The ``count``-th POST of that type (any, where None) about the entity."""
         end = time.monotonic() + seconds
         with self._news:
             while True:
-                mine = [post for post in self.posts if post.incident["entity"] == entity]
+                mine = [post for post in self.posts if post.incident.get("entity") == entity]
                 found = [post for post in mine if type in (None, post.type)]
                 if len(found) >= count:
                     return found[count - 1]

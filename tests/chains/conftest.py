@@ -240,6 +240,30 @@ class Pauses:
         await asyncio.sleep(0)
 
 
+class Ticks:
+    """A clock that only pauses move, and the pauses themselves."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.paused: list[float] = []
+
+    def clock(self) -> float:
+        """Monotonic seconds."""
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        """A pause that takes no time but on this clock."""
+        self.paused.append(seconds)
+        self.now += max(0.0, seconds)
+        await asyncio.sleep(0)
+
+
+@pytest.fixture
+def ticks() -> Ticks:
+    """Time as the test wants it."""
+    return Ticks()
+
+
 @pytest.fixture
 def pauses() -> Pauses:
     """Pauses without waiting."""

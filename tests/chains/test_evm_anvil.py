@@ -123,25 +123,28 @@ async def test_forged_and_malformed_events(anvil: Any, coin: str, token: dict[st
 
     chain = watcher(anvil.url, watch=[bob])
     zero = await emit(TRANSFER, word(bob), word(alice), data=word(0))
-    assert (zero.transfers, zero.undecoded) == ((), ())
+    assert ([t.value for t in zero.transfers], zero.transfers_seen, zero.undecoded) == ([0], 0, ())
     nft = await emit(TRANSFER, word(bob), word(alice), word(99))
     assert [(t.asset, t.value) for t in nft.transfers] == [(f"{CHAIN}/erc721:{coin}", 1)]
-    for topics, data in (((TRANSFER,), word(bob) * 3), ((TRANSFER, word(bob), word(alice)), "00" * 5)):
+    for topics, data in (((TRANSFER,), word(bob) * 2), ((TRANSFER, word(bob), word(alice)), "00" * 5)):
         odd = await emit(*topics, data=data)
         assert odd.transfers == () and len(odd.undecoded) == 1
 
 
-async def test_internal_transfers_are_a_blind_spot(
+async def test_internal_transfers_without_traces_are_a_blind_spot(
     anvil: Any, coin: str, token: dict[str, Any], watcher: Any
 ) -> None:
-    """Ether that a contract pays out is not seen in receipts, and every block says so."""
+    """Ether that a contract pays out is in the traces; without them it is not seen, and every block says so."""
     alice, bob = anvil.accounts[:2]
     await anvil.send(**{"from": alice, "to": coin, "value": hex(500)})
     await anvil.send(**{"from": alice, "to": coin, "data": call(token, "payOut(address,uint256)", bob, 500)})
-    chain = watcher(anvil.url, watch=[bob])
+    chain = watcher(anvil.url, watch=[bob], options={"traces": "off"})
     head = await chain.head()
     block = await chain.block(head.number)
     assert block.transfers == () and block.blind_spots == ("internal transfers",)
+    seen = await watcher(anvil.url, watch=[bob]).block(head.number)
+    assert [(t.kind, t.from_addresses, t.value) for t in seen.transfers] == [("internal", (coin,), 500)]
+    assert seen.blind_spots == ()
     assert (await chain.balances([(bob, ETHER)], head))[bob, ETHER] == 10**22 + 500
 
 
@@ -204,12 +207,16 @@ async def test_block_that_is_not_there(anvil: Any, watcher: Any) -> None:
 
 
 async def test_wrong_chain_id(start_anvil: Callable[..., Awaitable[Any]], anvil: Any, watcher: Any) -> None:
-    """An endpoint of another chain is refused when opening, over HTTP and over a socket."""
+    """An endpoint of another chain is refused when opening, over HTTP and over a socket; others go on without it."""
     other = await start_anvil("--chain-id", "5")
     for url in (other.url, other.ws):
         with pytest.raises(ChainError) as caught:
-            await watcher(anvil.url, url).open()
+            await watcher(url).open()
         assert str(caught.value) == f"endpoint {redact(url)} serves eip155:5, configuration says {CHAIN}"
+        chain = watcher(url, anvil.url)
+        await chain.open()
+        assert (await chain.head()).number == 0
+        assert [state.circuit for state in chain.endpoints()] == ["quarantined", "closed"]
 
 
 async def test_killed_endpoint(anvil: Any, watcher: Any) -> None:

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chains.evm.decode import TRANSFER, created_address, decode_block, decode_recorded, touching
+from chains.evm.decode import created_address, decode_block, decode_recorded, touching
+from chains.evm.tokens import TRANSFER
 from chains.evm.wire import RpcBlock, RpcLog, RpcReceipt
 from monitor.errors import ChainInconsistent, DecodeError
 from monitor.model import Block, Transfer, TransferKind
@@ -198,16 +199,18 @@ def test_erc20_asset_is_lower_case_and_exact() -> None:
     assert (transfer.value, transfer.asset) == (2**256 - 1, f"{CHAIN}/erc20:{COIN}")
 
 
-def test_zero_values_are_kept_out() -> None:
-    """Forged transfers of nothing, and calls without value, are neither transfers nor counted."""
+def test_zero_values_are_not_counted() -> None:
+    """Forged transfers of nothing are handed over, for whoever looks for planted addresses; they count as none."""
     block = decode(block_of(tx(1, value=0)), [receipt(1, moved(0, ALICE, BOB, 0))], {BOB})
-    assert (block.transfers, block.transfers_seen, block.undecoded) == ((), 0, ())
+    assert [(t.kind, t.value, t.to_address) for t in block.transfers] == [("token", 0, BOB)]
+    assert (block.transfers_seen, block.undecoded) == (0, ())
+    assert decode(block_of(tx(1, value=0)), [receipt(1, moved(0, ALICE, BOB, 0))], {CAROL}).transfers == ()
 
 
 @pytest.mark.parametrize(
     "entry",
     [
-        log(0, TRANSFER, data="0x" + "00" * 96),
+        log(0, TRANSFER, data="0x" + "00" * 64),
         log(0, TRANSFER, word(ALICE), data="0x" + "00" * 64),
         log(0, TRANSFER, word(ALICE), word(BOB), data="0x"),
         log(0, TRANSFER, word(ALICE), word(BOB), data="0x" + "00" * 64),

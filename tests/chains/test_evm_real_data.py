@@ -84,11 +84,14 @@ def test_every_recorded_block(mainnet: dict[str, bytes]) -> None:
         block = decode_recorded(data, Everyone(), "eip155:1")
         raw = json.loads(data)
         moving = [(i, t) for i, t in enumerate(raw["transactions"]) if int(t["value"], 16)]
+        given = [w for w in raw.get("withdrawals") or [] if int(w["amount"], 16)]
         assert (block.ref.number, block.ref.hash, block.parent_hash) == (int(number), raw["hash"], raw["parentHash"])
         assert block.undecoded == ()
-        assert block.transfers_seen == len(block.transfers) == len(moving)
-        assert sum(t.value for t in block.transfers) == sum(int(t["value"], 16) for _, t in moving)
-        for transfer, (position, t) in zip(block.transfers, moving, strict=True):
+        assert block.transfers_seen == len(block.transfers) == len(moving) + len(given)
+        payments, credits = block.transfers[: len(moving)], block.transfers[len(moving) :]
+        assert sum(t.value for t in payments) == sum(int(t["value"], 16) for _, t in moving)
+        assert [(t.to_address, t.value) for t in credits] == [(w["address"], int(w["amount"], 16) * 10**9) for w in given]
+        for transfer, (position, t) in zip(payments, moving, strict=True):
             assert (transfer.tx.hash, transfer.tx.index) == (t["hash"], position)
             assert transfer.tx.nonce == int(t["nonce"], 16)
             assert transfer.from_addresses == (t["from"],)

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from chains.base import BlockConnected, BlockDisconnected, ChainEvent, ChainSpec
+from chains.base import BlockConnected, BlockDisconnected, BlocksLeftOut, ChainEvent, ChainSpec
 from chains.evm.watcher import EvmChain
-from chains.follow import Follower
-from monitor.errors import ChainError, ChainInconsistent, ChainUnavailable, DecodeError, ReorgTooDeep
+from chains.follow import DEEP_READS, Follower
+from monitor.errors import ChainError, ChainInconsistent, ChainUnavailable, DecodeError
 from monitor.model import Block, BlockRef
 
 CHAIN = "eip155:31337"
@@ -260,12 +260,7 @@ class Play:
 @given(script=scripts)
 def test_the_events_are_the_chain(script: Script) -> None:
     """Whatever mixture of growth, reorgs, rollbacks, lag, errors and restarts: the net effect is the final chain."""
-    run = Play(script, Follower)
-    try:
-        asyncio.run(run.run())
-    except ReorgTooDeep:
-        # Legal only down to the first block that is stored, by a process that did not connect it itself.
-        assert script.restarts and script.start != 0 and len(run.consumer.stack) == 1
+    asyncio.run(Play(script, Follower).run())
 
 
 class TrustsNumbers(Follower):
@@ -308,10 +303,7 @@ def test_the_property_catches_planted_faults(kind: type[Follower]) -> None:
     @settings(max_examples=200, deadline=None, database=None, derandomize=True, phases=[Phase.generate])
     @given(script=scripts)
     def attempt(script: Script) -> None:
-        try:
-            asyncio.run(Play(script, kind).run())
-        except ReorgTooDeep:
-            pass
+        asyncio.run(Play(script, kind).run())
 
     with pytest.raises(Broken):
         attempt()
@@ -425,14 +417,103 @@ async def test_restart_after_a_reorg_that_happened_while_down() -> None:
     consumer.must_be(chain.blocks)
 
 
-async def test_a_reorg_below_what_is_stored_is_said() -> None:
-    """Where the block before is unknown nothing is guessed: ReorgTooDeep names the block."""
+async def test_a_rewrite_below_what_is_stored_is_followed(caplog: pytest.LogCaptureFixture) -> None:
+    """Where the block before is unknown the rewrite must persist; then the same height is the first one again."""
     base = grow([], 9)
     chain = Scripted(grow(base[:2], 9, "b"))
     consumer = Consumer(stack=[b.ref for b in base[5:]])
-    with pytest.raises(ReorgTooDeep, match=rf"block 5 \({base[5].ref.hash}\) is no longer part of the chain"):
-        await drain(chain, consumer, follower(chain, consumer))
-    assert numbers(consumer.events) == [-8, -7, -6]
+    sleeps: list[float] = []
+    await drain(chain, consumer, follower(chain, consumer, sleeps=sleeps))
+    assert numbers(consumer.events) == [-8, -7, -6, -5, 5, 6, 7, 8, 9, 10]
+    assert len(sleeps) == DEEP_READS - 1 and f"block 5 ({base[5].ref.hash}) is no longer part of" in caplog.text
+    consumer.must_be(chain.blocks[5:])
+
+
+def sourced(blocks: Sequence[Block], source: str) -> list[Block]:
+    return [replace(block, source=source) for block in blocks]
+
+
+async def never(number: int) -> bool:
+    return number > 5
+
+
+@pytest.mark.parametrize("agree", [True, False])
+async def test_a_deep_rewrite_needs_a_second_endpoint(agree: bool) -> None:
+    """One endpoint that shows another chain below what can be undone is not believed; with a second one it is."""
+    base = grow([], 9)
+    other = grow(base[:3], 9, "b")
+    spec = replace(SPEC, endpoints=("http://one", "http://two"))
+    chain, rotated = Scripted(sourced(other, "one"), spec), []
+
+    def rotate() -> None:
+        rotated.append(len(rotated))
+        chain.become(sourced(other, "two") if agree else sourced(base, "two"))
+
+    chain.rotate = rotate  # type: ignore[attr-defined]
+    consumer = Consumer(stack=[b.ref for b in base])
+    at_each_wake(chain, *([sourced(grow(base, 1), "two")] if not agree else []))
+    await drain(chain, consumer, follower(chain, consumer, can_undo=never))
+    assert rotated == [0]
+    consumer.must_be(chain.blocks)
+    gone = [e.ref.number for e in consumer.events if isinstance(e, BlockDisconnected)]
+    assert gone == ([8, 7, 6, 5, 4, 3] if agree else [8, 7, 6])
+
+
+class Clock:
+    """Monotonic seconds that pass with each block read."""
+
+    def __init__(self, chain: Scripted, seconds: float) -> None:
+        self._chain, self._seconds = chain, seconds
+
+    def __call__(self) -> float:
+        return self._seconds * sum(call.startswith("block") for call in self._chain.calls)
+
+
+def slow(chain: Scripted, consumer: Consumer, seconds: float, **options: Any) -> Follower:
+    """A follower for which each block read takes so long."""
+    return follower(chain, consumer, clock=Clock(chain, seconds), gap_seconds=60.0, **options)
+
+
+async def test_a_gap_that_takes_long_is_left_out() -> None:
+    """Once the pace is known to be slow, the head is next; what lies between is named."""
+    base = grow([], 1000)
+    chain, consumer = Scripted(base), Consumer(stack=[base[0].ref])
+    events: list[ChainEvent] = []
+    async with aclosing(slow(chain, consumer, 0.5).events()) as source:
+        async for event in source:
+            events.append(event)
+            if isinstance(event, BlockConnected) and event.block.ref.number == 999:
+                break
+    left = [e for e in events if isinstance(e, BlocksLeftOut)]
+    assert [type(e) for e in events[-2:]] == [BlocksLeftOut, BlockConnected] and len(left) == 1
+    read = left[0].tip.number
+    assert left[0].head == base[999].ref and 1 <= read < 40 and numbers(events[:-2]) == list(range(1, read + 1))
+
+
+@pytest.mark.parametrize(("count", "seconds"), [(256, 0.5), (1000, 0.01)])
+async def test_what_is_short_is_caught_up(count: int, seconds: float) -> None:
+    """Up to 256 blocks, and what takes less than a minute, is read in order."""
+    base = grow([], count + 1)
+    chain, consumer = Scripted(base), Consumer(stack=[base[0].ref])
+    await drain(chain, consumer, slow(chain, consumer, seconds))
+    consumer.must_be(base)
+
+
+async def test_below_a_gap_nothing_is_ours_until_it_is_full() -> None:
+    """The first block above a gap is disconnected like a first block; after `rejoin` like any other."""
+    base = grow([], 9)
+    for is_full in (False, True):
+        chain, consumer = Scripted(base), Consumer(stack=[b.ref for b in (base if is_full else base[7:])])
+        branch = grow(base[:6], 5, "b")
+        at_each_wake(chain, branch)
+        follow = follower(chain, consumer, base=base[7].ref)
+        assert not follow.rejoin(base[6].ref)
+        if is_full:
+            assert follow.rejoin(base[7].ref) and not follow.rejoin(base[7].ref)
+        await drain(chain, consumer, follow)
+        expected = [-8, -7, -6, 6, 7, 8, 9, 10] if is_full else [-8, -7, 7, 8, 9, 10]
+        assert numbers(consumer.events) == expected
+        consumer.must_be(branch if is_full else branch[7:])
 
 
 async def test_a_reorg_below_the_first_block_of_this_process() -> None:

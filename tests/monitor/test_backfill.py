@@ -91,7 +91,7 @@ class World:
         touching = tuple(item for item in run if item.transfers)
         first, last = run[0], run[-1]
         ends = (first.ref, first.parent_hash, last.ref, first.timestamp, last.timestamp)
-        return Run(*ends, "node", ("inside",), touching)
+        return Run(*ends, "node", ("inside",), touching, tuple((item.ref.hash, item.timestamp) for item in run))
 
     async def aclose(self) -> None:
         self.closed.set()
@@ -117,6 +117,7 @@ class Run:
     source: str
     blind_spots: tuple[str, ...]
     blocks: tuple[Block, ...]
+    headers: tuple[tuple[str, int], ...]
 
 
 class Follower:
@@ -178,8 +179,8 @@ class Live:
         self.pipeline.tips[ETH] = await self.store.checkpoint(ETH)
         self.pipeline.backfills[ETH] = SPAN
         self.backfill = Backfill(
-            "eth", ETH, self.world, self.world, self.pipeline, self.store, make_engine, step=step, block_seconds=STEP,
-            sleep=lambda _: asyncio.sleep(0),
+            "eth", ETH, lambda: self.world, self.world, self.pipeline, self.store, make_engine, step=step,
+            block_seconds=STEP, sleep=lambda _: asyncio.sleep(0),
         )  # fmt: skip
         item = Followed("eth", ETH, ETHER, self.world, self.follower, backfill=self.backfill)
         self.watch = Watch([item], self.pipeline, Quiet())

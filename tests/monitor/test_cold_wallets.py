@@ -29,6 +29,7 @@ from monitor.model import (
 from monitor.policies import POLICIES
 from monitor.policies.book import PolicyBook
 from monitor.policies.cold import ColdWallets
+from monitor.policies.control.policy import ControlChanges
 from monitor.replay import replay
 from monitor.watchlist import Watchlist
 
@@ -49,7 +50,7 @@ class Chain:
 
     def __init__(self, *wallets: Wallet, held: int | None = HELD) -> None:
         watchlist = Watchlist(wallets or [COLD, HOT])
-        policies = [ColdWallets(watchlist, [PLAN], {ETHER, USD})]
+        policies = [ColdWallets(watchlist, [PLAN], {ETHER, USD}), ControlChanges(watchlist, [PLAN])]
         self.engine = Engine(watchlist, [ETHER, USD], PolicyBook(watchlist, policies))
         self.held = held
         self.number = 0
@@ -184,12 +185,13 @@ def test_control_changes() -> None:
     owner = control(ControlKind.OWNER_CHANGE, "evil")
     (found,) = Chain().block(0, controls=(owner,))
     assert (found.detector, found.severity, found.destination) == ("CW-3", Severity.CRITICAL, "evil")
-    assert found.summary == "owner change of c: now evil" and not found.budget_exceeded
+    assert found.summary == "the owner of contract c is evil now" and not found.budget_exceeded
     planned = control(ControlKind.OWNER_CHANGE, "new")
     assert Chain().found(0, controls=(planned,)) == []
     assert Chain().found(DAY, controls=(planned,)) == [("CW-3", "critical")]
     assert Chain().found(0, controls=(control(ControlKind.DELEGATION, "new"),)) == [("CW-3", "critical")]
-    assert Chain().found(0, controls=(control(ControlKind.OWNER_CHANGE, "evil", account="h"),)) == []  # not cold
+    hot = control(ControlKind.OWNER_CHANGE, "evil", account="h")
+    assert Chain().found(0, controls=(hot,)) == [("CT-6", "high")]  # not cold
 
 
 def test_approvals() -> None:

@@ -222,28 +222,72 @@ async def test_the_old_tip_is_known_after_a_restart() -> None:
     assert [item.tip for item in again.pipeline.correlator.doubtful(ETH)] == [5, 5]
 
 
-async def test_what_is_not_kept_cannot_be_undone() -> None:
-    """A block that is not ours, and one whose undo is gone, stop the chain instead of spoiling the state."""
+async def test_a_block_that_is_not_ours_stops_the_chain() -> None:
+    """What is not stored cannot be disconnected."""
     monitor = await opened(finality=1)
     with pytest.raises(ReorgTooDeep):
         await monitor.pipeline.disconnect(BlockRef(ETH, 3, "another"))
-    await monitor.pipeline.disconnect(BlockRef(ETH, 3, f"{ETH}-3"))
-    before = monitor.engine.dump()
-    with pytest.raises(ReorgTooDeep):
-        await monitor.pipeline.disconnect(BlockRef(ETH, 2, f"{ETH}-2"))
-    assert monitor.engine.dump() == before
 
 
-async def test_what_is_not_kept_cannot_be_undone_after_a_restart_either() -> None:
-    """The undo of a final block stays gone when the process starts again on the lower tip of a reorg."""
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_what_cannot_be_undone_stays_learned(restarted: bool) -> None:
+    """A rewrite below what is kept leaves the state; it is said, and balances are asked again."""
     monitor = await opened(finality=1)
     await monitor.pipeline.disconnect(BlockRef(ETH, 3, f"{ETH}-3"))
     await monitor.pipeline.flush(ETH)
-    again = await Monitor(monitor.store, finality=1).start()
+    again = await Monitor(monitor.store, finality=1).start() if restarted else monitor
     before = again.engine.dump()
-    with pytest.raises(ReorgTooDeep):
-        await again.pipeline.disconnect(BlockRef(ETH, 2, f"{ETH}-2"))
-    assert again.engine.dump() == before
+    for number in (2, 1):
+        await again.pipeline.disconnect(BlockRef(ETH, number, f"{ETH}-{number}"))
+    assert again.engine.dump() == before and again.pipeline.tips[ETH] is None
+    mark = again.pipeline.marks[ETH]
+    assert mark.stale == (("hot", ETHER[ETH]),) and "block 2 was replaced" in mark.note
+    await again.pipeline.flush(ETH)
+    assert again.kinds[-1] == "blind" and again.kinds.count("blind") == 1
+    assert "below block 2, which was final here" in again.alerts[-1].title
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_what_both_branches_hold_is_counted_once(restarted: bool) -> None:
+    """After such a rewrite a transaction that is mined again keeps its finding and teaches nothing twice."""
+    monitor = await opened(finality=1)
+    (incident,) = monitor.incidents
+    for _ in range(4):
+        await monitor.block()
+    for number in range(7, 1, -1):
+        await monitor.pipeline.disconnect(BlockRef(ETH, number, f"{ETH}-{number}"))
+    await monitor.pipeline.flush(ETH)
+    again = await Monitor(monitor.store, finality=1).start() if restarted else monitor
+    before = dict(again.engine.dump())
+    await again.block(("thief", HELD // 100), fork="x")
+    await again.block(("thief", HELD * 35 // 100), ("new", HELD // 500), fork="x")
+    paid = [f.counterparty for f in await again.store.flows("hot", ETH)]
+    assert sorted(paid) == ["new", "shop", "thief", "thief"]
+    slot = again.engine.state.asset("hot", ETH, ETHER[ETH])
+    held = HELD - HELD // 1000 - HELD // 100 - HELD * 35 // 100 - HELD // 500
+    assert again.engine.state.balance(slot)[0] == pytest.approx(held)
+    changed = {key[:1] for key, value in again.engine.dump() if before.get(key) != value}
+    assert changed <= {b"a", b"d", b"w", b"p"}
+    for _ in range(5):
+        await again.block(fork="x")
+    (after,) = again.incidents
+    assert (after.id, after.status, after.lost) == (incident.id, incident.status, incident.lost)
+    assert again.kinds.count("opened") + monitor.kinds.count("opened") == (1 if restarted else 2)
+    assert "retracted" not in again.kinds
+    assert [key async for key, _ in again.store.state(b"b\x1f")] == []
+
+
+async def test_what_the_new_branch_lacks_is_retracted_however_deep() -> None:
+    """A theft on the old branch alone did not happen."""
+    monitor = await opened(finality=1)
+    for _ in range(3):
+        await monitor.block()
+    for number in range(6, 1, -1):
+        await monitor.pipeline.disconnect(BlockRef(ETH, number, f"{ETH}-{number}"))
+    for _ in range(7):
+        await monitor.block(fork="x")
+    assert [incident.status for incident in monitor.incidents] == [Status.RETRACTED]
+    assert monitor.kinds == ["opened", "blind", "retracted"]
 
 
 async def test_a_block_without_flows_can_be_undone() -> None:

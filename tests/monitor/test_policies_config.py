@@ -97,29 +97,61 @@ def test_the_engine_has_the_policies_of_the_configuration() -> None:
     assert make_engine(made([])).policies.wallets == {"cold"}
 
 
-def test_planned_changes_hold_for_cold_wallets() -> None:
-    """What is checked and not applied is said: planned changes of wallets that are not cold."""
+def test_planned_changes_hold_for_every_wallet() -> None:
+    """Whatever its role: nothing of them is said to be without effect."""
     plan = {"kind": "owner_change", "value": "0x" + "9" * 40}
-    line = "not applied by this version: planned changes of control of wallets that are not cold"
-    assert line not in made([], planned=[{**plan, "account": COLD}]).summary()
-    assert line in made([], planned=[{**plan, "account": HOT}]).summary()
+    for account in (COLD, HOT):
+        assert "not applied" not in "\n".join(made([], planned=[{**plan, "account": account}]).summary())
+
+
+def test_a_planned_value_is_one_that_can_come() -> None:
+    """Addresses with their checksums, numbers for thresholds and delays, hashes for proposals: else nothing matches."""
+
+    def value(kind: str, text: Any) -> str:
+        return made([], planned=[{"account": HOT, "kind": kind, "value": text}]).planned[0].value
+
+    mixed = "0x28C6c06298d514Db089934071355E5743bf21d60"
+    assert value("owner_change", mixed) == value("module_change", f"ethereum:{mixed}") == mixed.lower()
+    assert value("guard_change", "none") == "0x" + "0" * 40
+    assert value("threshold_change", 3) == value("threshold_change", "03") == "3"
+    assert value("delay_change", "172800") == "172800"
+    assert value("proposal", "0x" + "AB" * 32) == value("implementation_change", "0x" + "ab" * 32) == "0x" + "ab" * 32
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "says"),
+    [
+        ("owner_change", "0x28C6c06298d514Db089934071355E5743bf21d6F", "checksum does not match"),
+        ("owner_change", "0x1", "40 hexadecimal digits"),
+        ("threshold_change", "two", "is not a whole number"),
+        ("delay_change", "2d", "is not a whole number: delay_change takes the new number, of a delay in seconds"),
+        ("proposal", "0x12", "is not the hash of a Safe transaction"),
+    ],
+)
+def test_a_planned_value_that_can_never_come(kind: str, text: str, says: str) -> None:
+    """It is a mistake, told with its place."""
+    (said,) = problems([], planned=[{"account": HOT, "kind": kind, "value": text}])
+    assert said.startswith("planned[0].value") and says in said
 
 
 def test_planned_changes_that_nothing_shows_are_said() -> None:
     """A kind of change that the reading of its chain does not show protects nobody, planned or not."""
-    plan = {"account": COLD, "kind": "owner_change", "value": "0x" + "9" * 40}
+    plan = {"account": COLD, "kind": "importance_transfer", "value": "0x" + "9" * 40}
     text = "not applied by this version: planned changes that no reading of their chain shows"
-    assert f"{text}: owner_change on ethereum" in made([], planned=[plan]).summary()
+    assert f"{text}: importance_transfer on ethereum" in made([], planned=[plan]).summary()
     assert text not in "\n".join(made([], planned=[{**plan, "kind": "approval"}]).summary())
 
 
 def test_the_changes_that_are_read_are_those_of_the_decoders() -> None:
     """What `check` believes a reading to show is what its decoder makes."""
+    chains = Path(__file__).parents[2] / "chains"
     for family, kinds in READ_CONTROLS.items():
-        tree = ast.parse((Path(__file__).parents[2] / "chains" / f"{family}_decode.py").read_text("utf-8"))
+        files = [chains / f"{family}_decode.py", *(chains / family).rglob("*.py")]
         made_there = {
             node.attr
-            for node in ast.walk(tree)
+            for path in files
+            if path.is_file()
+            for node in ast.walk(ast.parse(path.read_text("utf-8")))
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "ControlKind"
         }
         assert {ControlKind[name] for name in made_there} == kinds, family

@@ -27,6 +27,7 @@ from monitor.model import (
 from monitor.pipeline import Pipeline
 from monitor.policies.book import PolicyBook
 from monitor.policies.cold import ColdWallets
+from monitor.policies.control.policy import ControlChanges
 from monitor.policies.plain import PlainRules
 from monitor.store import OutboxRow
 from monitor.verdicts import verdict
@@ -46,7 +47,7 @@ class Monitor:
 
     def __init__(self, store: MemoryStore | None = None) -> None:
         watchlist = Watchlist([HOT, COLD])
-        book = PolicyBook(watchlist, [PlainRules({"hot": [OVER]}), ColdWallets(watchlist)])
+        book = PolicyBook(watchlist, [PlainRules({"hot": [OVER]}), ColdWallets(watchlist), ControlChanges(watchlist)])
         self.store = store or MemoryStore()
         self.alerts: list[Alert] = []
         self.engine = Engine(watchlist, [ETHER], book)
@@ -126,6 +127,8 @@ async def test_a_change_of_control_without_a_payment() -> None:
     await monitor.block(changes=["evil"])
     (incident,) = monitor.incidents
     assert (incident.severity, incident.lost, incident.suspects) == (Severity.CRITICAL, (), ((ETH, "evil"),))
+    assert monitor.alerts[0].title == "CRITICAL: Us: owner change of c"
+    assert "announce it beforehand" in monitor.alerts[0].body and "value: evil" in monitor.alerts[0].body
     await monitor.block(("c", "evil", HELD // 4))
     (incident,) = monitor.incidents
     assert incident.lost == ((ETHER, HELD // 4),) and incident.opened_block == 1
