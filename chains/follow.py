@@ -73,7 +73,7 @@ class Follower:
         ancestor: Callable[[int], Awaitable[BlockRef | None]],
         start: int | None = None,
         least: int = 0,
-        prefetch: int = 8,
+        prefetch: int = 16,
         base: BlockRef | None = None,
         can_undo: Callable[[int], Awaitable[bool]] | None = None,
         gap_seconds: float | None = None,

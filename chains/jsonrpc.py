@@ -134,9 +134,11 @@ class JsonRpc:
                 self._sizes.halve(self.endpoint, len(part))
                 continue
             except Unanswered as error:
-                if len(part) == 1 or not error.kinds & _DIVISIBLE:
+                if not error.kinds & _DIVISIBLE:
                     raise
                 self._sizes.halve(name, len(part))
+                if len(part) == 1:
+                    results.append(await self._alone(*part[0], type))
                 continue
             self._sizes.passed(self.endpoint, len(part))
             results += found

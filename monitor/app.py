@@ -38,11 +38,14 @@ Progress = Callable[[int, int], None]
 def make_engine(config: Config) -> Engine:
     """An engine for the wallets of a configuration, without state."""
     from monitor.labels.load import load_book
+    from monitor.policies.approvals import Approvals
     from monitor.policies.book import PolicyBook
     from monitor.policies.cold import ColdWallets
     from monitor.policies.control.policy import ControlChanges
     from monitor.policies.fleet import DepositFleets
     from monitor.policies.plain import PlainRules
+    from monitor.policies.poisoning import Poisoning
+    from monitor.policies.third_party import ThirdPartySpends
 
     listed = set(config.assets) | {chain.network.asset for chain in config.chains}
     watchlist = Watchlist(config.wallets)
@@ -50,7 +53,10 @@ def make_engine(config: Config) -> Engine:
     rules, fleets = PlainRules(config.rules, config.lists, given), DepositFleets(watchlist, given)
     labels = load_book(config)
     control = ControlChanges(watchlist, config.planned, labels, given)
-    policies = (rules, ColdWallets(watchlist, config.planned, listed, given), fleets, control)
+    cold = ColdWallets(watchlist, config.planned, listed, given)
+    approvals = Approvals(watchlist, config.planned, listed, labels, given)
+    spends, poisoning = ThirdPartySpends(watchlist, listed, labels, given), Poisoning(watchlist, listed, given)
+    policies = (rules, cold, fleets, control, approvals, spends, poisoning)
     return Engine(watchlist, listed, PolicyBook(watchlist, policies), labels, given)
 
 

@@ -10,7 +10,7 @@ from monitor.engine import Engine, Folded, Hit
 from monitor.findings import finding_of, is_news, movement_of, with_blind_spots
 from monitor.gap import noted
 from monitor.incidents import GAP, Correlator, movement_key
-from monitor.model import Direction, Finding, Movement
+from monitor.model import Direction, Finding, Movement, Severity
 from monitor.open_commit import OpenCommit
 from monitor.policies.base import left_by, movement_for
 from monitor.returns import returns_of
@@ -47,6 +47,8 @@ class BlockEvidence:
             by_entity.setdefault(entity, []).append(hit)
         exact: dict[str, list[Finding]] = {}
         for finding in folded.findings:
+            if finding.severity is Severity.INFO:  # strangers can cause these at will: they neither open nor join
+                continue
             exact.setdefault(self._engine.watchlist.wallets[finding.wallet].entity, []).append(finding)
         back = self._returns(folded)
         changed: list[str] = []
@@ -73,7 +75,7 @@ class BlockEvidence:
         """What came from suspects, those of this block included, by entity."""
         news = (hit for hit in (*folded.hits, *folded.signals) if is_news(hit))
         fresh = {(hit.flow.transfer.block.chain, hit.flow.counterparty) for hit in news}
-        fresh |= {(finding.chain, finding.destination) for finding in folded.findings}
+        fresh |= {(f.chain, f.destination) for f in folded.findings if f.severity is not Severity.INFO}
         named: dict[str, Set[tuple[str, str]]] = {}
         found: dict[str, list[Movement]] = {}
         for flow in folded.flows:

@@ -8,7 +8,7 @@ from monitor.assets import AssetNames
 from monitor.explain_control import CLEARED, advice, also, announcement, headline, is_control
 from monitor.findings import THEFTS_PER_MONTH, TITLES, span
 from monitor.ids import iso
-from monitor.model import Incident, Severity, Status
+from monitor.model import UNEXPLAINED, Incident, Severity, Status
 from monitor.returns import is_returned
 from monitor.signals import is_signal
 
@@ -129,8 +129,9 @@ def commands(incident: Incident, config: str = "") -> tuple[str, ...]:
         f"heistwatch incidents false-alarm {incident.id}{option}   # it is not",
     ]
     lines += announcement(incident)
-    if incident.suspects and not all(map(is_control, incident.findings)):
-        chain, address = incident.suspects[0]
+    suspects = [(chain, address) for chain, address in incident.suspects if address != UNEXPLAINED]
+    if suspects and not all(map(is_control, incident.findings)):
+        chain, address = suspects[0]
         entry = f'trusted: ["{chain}:{address}"]'
         lines.append(f"to trust the destination, add to the wallet in the configuration: {entry}")
     return tuple(lines)

@@ -14,7 +14,7 @@ from monitor.features.dtypes import CHANNELS, STATISTICS
 from monitor.features.maths import exp10
 from monitor.fusion import FAST, OF_CHANNEL
 from monitor.ids import finding_id
-from monitor.model import Finding, Movement, Severity
+from monitor.model import UNEXPLAINED, Finding, Movement, Severity
 from monitor.policies import POLICIES
 from monitor.rows import BAD, EXCHANGE, SERVICE, UNLABELLED
 from monitor.signals import UNDER
@@ -244,6 +244,8 @@ def _summary(hit: Hit, top: int, names: AssetNames, *, guard: bool) -> str:
     statistic = STATISTICS[top]
     age = float(r["age"])
     familiar = "an address first paid just now" if age <= 0 else f"an address first paid {span(age)} before"
+    if flow.counterparty == UNEXPLAINED:
+        familiar = "an unknown place (the balance fell, and no transfer that was read says why)"
     parts = [f"{amount} to {familiar}"]
     parts.append(f"{_percent(_share(float(r['x'][top])))} of the typical balance {SAYS[statistic]}")
     if bool(r["warm"]):

@@ -273,4 +273,6 @@ class Intake:
         asset = event.detail.get("asset")
         if event.kind is not ControlKind.APPROVAL or owner is None or not isinstance(asset, str):
             return None
-        return (owner, asset) if event.tx.initiator == event.account else None
+        if event.detail.get("value") == "0":  # taken back: nothing is given
+            return None
+        return (owner, asset) if event.account in (event.tx.initiator, event.tx.target) else None

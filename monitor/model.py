@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from monitor.addresses.compact import AddressSet
 
 __all__ = [
+    "UNEXPLAINED",
     "Alert",
     "AlertKind",
     "Block",
@@ -40,6 +41,9 @@ __all__ = [
     "Tx",
     "Wallet",
 ]
+
+
+UNEXPLAINED = "unexplained"  # the other side of a transfer of kind `TransferKind.RECONCILED`: no address
 
 
 class Role(StrEnum):

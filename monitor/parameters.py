@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from monitor.detectors import DETECTORS, Detector, Evidence, Parameter
 from monitor.features.dtypes import PARAMETERS
 from monitor.model import Role
-from monitor.policies import COLD, CONTROL, FLEET, POLICIES, RULE
+from monitor.policies import APPROVALS, COLD, CONTROL, FLEET, POISONING, POLICIES, RULE
 
 __all__ = ["JUDGES", "LISTED", "fault_of", "faults", "faults_at", "number_text", "parameters"]
 
@@ -30,6 +30,8 @@ JUDGES: Mapping[str, frozenset[Role]] = {
     **{detector.id: frozenset({Role.DEPOSIT}) for detector in FLEET},
     **{detector.id: _LIVELY for detector in CONTROL},
     "PW-8": frozenset({Role.PERSONAL}),
+    APPROVALS.id: _LIVELY,
+    POISONING.id: _STATISTICAL,
     RULE.id: frozenset(Role),
 }
 """The roles whose wallets a detector judges."""

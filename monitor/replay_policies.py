@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from monitor.assets import AssetNames
 from monitor.engine import Engine
 from monitor.incidents import movement_key
-from monitor.model import Finding, Flow
+from monitor.model import Finding, Flow, Severity
 from monitor.policies.base import Place, left_by, movement_for
 from monitor.replayed import Evidence
 from monitor.trust import Trust
@@ -45,6 +45,8 @@ def judge(
         ).findings
     known = {movement_key(m) for m in evidence.movements}
     for finding in findings:
+        if finding.severity is Severity.INFO:
+            continue
         evidence.findings.append(finding)
         paid = movement_for(finding)
         if paid is not None and movement_key(paid) not in known:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from enum import IntEnum
 
 from monitor.model import Flow, Role, Trusted
+from monitor.networks import by_chain, token_asset
 from monitor.watchlist import Watchlist
 
 __all__ = ["Trust", "TrustBook"]
@@ -36,10 +37,27 @@ class TrustBook:
             for place, entry in enumerate(wallet.trusted):
                 self._entries.setdefault((wallet.id, entry.chain, entry.address), []).append((place, entry))
         self._spent: dict[bytes, deque[tuple[int, int]]] = {}
+        self._wraps: dict[str, tuple[str, frozenset[str]]] = {}  # chain: contract, and the two forms of its coin
 
     def listed(self, chain: str) -> frozenset[str]:
-        """Every address of a chain with an entry of any wallet; to all others, sisters alone are expected."""
-        return frozenset(address for _, on, address in self._entries if on == chain)
+        """Every address of a chain that may be expected; to all others, sisters alone are."""
+        known = frozenset(address for _, on, address in self._entries if on == chain)
+        wrapped = self._wrapped(chain)[0]
+        return known | {wrapped} if wrapped else known
+
+    def _wrapped(self, chain: str) -> tuple[str, frozenset[str]]:
+        """The contract that gives the chain's coin a token's form ("" for none), and the assets that it exchanges."""
+        if chain not in self._wraps:
+            network = by_chain(chain)
+            wrapped = network.wrapped if network is not None else ""
+            forms = {network.asset, token_asset(chain, wrapped)} if network is not None and wrapped else set()
+            self._wraps[chain] = wrapped, frozenset(forms)
+        return self._wraps[chain]
+
+    def _keeps(self, flow: Flow, chain: str) -> bool:
+        """Whether coins only change their form: those wrapped are the sender's, who gets them back one for one."""
+        wrapped, forms = self._wrapped(chain)
+        return bool(wrapped) and flow.counterparty == wrapped and flow.transfer.asset in forms
 
     def _is_sister(self, wallet: str, chain: str, address: str) -> bool:
         other = self._watchlist.wallet_at(chain, address)
@@ -56,7 +74,8 @@ class TrustBook:
         """How far this outflow is expected; ask once a flow, since an amount within a window is used up by it."""
         chain = flow.transfer.block.chain
         cold = self._watchlist.wallets[flow.wallet].role is Role.COLD
-        found = Trust.EXPECTED if self._is_sister(flow.wallet, chain, flow.counterparty) else Trust.UNKNOWN
+        sister = self._is_sister(flow.wallet, chain, flow.counterparty)
+        found = Trust.EXPECTED if sister or self._keeps(flow, chain) else Trust.UNKNOWN
         for place, entry in self._entries.get((flow.wallet, chain, flow.counterparty), ()):
             planned = cold and None not in (entry.max_value, entry.start, entry.end)
             if found and not planned:

@@ -17,7 +17,7 @@ from monitor.errors import ChainError, ReorgTooDeep
 from monitor.ids import iso
 from monitor.incidents import Change
 from monitor.marks import MarkState
-from monitor.model import Block, BlockRef, Direction
+from monitor.model import Block, BlockRef, Direction, Severity
 from monitor.naming import Naming
 from monitor.pipeline import Pipeline
 from monitor.told import brought, corrections
@@ -201,6 +201,9 @@ class Watch:
             item.undecoded += len(block.undecoded)
             count = len(block.undecoded)
             log.warning("%s: block %d: %d transactions not understood", item.name, block.ref.number, count)
+        for finding in folded.findings:
+            if finding.severity is Severity.INFO:  # opens no incident: here is where it is told
+                log.info("%s: %s: %s: %s", item.name, finding.detector, finding.wallet, finding.summary)
         if folded.hits:
             await self._flush(chain)
 

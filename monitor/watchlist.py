@@ -163,7 +163,7 @@ def account_flows(transfer: Transfer, watched: Watch, timestamp: int) -> list[Fl
     flows = []
     if sender is not None:
         flows.append(Flow(transfer, sender.id, Direction.OUT, transfer.to_address, transfer.value, timestamp))
-    if receiver is not None and transfer.value:
+    if receiver is not None and (transfer.value or transfer.kind is TransferKind.TOKEN):  # of nothing: a lure
         origin = transfer.from_addresses[0] if transfer.from_addresses else ""
         flows.append(Flow(transfer, receiver.id, Direction.IN, origin, transfer.value, timestamp))
     return flows

@@ -17,11 +17,10 @@ from chains.evm.pinned import Call, Pinned, word_of
 from chains.evm.slots import selector
 from chains.evm.touches import Touches
 from monitor.ids import stable_id
-from monitor.model import Block, BlockRef, Transfer, TransferKind, Tx
+from monitor.model import UNEXPLAINED, Block, BlockRef, Transfer, TransferKind, Tx
 
-__all__ = ["RECONCILED", "UNEXPLAINED", "Balances", "net_of"]
+__all__ = ["RECONCILED", "Balances", "net_of"]
 
-UNEXPLAINED = "unexplained"  # the other side of a change that nothing explains
 RECONCILED = "internal transfers (balances reconciled)"  # the blind spot, where balances were looked at
 INDEX_BASE = 2**33  # of reconciled transfers in their block: above every log and every internal call
 MOST_PAIRS = 100  # (account, token) that are looked at in one block

@@ -264,12 +264,10 @@ class Poisoning:
 
     def dump(self) -> list[tuple[bytes, bytes]]:
         """See `Policy.dump`."""
-        names = [
-            (circle, kind, name, self._key(*place, kind, name))
-            for place, circle in self._circles.items()
-            for kind, name in circle.names()
+        keys = [
+            self._key(*place, kind, name) for place, circle in self._circles.items() for kind, name in circle.names()
         ]
-        return sorted((key, value) for circle, kind, name, key in names if (value := circle.get(kind, name)) is not None)
+        return sorted((key, value) for key in keys if (value := self.get(key)) is not None)
 
 
 def _parts(key: bytes) -> tuple[str, str, str, str]:

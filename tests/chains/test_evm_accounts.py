@@ -237,44 +237,60 @@ async def test_owner_of_a_contract(node: Driver, watcher: Any) -> None:
     assert values is not None and values["owner"] == node.accounts[9]
 
 
-async def test_delegation(node: Driver, watcher: Any) -> None:
+def authorize(node: Driver, delegate: str, nonce: int) -> None:
+    """Another account's transaction with an authorization that the owner of `KEY` signed."""
+    signed = Account.sign_authorization({"chainId": 31337, "address": delegate, "nonce": nonce}, KEY)
+    entry = {
+        "chainId": "0x7a69", "address": delegate, "nonce": hex(nonce), "yParity": hex(signed.y_parity),
+        "r": hex(signed.r), "s": hex(signed.s),
+    }  # fmt: skip
+    boss = node.accounts[0]
+    terms = {"from": boss, "to": boss, "gas": "0x100000", "type": "0x4", "authorizationList": [entry]}
+    assert node.rpc("eth_sendTransactionSync", terms)["status"] == "0x1"
+
+
+@pytest.mark.parametrize("told", [False, True])
+async def test_delegation(node: Driver, watcher: Any, told: bool) -> None:
     """A type-4 transaction makes an account run other code, and takes it back; each is said in its block."""
-    boss, owner = node.accounts[:2]
-    sweeper = deploy(node, boss, "Sweeper")
-    chain = watcher(node.url, owner)
+    owner, plain = node.accounts[1], node.accounts[2]
+    sweeper = deploy(node, node.accounts[0], "Sweeper")
+    chain = watcher(node.url, owner, plain)
+    if told:  # whom the transaction delegates: nobody else is looked at, and it is named
+        chain._accounts._authorities = lambda tx: [(owner, entry.address) for entry in tx.authorization_list or ()]
     assert said(await last(chain), owner) is not None
-
-    def authorize(delegate: str, nonce: int) -> None:
-        signed = Account.sign_authorization({"chainId": 31337, "address": delegate, "nonce": nonce}, KEY)
-        entry = {
-            "chainId": "0x7a69", "address": delegate, "nonce": hex(nonce), "yParity": hex(signed.y_parity),
-            "r": hex(signed.r), "s": hex(signed.s),
-        }  # fmt: skip
-        terms = {"from": boss, "to": boss, "gas": "0x100000", "type": "0x4", "authorizationList": [entry]}
-        assert node.rpc("eth_sendTransactionSync", terms)["status"] == "0x1"
-
-    authorize(sweeper.address, 0)
-    values = said(await last(chain), owner)
-    assert values is not None
+    authorize(node, sweeper.address, 0)
+    block = await last(chain)
+    values = said(block, owner)
+    assert values is not None and len(block.readings) == 1
     assert (values["code"], values["delegate"], values["form"]) == ("delegated", sweeper.address, "account")
     assert values["implementation_code"] == code_hash(node.rpc("eth_getCode", sweeper.address, "latest"))
+    assert (block.readings[0].tx is not None) is told
     node.rpc("evm_mine")
     assert (await last(chain)).readings == ()
-    authorize(ZERO, 1)
+    authorize(node, ZERO, 1)
     values = said(await last(chain), owner)
     assert values is not None and (values["code"], values["delegate"]) == ("none", "")
 
 
-async def test_owner_of_a_safe_delegates(node: Driver, safe: Safe, watcher: Any, monkeypatch: Any) -> None:
-    """An owner who lets foreign code act for him is named at the hourly reading at the latest."""
-    sweeper = deploy(node, node.accounts[0], "Sweeper")
+@pytest.mark.parametrize("told", [False, True])
+async def test_owner_of_a_safe_delegates(node: Driver, watcher: Any, told: bool) -> None:
+    """An owner who lets foreign code act for him is named in that block, or at the hourly reading at the latest."""
+    people = node.accounts
+    singleton, factory = deploy(node, people[0], "Safe"), deploy(node, people[0], "SafeProxyFactory")
+    safe, sweeper = Safe(node, [people[3], people[1]], 1, singleton, factory), deploy(node, people[0], "Sweeper")
     chain = watcher(node.url, safe.address)
-    await last(chain)
-    node.rpc("anvil_setCode", safe.owners[1], "0xef0100" + sweeper.address[2:])
-    node.rpc("evm_increaseTime", module.SWEEP_SECONDS + 1)
-    node.rpc("evm_mine")
+    if told:
+        chain._accounts._authorities = lambda tx: [(people[1], entry.address) for entry in tx.authorization_list or ()]
     values = said(await last(chain), safe.address)
-    assert values is not None and values["owner_delegates"] == f"{safe.owners[1]}={sweeper.address}"
+    assert values is not None and values["owner_delegates"] == ""
+    authorize(node, sweeper.address, 0)
+    values = said(await last(chain), safe.address)
+    if not told:
+        assert values is None
+        node.rpc("evm_increaseTime", module.SWEEP_SECONDS + 1)
+        node.rpc("evm_mine")
+        values = said(await last(chain), safe.address)
+    assert values is not None and values["owner_delegates"] == f"{people[1]}={sweeper.address}"
 
 
 async def test_created_later(node: Driver, watcher: Any) -> None:

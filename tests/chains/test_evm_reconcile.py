@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from chains.base import ChainSpec
-from chains.evm.reconcile import RECONCILED, UNEXPLAINED, net_of
+from chains.evm.reconcile import RECONCILED, net_of
 from chains.evm.watcher import EvmChain
-from monitor.model import Block, Transfer, TransferKind
+from monitor.model import UNEXPLAINED, Block, Transfer, TransferKind
 from tests.contracts.chain import deploy, send
 from tests.contracts.driver import Driver
 

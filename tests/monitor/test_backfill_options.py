@@ -13,12 +13,12 @@ from monitor.cli.watch import _learning
 from monitor.config import Config, config_from_mapping, json_schema
 from monitor.coverage import coverage_data
 from monitor.errors import ConfigError
-from monitor.marks import Mark, MarkState
+from monitor.marks import Mark, MarkState, Place
 from monitor.memory_store import MemoryStore
 from monitor.model import BlockRef
 from monitor.past import Progress
 from monitor.pipeline import Pipeline
-from monitor.running import _backfill
+from monitor.running import _backfill, _begin
 from monitor.store import CoverageRange
 
 HOT = "0xf39fd6e51aad88f6f4ce6ab8827279cfffb92266"
@@ -107,12 +107,12 @@ async def pipeline(mark: Mark | None) -> tuple[Any, MemoryStore]:
     ],
 )
 async def test_when_it_runs(tip: int | None, mark: MarkState | None, given: dict[str, Any], runs: bool) -> None:
-    """At the first start of a chain that nothing is known of, and until it is over."""
+    """It learns at the first start of a chain that nothing is known of, and until it is over; gaps it fills always."""
     made, store = await pipeline(Mark(mark, 5, 0) if mark is not None else None)
     now = config(**given)
     ref = BlockRef(DEV, tip, "x") if tip is not None else None
     found: Backfill | None = await _backfill(now, now.chains[0], ref, made, store, None)
-    assert (found is not None) is runs and (DEV in made.backfills) is runs
+    assert found is not None and (DEV in made.backfills) is runs
     if mark is MarkState.BACKFILLING and not runs:
         assert made.marks[DEV].state is MarkState.REFUSED and made.marks[DEV].note == "backfill is off"
 
@@ -148,3 +148,26 @@ def test_coverage_says_how_a_chain_learns() -> None:
     assert (said["state"], said["blocks_done"], said["blocks_total"]) == ("backfilling", 300, 800)
     assert said["seconds_left"] == 61
     assert said["history_from"] == "1970-01-01T00:00:00Z" and "guard rail alone" in said["says"]
+
+
+@pytest.mark.parametrize("block", [-1, 9])
+async def test_a_gap_goes_on_where_it_was(block: int) -> None:
+    """After a restart: at the head where no block above the gap is stored, else above the last one."""
+    below, tip = Place(5, "x"), BlockRef(DEV, 9, "y")
+    mark = Mark(MarkState.GAP, block, 0, low=6, below=below, anchor=below)
+    made, store = await pipeline(mark)
+    now = config(backfill=0)
+    assert await _backfill(now, now.chains[0], tip, made, store, None) is not None
+    assert made.marks[DEV] == mark and DEV not in made.backfills
+    assert await _begin(now.chains[0], tip, mark, None) == ((None, None) if block < 0 else (tip, None))
+
+
+def test_coverage_says_what_is_being_filled() -> None:
+    """The gap, how far it is, and how the chain began, which the gap does not change."""
+    before = Mark(MarkState.BACKFILLED, 3, 0, since=0, low=1)
+    mark = Mark(MarkState.GAP, 1000, 0, low=200, done=300, before=before)
+    found = coverage_data([], {"a": mark, "b": Mark(MarkState.GAP, -1, 0, low=7)}, {"a": 61.4})
+    told = found["a"]["filling"]
+    assert (told["first"], told["last"], told["blocks_done"], told["blocks_total"]) == (200, 999, 300, 800)
+    assert told["seconds_left"] == 61 and found["a"]["learning"]["state"] == "backfilled"
+    assert found["b"]["filling"]["last"] is None and "learning" not in found["b"]

@@ -1,4 +1,4 @@
-"""A gap after downtime: the head is followed at once, what is found is provisional, and all is right when it is full."""
+"""A gap after downtime: the head is followed at once, what is found is provisional, and in the end all is right."""
 
 from __future__ import annotations
 
@@ -350,7 +350,8 @@ async def test_undo_reaches_into_what_was_filled() -> None:
         await live.jump()
         await live.filled()
         await live.see(*(Gone(BlockRef(ETH, number, f"b{number}")) for number in range(LAST + 1, LAST - 4, -1)))
-        branch = [block(n, ("new", 5 * n), fork="x", below="x" if n > LAST - 3 else "") for n in range(LAST - 3, LAST + 3)]
+        fork = LAST - 3
+        branch = [block(n, ("new", 5 * n), fork="x", below="x" if n > fork else "") for n in range(fork, LAST + 3)]
         await live.see(*branch)
         assert live.engine.dump() == (await straight(world, LAST + 2)).engine.dump()
 

@@ -12,6 +12,7 @@ from monitor.watchlist import Watchlist
 
 ETH = "eip155:1"
 ETHER, USD = f"{ETH}/slip44:60", f"{ETH}/erc20:usd"
+WETH = "0xc02aaa39b223fe8d0a0e5c4f27ead9083c756cc2"
 
 
 def book(*entries: Trusted) -> TrustBook:
@@ -36,7 +37,14 @@ def test_only_listed_addresses_and_the_entity_s_own_are_expected() -> None:
     found = book(Trusted(ETH, "p"))
     payments = [paid(5), paid(5, "c1"), paid(5, "o1"), paid(5, "q"), paid(5, "p", wallet="cold")]
     assert answers(found, *((0, flow) for flow in payments)) == [True, True, False, False, False]
-    assert found.listed(ETH) == {"p"} and found.listed("eip155:5") == frozenset()
+    assert found.listed(ETH) == {"p", WETH} and found.listed("eip155:5") == frozenset()
+
+
+def test_coins_that_change_their_form_are_still_there() -> None:
+    """Ether into its canonical wrapper, and back; not another token sent there, and no other contract of that kind."""
+    wrapped, found = f"{ETH}/erc20:{WETH}", book()
+    payments = [paid(5, WETH), paid(5, WETH, wrapped), paid(5, WETH, USD), paid(5, "0x" + "fa" * 20)]
+    assert answers(found, *((0, flow) for flow in payments)) == [True, True, False, False]
 
 
 def test_an_entry_of_one_asset_holds_for_that_asset() -> None:
