@@ -1,12 +1,12 @@
-"""What a chain watcher is: `head`, `block`, `balances`, `wake`, `aclose`; the two chain events; past blocks."""
+"""What a chain watcher is: `head`, `block`, `balances`, `wake`, `aclose`; the chain events; past blocks; what waits."""
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import AsyncGenerator, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from monitor.model import Block, BlockRef
+from monitor.model import Block, BlockRef, Pending
 
 __all__ = [
     "BlockConnected",
@@ -17,6 +17,10 @@ __all__ = [
     "ChainSpec",
     "EndpointState",
     "History",
+    "Mempool",
+    "PendingEvent",
+    "PendingGone",
+    "PendingSeen",
     "Stretch",
     "Terms",
 ]
@@ -155,6 +159,54 @@ class History(Protocol):
 
     async def history(self, start: int, end: int) -> Stretch:
         """Blocks ``start`` to ``end`` (exclusive, above ``start``)."""
+
+    async def aclose(self) -> None:
+        """Close connections; calling it twice is fine."""
+
+
+@dataclass(frozen=True, slots=True)
+class PendingSeen:
+    """A transaction that waits to be mined and touches the watch set."""
+
+    pending: Pending
+
+
+@dataclass(frozen=True, slots=True)
+class PendingGone:
+    """A transaction that was told before does not wait any more.
+
+    ``why`` is ``mined`` (``block`` is where), ``replaced`` (its sender used the nonce otherwise) or ``dropped``.
+    """
+
+    hash: str
+    why: str
+    block: int | None = None
+
+
+PendingEvent = PendingSeen | PendingGone
+
+
+class Mempool(Protocol):
+    """What a chain family may offer beside `Chain`: transactions that wait to be mined, on connections of its own.
+
+    Constructed as ``Family(spec, watch)``; ``spec`` names the endpoints that may be asked.
+
+    Attributes
+    ----------
+    dropped : transactions that were not looked at, since more came than the bound allows
+    """
+
+    dropped: int
+
+    def __init__(self, spec: ChainSpec, watch: Container[str]) -> None: ...
+
+    def pending(self, known: Mapping[str, tuple[str, int]]) -> AsyncGenerator[Sequence[PendingEvent]]:
+        """What comes and goes, for ever; it ends where no endpoint offers it. Never raises a `ChainError`.
+
+        Parameters
+        ----------
+        known : transactions of before a restart, by hash, with sender and nonce: they are told again, or to be gone
+        """
 
     async def aclose(self) -> None:
         """Close connections; calling it twice is fine."""

@@ -17,7 +17,7 @@ import msgspec
 
 from chains.base import Terms
 from chains.endpoints.endpoint import Endpoint, Request, names_of
-from chains.endpoints.http import LARGEST, HttpLink
+from chains.endpoints.http import HttpLink
 from chains.endpoints.pool import Greeting, Pool, Sleep
 from chains.endpoints.single import Single
 from chains.exchange import Exchange, MethodUnsupported, Refused, RpcError, Unusable, clean, redact
@@ -52,7 +52,7 @@ class HttpPool(Pool):
     terms : weights and rates by URL
     notify : called with an endpoint's name and what a subscription told (None: something may have been missed); where
         it is given, ``ws://`` and ``wss://`` endpoints are taken too
-    largest : bytes of an answer that are read at most
+    largest : bytes of an answer that are read at most; None: `chains.endpoints.http.LARGEST`
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class HttpPool(Pool):
         on_connect: Greeting | None = None,
         terms: Mapping[str, Terms] | None = None,
         notify: Callable[[str, Note | None], None] | None = None,
-        largest: int = LARGEST,
+        largest: int | None = None,
     ) -> None:
         schemes = ("http", "https") if notify is None else ("http", "https", "ws", "wss")
         wanted = " or ".join(f"{scheme}://" for scheme in schemes)

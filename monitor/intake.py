@@ -275,4 +275,6 @@ class Intake:
             return None
         if event.detail.get("value") == "0":  # taken back: nothing is given
             return None
+        if event.detail.get("via") == "permit2":  # that contract asks for the owner's call or signature
+            return owner, asset
         return (owner, asset) if event.account in (event.tx.initiator, event.tx.target) else None

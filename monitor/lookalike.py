@@ -133,7 +133,8 @@ def folded(text: str) -> str:
     >>> folded("USDC.e") == folded("USDC")
     False
     """
-    plain = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).translate(_TO_LATIN).casefold())
+    wide = unicodedata.normalize("NFKC", text).lstrip("$ ")  # a sign before a symbol is an ornament
+    plain = unicodedata.normalize("NFKC", wide.translate(_TO_LATIN).casefold())
     latin = unicodedata.normalize("NFKD", plain.translate(_TO_LATIN))
     return "".join(sign for sign in latin.translate(_TO_LATIN) if sign.isalnum())
 

@@ -30,6 +30,7 @@ __all__ = [
     "Incident",
     "Movement",
     "Outcome",
+    "Pending",
     "Reading",
     "Reason",
     "Role",
@@ -216,6 +217,20 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True)
+class Pending:
+    """A transaction that waits to be mined, and what it would do, as far as its own words say.
+
+    ``transfers`` and ``controls`` carry a block that does not exist. ``gap`` counts the nonces before its own that its
+    sender has not used, and for which nothing waits.
+    """
+
+    tx: Tx
+    transfers: tuple[Transfer, ...] = ()
+    controls: tuple[ControlEvent, ...] = ()
+    gap: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Trusted:
     """A counterparty that its owner expects, with optional limits.
 
@@ -335,6 +350,7 @@ class Incident:
     history: tuple[Mapping[str, Any], ...] = ()  # verdicts: {what, by, comment, at}
     returned: tuple[tuple[str, int], ...] = ()  # of what was lost: (CAIP-19 asset, base units), sorted
     worth: tuple[tuple[str, float], ...] = ()  # of what was lost: (CAIP-19 asset, US dollars), where there was a price
+    unconfirmed: bool = False  # nothing of it is mined so far; otherwise ``lost`` counts what is mined alone
 
 
 class AlertKind(StrEnum):

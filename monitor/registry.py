@@ -12,7 +12,7 @@ from typing import Any
 
 from monitor.errors import ConfigError
 
-__all__ = ["ADDRESSES", "CHAINS", "CHANNELS", "HISTORIES", "STORES", "did_you_mean", "load"]
+__all__ = ["ADDRESSES", "CHAINS", "CHANNELS", "HISTORIES", "MEMPOOLS", "STORES", "did_you_mean", "load"]
 
 CHAINS = {
     "evm": "chains.evm.watcher:EvmChain",
@@ -21,6 +21,9 @@ CHAINS = {
 HISTORIES = {  # families that also give past blocks
     "evm": "chains.evm.history:EvmHistory",
     "nem": "chains.nem_history:NemHistory",
+}
+MEMPOOLS = {  # families that also tell what waits to be mined
+    "evm": "chains.evm.pending:EvmMempool",
 }
 ADDRESSES = {
     "evm": "monitor.addresses.evm:canonical",

@@ -15,6 +15,7 @@ from monitor.engine import Engine
 from monitor.findings import with_blind_spots
 from monitor.incidents import Correlator
 from monitor.replay_accounts import replay_accounts
+from monitor.replay_policies import control_events, judge
 from monitor.replay_utxo import replay_utxo
 from monitor.replayed import (
     Evidence,
@@ -32,6 +33,7 @@ def replay(
     names: AssetNames,
     balances: pl.DataFrame | None = None,
     blind_spots: Mapping[str, Sequence[str]] | None = None,
+    controls: pl.DataFrame | None = None,
 ) -> Replayed:
     """Fold a table of transfers and join what it shows into incidents.
 
@@ -40,16 +42,21 @@ def replay(
     frame : transfers that touch the watch list, in chain order (columns as `chains.tables` gives them)
     balances : told balances: chain, address, asset, block_number (the balance holds after it), value (text)
     blind_spots : what the table cannot show, by chain
+    controls : changes of control in chain order, see `monitor.replay_policies.control_events`
     """
     result = Replayed(Correlator(reaches(engine.watchlist)))
     found: list[Evidence] = []
-    for chain in frame["chain"].unique().sort().to_list():
+    changes = control_events(controls)
+    for chain in sorted({*frame["chain"].unique().to_list(), *changes}):
         part = _placed(frame.filter(pl.col("chain") == chain))
         told = balances.filter(pl.col("chain") == chain) if balances is not None else None
-        if chain.startswith("bip122:"):
-            found.append(replay_utxo(engine, chain, part, names, told, result))
+        if part.is_empty():
+            found.append(Evidence())
+            judge(engine, chain, (), names, found[-1], changes[chain])
+        elif chain.startswith("bip122:"):
+            found.append(replay_utxo(engine, chain, part, names, told, result, changes.get(chain)))
         else:
-            found.append(replay_accounts(engine, chain, part, names, told, result))
+            found.append(replay_accounts(engine, chain, part, names, told, result, changes.get(chain)))
         blind = (blind_spots or {}).get(chain, ())
         found[-1].findings = [with_blind_spots(finding, blind) for finding in found[-1].findings]
     _correlate(engine, result.correlator, found)

@@ -14,7 +14,7 @@ from monitor.grouping import GAP
 from monitor.intake import destination_key
 from monitor.model import Direction
 from monitor.policies.base import place_of
-from monitor.replay_policies import PolicyBlock, judge
+from monitor.replay_policies import Changes, PolicyBlock, judge
 from monitor.replay_rows import Accounts, account_rows, flow_from, flow_of, numbers_of, with_told
 from monitor.replayed import Evidence, Replayed, WalletCount, add_early, by_suspect, evidence_of, told_balances
 from monitor.returns import returns_of
@@ -31,8 +31,12 @@ def replay_accounts(
     names: AssetNames,
     told: pl.DataFrame | None,
     result: Replayed,
+    changes: Changes | None = None,
 ) -> Evidence:
-    """Fold the rows of one account chain (in chain order); ``told`` holds after its blocks. Counts go to ``result``."""
+    """Fold the rows of one account chain (in chain order); ``told`` holds after its blocks. Counts go to ``result``.
+
+    ``changes`` are those of control.
+    """
     wallet_ids = sorted(engine.watchlist.wallets)
     asset_names = frame["asset"].unique(maintain_order=True).to_list()
     flows = _account_flows(engine, chain, frame, wallet_ids, asset_names, result)
@@ -50,7 +54,7 @@ def replay_accounts(
         for r in records
     ]
     evidence = evidence_of(hits, names)
-    judge(engine, chain, exact, names, evidence)
+    judge(engine, chain, exact, names, evidence, changes)
     _add_movements(evidence, engine, chain, frame, rows, origin)
     _add_returns(evidence, engine, chain, frame, rows, origin)
     return evidence

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+
+import polars as pl
 
 from monitor.assets import AssetNames
 from monitor.engine import Engine
 from monitor.incidents import movement_key
-from monitor.model import Finding, Flow, Severity
+from monitor.model import BlockRef, ControlEvent, ControlKind, Finding, Flow, Severity, Tx
 from monitor.policies.base import Place, left_by, movement_for
 from monitor.replayed import Evidence
 from monitor.trust import Trust
 
-__all__ = ["PolicyBlock", "judge"]
+__all__ = ["Changes", "PolicyBlock", "control_events", "judge"]
+
+Changes = Mapping[int, tuple[int, list[ControlEvent]]]
+"""Changes of control of one chain by block number, with the block's time."""
 
 
 @dataclass(slots=True)
@@ -25,6 +31,45 @@ class PolicyBlock:
     flows: list[Flow] = field(default_factory=list)
     told: dict[tuple[str, str, str], int] = field(default_factory=dict)
     trust: dict[Place, Trust] = field(default_factory=dict)
+    controls: list[ControlEvent] = field(default_factory=list)
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether there is nothing but flows that nobody needs to see."""
+        return not (self.flows or self.told or self.controls)
+
+
+def control_events(table: pl.DataFrame | None) -> dict[str, Changes]:
+    """The rows of a controls table by chain and block, in chain order.
+
+    Parameters
+    ----------
+    table : chain, block_number, block_timestamp, transaction_hash, transaction_index, kind, account, subject, detail
+        (a JSON object, or null)
+    """
+    found: dict[str, dict[int, tuple[int, list[ControlEvent]]]] = {}
+    for row in table.iter_rows(named=True) if table is not None else ():
+        ref = BlockRef(row["chain"], int(row["block_number"]), "")
+        event = ControlEvent(
+            block=ref,
+            tx=Tx(row["transaction_hash"] or "", int(row["transaction_index"] or 0)),
+            kind=ControlKind(row["kind"]),
+            account=row["account"],
+            subject=row["subject"] or "",
+            detail=json.loads(row["detail"]) if row["detail"] else {},
+        )
+        of_chain = found.setdefault(ref.chain, {})
+        of_chain.setdefault(ref.number, (int(row["block_timestamp"]), []))[1].append(event)
+    return dict(found)
+
+
+def _with_changes(blocks: Iterable[PolicyBlock], changes: Changes) -> Iterable[tuple[PolicyBlock, bool]]:
+    """Blocks with the changes of control in them, in chain order; whether each has flows that are not shown."""
+    by_number = {block.number: (block, block.is_silent) for block in blocks}
+    for number, (time, events) in changes.items():
+        block, _ = by_number.setdefault(number, (PolicyBlock(number, time), False))
+        block.controls = events
+    return [by_number[number] for number in sorted(by_number)]
 
 
 def judge(
@@ -33,16 +78,24 @@ def judge(
     blocks: Iterable[PolicyBlock],
     names: AssetNames,
     evidence: Evidence,
+    changes: Changes | None = None,
 ) -> None:
-    """Fold blocks (in chain order) into the policies; findings, movements and balances join ``evidence``."""
+    """Fold blocks (in chain order) into the policies; findings, movements and balances join ``evidence``.
+
+    Parameters
+    ----------
+    changes : of control, of the same chain
+    """
     findings: list[Finding] = []
-    for block in blocks:
-        if not block.flows and not block.told:
+    for block, has_hidden in _with_changes(blocks, changes or {}):
+        if has_hidden:
             engine.policies.tick(chain, block.time)
+        if block.is_silent:
             continue
         findings += engine.policies.fold(
-            chain, block.number, block.time, block.flows, block.told, block.trust, names, keep_undo=False
-        ).findings
+            chain, block.number, block.time, block.flows, block.told, block.trust, names, block.controls,
+            keep_undo=False,
+        ).findings  # fmt: skip
     known = {movement_key(m) for m in evidence.movements}
     for finding in findings:
         if finding.severity is Severity.INFO:

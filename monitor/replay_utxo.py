@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from monitor.assets import AssetNames
 from monitor.engine import Engine, Hit
 from monitor.model import Block, BlockRef, Direction, Flow, TransferKind
-from monitor.replay_policies import PolicyBlock, judge
+from monitor.replay_policies import Changes, PolicyBlock, judge
 from monitor.replayed import (
     Evidence,
     Replayed,
@@ -36,8 +36,12 @@ def replay_utxo(
     names: AssetNames,
     told: pl.DataFrame | None,
     result: Replayed,
+    changes: Changes | None = None,
 ) -> Evidence:
-    """Fold the rows of one UTXO chain (in chain order, inputs on each output); ``told`` holds after its blocks."""
+    """Fold the rows of one UTXO chain (in chain order, inputs on each output); ``told`` holds after its blocks.
+
+    ``changes`` are those of control.
+    """
     parts: list[FlowRows] = []
     flows: list[Flow | None] = []
     exact: list[PolicyBlock] = []
@@ -79,7 +83,7 @@ def replay_utxo(
         assert paid is not None  # only payments hit
         hits.append(Hit(paid, r))
     evidence = evidence_of(hits, names)
-    judge(engine, chain, exact, names, evidence)
+    judge(engine, chain, exact, names, evidence, changes)
     suspects = by_suspect(evidence.findings)
     named = {(chain, address) for _, address in suspects}
     for flow in filter(None, flows):

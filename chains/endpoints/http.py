@@ -30,7 +30,7 @@ class HttpLink:
     url : with its secrets
     timeout : seconds for one attempt, from connecting to the last byte
     greet : awaited with `send` before the first answer is used, and after each answer over a new connection
-    largest : bytes of an answer that are read at most
+    largest : bytes of an answer, unpacked, that are read at most; None: `LARGEST`
     """
 
     transport = "http"
@@ -41,9 +41,10 @@ class HttpLink:
         *,
         timeout: float,
         greet: Callable[[Send], Awaitable[None]] | None = None,
-        largest: int = LARGEST,
+        largest: int | None = None,
     ) -> None:
-        self._url, self._timeout, self._greet, self._largest = url, timeout, greet, largest
+        self._url, self._timeout, self._greet = url, timeout, greet
+        self._largest = LARGEST if largest is None else largest
         self._session: aiohttp.ClientSession | None = None
         self._opened = 0  # connections so far
         self._met: int | None = None  # connections when it was greeted last, None before

@@ -6,7 +6,7 @@ from functools import cache
 
 from Crypto.Hash import keccak
 
-__all__ = ["address_of", "array_at", "topic", "word_at"]
+__all__ = ["address_of", "array_at", "bytes_of", "topic", "word_at"]
 
 PADDING = "0x" + "0" * 24
 
@@ -53,3 +53,11 @@ def array_at(data: str, place: int, most: int) -> list[int]:
     if count > most:
         raise ValueError(f"an array of more than {most} words")
     return [word_at(data, start + 1 + n) for n in range(count)]
+
+
+def bytes_of(text: str) -> bytes:
+    """Hex text as bytes; empty where it makes no sense."""
+    try:
+        return bytes.fromhex(text.removeprefix("0x"))
+    except ValueError:
+        return b""

@@ -30,12 +30,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
+from collections.abc import Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from chains.base import ChainSpec
 from chains.evm.code import Codes
+from chains.evm.controls.authorization import authorities
 from chains.evm.emitted import Emitted
 from chains.evm.enrich import enrich
 from chains.evm.pinned import Pinned
@@ -63,8 +64,6 @@ SWEEP_SECONDS = 3600  # of block time, after which an account is read whole agai
 LONGEST_REST = 8  # blocks without questions after the endpoint failed to answer them again and again
 DELEGATING = 4  # transaction type (EIP-7702)
 
-Authorities = Callable[[RpcTx], Sequence[tuple[str, str]]]
-
 
 @dataclass(slots=True)
 class _Plan:
@@ -83,16 +82,13 @@ class Accounts:
     spec : ``options`` may say ``state: off`` (nothing is read) and ``reconcile: off``
     native : CAIP-19 of the chain's coin
     watched : how many addresses are watched in all, those of long lists too
-    authorities : (authority, delegate) of a transaction's authorizations
     """
 
-    def __init__(
-        self, rpc: JsonRpc, spec: ChainSpec, native: str, watched: object, *, authorities: Authorities | None = None
-    ) -> None:
+    def __init__(self, rpc: JsonRpc, spec: ChainSpec, native: str, watched: object) -> None:
         read, self._reconciles = (_is_on(spec, name) for name in ("state", "reconcile"))
         self._accounts = frozenset(spec.accounts) if read else frozenset()
         self._is_whole = not isinstance(watched, Sized) or len(watched) <= len(self._accounts)
-        self._name, self._authorities = spec.name, authorities
+        self._name, self._chain_id = spec.name, int(spec.chain.partition(":")[2])
         network = by_chain(spec.chain)
         pinned = Pinned(rpc)
         self._codes = Codes(pinned, network.block_seconds if network else 12.0)
@@ -230,18 +226,15 @@ class Accounts:
         """Accounts that an authorization in the block may have delegated, and Safes with such owners."""
         found: list[str] = []
         for tx in raw.transactions:
-            if tx.authorization_list is None and _type_of(tx) != DELEGATING:
+            if tx.authorization_list is None:
+                if _type_of(tx) == DELEGATING:  # the endpoint does not say whom: anybody
+                    found += [one for one in self._read_at if one not in self._with_code][:MOST_CODES]
                 continue
-            if self._authorities is None:
-                return [one for one in self._read_at if one not in self._with_code][:MOST_CODES]
-            for authority, _ in self._authorities(tx):
-                if authority in self._accounts:
-                    touches.add(authority, tx.hash)
-                    found.append(authority)
-                for one in self._with_code:
-                    if self._states[one].is_safe and authority in self._states[one].owners():
-                        touches.add(one, tx.hash)
-                        found.append(one)
+            signers = {authority for authority, _ in authorities(tx, self._chain_id)}
+            safes = [one for one in self._with_code if self._states[one].is_safe] if signers else []
+            for one in (*signers & self._accounts, *(s for s in safes if signers & set(self._states[s].owners()))):
+                touches.add(one, tx.hash)
+                found.append(one)
         return found
 
 

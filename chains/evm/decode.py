@@ -11,8 +11,12 @@ from collections.abc import Container, Sequence
 
 from Crypto.Hash import keccak
 
-from chains.evm.abi import address_of
+from chains.evm.abi import bytes_of
 from chains.evm.calls import Reward, Traced
+from chains.evm.controls.authorization import authorities
+from chains.evm.controls.calldata import FAILED, safe_controls
+from chains.evm.controls.control import Control
+from chains.evm.controls.events import control_of
 from chains.evm.screen import Screen
 from chains.evm.tokens import MOVES, TRANSFER, moves_of, parties_of
 from chains.evm.wire import (
@@ -28,11 +32,10 @@ from chains.evm.wire import (
 )
 from monitor.errors import DecodeError
 from monitor.model import Block, BlockRef, ControlEvent, ControlKind, Transfer, TransferKind, Tx
-from monitor.networks import by_chain, token_asset
+from monitor.networks import by_chain
 
 __all__ = ["created_address", "decode_block", "decode_recorded", "native_asset", "screen_of", "touching"]
 
-APPROVAL = "0x8c5be1e5ebec7d5bd14f71427d1e84f3dd0314c0f7b2291e5b200ac8c7c3b925"  # Approval(address,address,uint256)
 NO_TRACES = "internal transfers"
 NO_STATUS = "transaction status"
 NO_TOKENS = "token transfers"
@@ -119,7 +122,7 @@ def decode_block(
 
 def screen_of(watch: Container[str]) -> Screen:
     """The screen of a watch set, made once for all blocks."""
-    return Screen(watch, TRANSFER, frozenset((TRANSFER, APPROVAL)))
+    return Screen(watch, TRANSFER, frozenset((TRANSFER,)))
 
 
 def decode_recorded(data: bytes, watch: Container[str], chain: str, *, source: str = "") -> Block:
@@ -169,6 +172,7 @@ class _Reading:
         self.seen = 0
         self._ref, self._watch, self._asset = ref, watch, asset
         network = by_chain(ref.chain)
+        self._chain_id = int(ref.chain.partition(":")[2])
         self._wrapped = network.wrapped if network is not None else ""
         self._readers: dict[int, _Reader] = {}  # by position
 
@@ -193,8 +197,7 @@ class _Reading:
             for offset, log in enumerate(logs, 1):
                 if log.topics and log.topics[0] in MOVES:
                     self._token(tx, place + offset, log)
-                elif log.topics and log.topics[0] == APPROVAL:
-                    self._approval(tx, log)
+            self._controls(tx, logs)
         if tx.fee and tx.sender in self._watch:
             self._keep(tx, place + 1 + len(logs), TransferKind.FEE, self._asset, tx.sender, "", tx.fee)
 
@@ -222,17 +225,23 @@ class _Reading:
         self, transactions: Sequence[RpcTx], receipts: Sequence[RpcReceipt | None], traced: Traced
     ) -> None:
         """What moved inside of the transactions."""
-        readers: dict[int, _Reader] = {}
+
+        def reader(at: int) -> _Reader:
+            if at not in self._readers:
+                self._readers[at] = _Reader(transactions[at], receipts[at], at)
+            return self._readers[at]
+
         moving = (call for call in traced.calls if call.moves)
         for n, call in enumerate(moving):
             if call.sender not in self._watch and call.receiver not in self._watch:
                 self.seen += 1
                 continue
-            at = call.position
-            if at not in readers:
-                readers[at] = self._readers.get(at) or _Reader(transactions[at], receipts[at], at)
-            kind = TransferKind.INTERNAL
-            self._move(readers[at], INTERNAL_BASE + n, kind, self._asset, call.sender, call.receiver, call.value)
+            tx, kind = reader(call.position), TransferKind.INTERNAL
+            self._move(tx, INTERNAL_BASE + n, kind, self._asset, call.sender, call.receiver, call.value)
+        for call in traced.calls:
+            if call.depth and call.kind == "call" and len(call.input) > 10 and call.receiver in self._watch:
+                told = safe_controls(call.receiver, bytes_of(call.input))
+                self.controls += (control.at(self._ref, reader(call.position).noun()) for control in told)
 
     def credits(self, count: int, withdrawals: Sequence[RpcWithdrawal], rewards: Sequence[Reward]) -> None:
         """What the chain itself gave: validators' withdrawals, and rewards of miners. They belong to no transaction."""
@@ -249,18 +258,16 @@ class _Reading:
                     Transfer(self._ref, tx, n, TransferKind.INTERNAL, self._asset, ("",), receiver, value, (value,))
                 )
 
-    def _approval(self, tx: _Reader, log: RpcLog) -> None:
-        """An ERC-20 approval by a watched account; other contracts' use of the same name is not ours to judge."""
-        value = _number(log.data)
-        if len(log.topics) != 3 or len(log.data) != 66 or value is None:
-            return
-        try:
-            owner, spender = address_of(log.topics[1]), address_of(log.topics[2])
-        except ValueError:
-            return
-        if owner in self._watch:
-            detail = {"asset": token_asset(self._ref.chain, log.address), "value": str(value)}
-            self.controls.append(ControlEvent(self._ref, tx.noun(), ControlKind.APPROVAL, owner, spender, detail))
+    def _controls(self, tx: _Reader, logs: Sequence[RpcLog]) -> None:
+        """Changes of control: what logs tell, what a watched Safe was told to do, and delegations of accounts."""
+        said = (control_of(log, self._ref.chain, self._watch) for log in logs)
+        found = [control for control in said if control is not None]
+        if tx.target is not None and tx.target in self._watch and not _has_failed(tx.target, logs):
+            found += safe_controls(tx.target, tx.raw.calldata)
+        for authority, delegate in authorities(tx.raw, self._chain_id) if tx.raw.authorization_list else ():
+            if authority in self._watch:
+                found.append(Control(ControlKind.DELEGATION, authority, delegate))
+        self.controls += (control.at(self._ref, tx.noun()) for control in found)
 
     def _move(
         self, tx: _Reader, place: int, kind: TransferKind, asset: str, sender: str, receiver: str, value: int
@@ -323,6 +330,11 @@ class _Reader:
                 target=self.target,
             )
         return self._noun
+
+
+def _has_failed(account: str, logs: Sequence[RpcLog]) -> bool:
+    """Whether a Safe says that what it was told to do failed: then nothing of it happened."""
+    return any(log.topics and log.topics[0] == FAILED and log.address.lower() == account for log in logs)
 
 
 def _fee(receipt: RpcReceipt | None, rate: int | None) -> int | None:

@@ -15,8 +15,7 @@ from collections.abc import Awaitable, Callable, Container, Mapping, Sequence, S
 from typing import Any
 
 from chains.base import ChainSpec, Stretch
-from chains.evm.decode import APPROVAL, NO_TRACES, touching
-from chains.evm.tokens import TRANSFER
+from chains.evm.decode import NO_TRACES, touching
 from chains.evm.watcher import EvmChain
 from chains.evm.wire import RpcBlock, RpcLog
 from chains.rpc import Refused, RpcError
@@ -85,7 +84,7 @@ class EvmHistory:
         found: list[Block] = []
         for block in blocks:
             if logs is None or touching(block, logs.get(block.hash, ()), self._watch):
-                await self._throttle.take(2)
+                await self._throttle.take(3)
                 found.append(await self._chain.complete(block, source))
         first, last = blocks[0], blocks[-1]
         return Stretch(
@@ -171,10 +170,10 @@ class EvmHistory:
         """Logs of blocks ``start`` to ``end`` (exclusive); None: too many at once, `_log_blocks` was halved."""
         found: list[RpcLog] = []
         reach = {"fromBlock": hex(start), "toBlock": hex(end - 1)}
-        for topics in self._filters or ():
+        for wanted in self._filters or ():
             await self._throttle.take()
             try:
-                found += await self._rpc.call("eth_getLogs", {**reach, "topics": topics}, type=list[RpcLog]) or ()
+                found += await self._rpc.call("eth_getLogs", {**reach, **wanted}, type=list[RpcLog]) or ()
             except ChainUnavailable as error:
                 if end - start > 1:
                     self._log_blocks = max(1, (end - start) // 2)
@@ -185,15 +184,16 @@ class EvmHistory:
         return found
 
 
-def _filters(watch: Container[str]) -> list[list[Any]] | None:
-    """Topics of the questions for logs: from watched addresses, and to them; None where there are too many."""
+def _filters(watch: Container[str]) -> list[dict[str, Any]] | None:
+    """The questions for logs: of any kind that name watched addresses, or are theirs; None where there are too many."""
     if not isinstance(watch, Mapping | Set) or len(watch) > MOST_ADDRESSES:
         return None
     words = ["0x" + address[2:].rjust(64, "0") for address in sorted(watch)]
-    found: list[list[Any]] = []
+    found: list[dict[str, Any]] = []
     for at in range(0, len(words), IN_A_FILTER):
         part = words[at : at + IN_A_FILTER]
-        found += [[[TRANSFER, APPROVAL], part], [TRANSFER, None, part]]
+        found += [{"topics": [None] * place + [part]} for place in (1, 2, 3)]
+        found.append({"address": ["0x" + word[26:] for word in part]})
     return found
 
 

@@ -103,7 +103,8 @@ class Likeness:
 class Circle:
     """One wallet on one chain.
 
-    Those that were paid are kept apart from those that only paid: strangers can add to the latter alone.
+    Those that were paid, those that may spend, and those that only paid are kept apart: strangers can add to the last
+    alone.
 
     Parameters
     ----------
@@ -113,6 +114,7 @@ class Circle:
     def __init__(self, fixed: Iterable[str] = ()) -> None:
         self.fixed = frozenset(fixed)
         self.paid: Newest[None] = Newest()  # times are UTC days
+        self.spenders: Newest[None] = Newest()
         self.received: Newest[None] = Newest()
         self.planted: Newest[Planted] = Newest()  # times are UTC seconds
         self.cleared: set[str] = set()  # look-alikes that a person called honest
@@ -130,7 +132,7 @@ class Circle:
             return None
         real = max(found, key=lambda one: (sum(shared(address, one)), one))
         leading, trailing = shared(address, real)
-        known = len(self.paid.entries) + len(self.received.entries) + len(self.fixed)
+        known = sum(len(table.entries) for table in self._tables) + len(self.fixed)
         planted = self.planted.entries.get(address, (0, None))[1]
         return Likeness(address, real, leading, trailing, known * chance(address, leading + trailing), planted)
 
@@ -138,7 +140,7 @@ class Circle:
         """Whether an address is the owner's, trusted, cleared, or a counterparty of the last 90 days."""
         if address in self.fixed or address in self.cleared:
             return True
-        days = (table.entries.get(address, (None,))[0] for table in (self.paid, self.received))
+        days = (table.entries.get(address, (None,))[0] for table in self._tables)
         return any(day is not None and day >= at // DAY - DAYS for day in days)
 
     def resembles(self, address: str) -> bool:
@@ -151,25 +153,19 @@ class Circle:
 
     # -- learning -------------------------------------------------------------------------------------------------
 
-    def pay(self, address: str, at: int, asset: str = "", value: int = 0) -> None:
+    def pay(self, address: str, at: int, asset: str, value: int) -> None:
         """The owner paid an address; the first time of a day its amount counts for what is typical."""
-        day = at // DAY
-        before = self.paid.entries.get(address, (-1, None))[0]
-        if before >= day or key_of(address) is None:
-            return
-        self._know(self.paid, address, day)
-        if value and address in self.paid.entries:
-            usual = self.typical.get(asset)
-            if usual is None:
-                self.typical[asset] = value
-            else:
-                self.typical[asset] = usual + (max(1, usual // 8) if value > usual else -(usual // 8))
+        if self._know(self.paid, address, at):
+            usual = self.typical.get(asset, value)
+            self.typical[asset] = usual + (max(1, usual // 8) if value > usual else -(usual // 8))
+
+    def approve(self, address: str, at: int) -> None:
+        """The owner lets an address spend."""
+        self._know(self.spenders, address, at)
 
     def receive(self, address: str, at: int) -> None:
         """An address paid the owner, in coins that are worth something."""
-        day = at // DAY
-        if self.received.entries.get(address, (-1, None))[0] < day and key_of(address) is not None:
-            self._know(self.received, address, day)
+        self._know(self.received, address, at)
 
     def plant(self, address: str, planted: Planted) -> None:
         """An address that imitates a counterparty showed itself."""
@@ -180,14 +176,17 @@ class Circle:
         table: Newest[None] | Newest[Planted] = self.planted if kind == "l" else self._table(kind)
         return table.may_go(new)
 
-    def _know(self, table: Newest[None], address: str, day: int) -> None:
+    def _know(self, table: Newest[None], address: str, at: int) -> bool:
+        """Take an address in or renew it, once a day; whether that was done."""
+        if table.entries.get(address, (-1, None))[0] >= at // DAY or key_of(address) is None:
+            return False
         self._index.add(address)
-        for gone in table.set(address, day, None):
+        for gone in table.set(address, at // DAY, None):
             self._forget(gone)
+        return address in table.entries
 
     def _forget(self, address: str) -> None:
-        tables = (self.paid.entries, self.received.entries, self.fixed, self.cleared)
-        if not any(address in table for table in tables):
+        if address not in self.fixed and not any(address in table.entries for table in self._tables):
             self._index.discard(address)
 
     # -- records --------------------------------------------------------------------------------------------------
@@ -215,13 +214,18 @@ class Circle:
     def names(self) -> Iterable[tuple[str, str]]:
         """Kind and name of every record."""
         yield from (("o", name) for name in self.paid.entries)
+        yield from (("s", name) for name in self.spenders.entries)
         yield from (("i", name) for name in self.received.entries)
         yield from (("l", name) for name in self.planted.entries)
         yield from (("c", name) for name in self.cleared)
         yield from (("t", name) for name in self.typical)
 
+    @property
+    def _tables(self) -> tuple[Newest[None], ...]:
+        return self.paid, self.spenders, self.received
+
     def _table(self, kind: str) -> Newest[None]:
-        return {"o": self.paid, "i": self.received}[kind]
+        return {"o": self.paid, "s": self.spenders, "i": self.received}[kind]
 
     def _put_known(self, table: Newest[None], name: str, value: bytes | None) -> None:
         table.drop(name)
@@ -240,10 +244,8 @@ class Circle:
     def _put_cleared(self, name: str, value: bytes | None) -> None:
         if value is None:
             self.cleared.discard(name)
-            self._forget(name)
         else:
             self.cleared.add(name)
-            self._index.add(name)
 
     def _put_typical(self, name: str, value: bytes | None) -> None:
         self.typical.pop(name, None)
@@ -253,6 +255,7 @@ class Circle:
 
 _PUT: dict[str, Callable[[Circle, str, bytes | None], None]] = {
     "o": lambda circle, name, value: circle._put_known(circle.paid, name, value),
+    "s": lambda circle, name, value: circle._put_known(circle.spenders, name, value),
     "i": lambda circle, name, value: circle._put_known(circle.received, name, value),
     "l": Circle._put_planted,
     "c": Circle._put_cleared,

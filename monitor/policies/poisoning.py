@@ -154,7 +154,7 @@ class Poisoning:
             circle = self._circle(owner.id, seen.chain)
             found = circle.likeness(event.subject, seen.at)
             if found is None or not found.counts:
-                circle.pay(event.subject, seen.at)
+                circle.approve(event.subject, seen.at)
             else:
                 findings.append(self._approval(event, owner, found, circle, seen))
         return findings
@@ -236,7 +236,7 @@ class Poisoning:
         for event in events:
             owner = self._approver(event, chain)
             if owner is not None:
-                touched.setdefault((owner.id, chain, "o"), set()).add(event.subject)
+                touched.setdefault((owner.id, chain, "s"), set()).add(event.subject)
         return self._with_gone(touched)
 
     def _with_gone(self, touched: dict[tuple[str, str, str], set[str]]) -> set[bytes]:

@@ -1,4 +1,4 @@
-"""The monitor was away for long: the head is followed at once, what was missed is told late. And a deep reorganisation."""
+"""The monitor was away for long: the head is followed at once, the rest is told late. And a deep reorganisation."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from chains.base import ChainSpec
-from chains.evm.decode import APPROVAL, TRANSFER
+from chains.evm.abi import topic
 from chains.evm.history import EvmHistory, _filters
 from chains.evm.watcher import EvmChain
 from monitor.errors import ChainInconsistent, ChainUnavailable, HistoryRefused
@@ -54,7 +54,7 @@ async def scene(anvil: Any, token: dict[str, Any]) -> str:
     await anvil.send(**pay, data=call(token, "transfer(address,uint256)", bob, 7))  # nobody's
     await anvil.rpc("anvil_mine", "0x5")
     await anvil.send(**{"from": alice, "to": coin, "data": call(token, "transfer(address,uint256)", FRESH, 3000)})
-    topics = [APPROVAL[2:], word(alice), word(bob)]
+    topics = [topic("Approval(address,address,uint256)")[2:], word(alice), word(bob)]
     body = [word(64), word(64 + 32 * 4), word(3), *topics, word(32), word(900)]
     emit = f"0x{token['methods']['emitRaw(bytes32[],bytes)']}{''.join(body)}"
     await anvil.send(**{"from": alice, "to": coin, "data": emit})
@@ -215,16 +215,16 @@ async def test_the_rate_holds(anvil: Any, made: Any) -> None:
     history = made(EvmHistory, anvil.url, frozenset([FRESH]), 10.0, sleep=sleep, clock=lambda: now)
     await history.history(1, 31)
     await history.history(1, 31)
-    assert now == pytest.approx((2 * 30 + 2 * 2 - 1) / 10, abs=0.21)
+    assert now == pytest.approx((2 * 30 + 2 * 4 - 1) / 10, abs=0.21)
 
 
 def test_filters_hold_all_addresses() -> None:
     """Both directions, in parts; too many addresses mean that every block is looked at."""
     few = _filters(frozenset([FRESH]))
     padded = "0x" + "0" * 24 + "ab" * 20
-    assert few == [[[TRANSFER, APPROVAL], [padded]], [TRANSFER, None, [padded]]]
+    assert few == [*({"topics": [None] * n + [[padded]]} for n in (1, 2, 3)), {"address": ["0x" + padded[26:]]}]
     many = _filters({f"0x{n:040x}": None for n in range(1200)})
-    assert many is not None and len(many) == 6 and sum(len(topics[-1]) for topics in many) == 2400
+    assert many is not None and len(many) == 12 and sum(len(one.get("address", ())) for one in many) == 1200
     assert _filters(frozenset(f"0x{n:040x}" for n in range(5001))) is None
 
 

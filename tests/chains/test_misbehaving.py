@@ -1,4 +1,4 @@
-"""Endpoints that lie, lag, limit and die, under the real follower: each block once, in order, from who told the truth."""
+"""Endpoints that lie, lag, limit and die, under the real follower: each block once, in order, and true."""
 
 from __future__ import annotations
 
@@ -86,7 +86,8 @@ class Crooked:
     async def push(self, place: int, **more: Any) -> None:
         """Notify every subscriber of the head of that number."""
         head = {key: self.honest.blocks[place].block[key] for key in ("number", "hash", "parentHash")}
-        note = {"jsonrpc": "2.0", "method": "eth_subscription", "params": {"subscription": "0x1", "result": head | more}}
+        params = {"subscription": "0x1", "result": head | more}
+        note = {"jsonrpc": "2.0", "method": "eth_subscription", "params": params}
         for socket in self.sockets:
             if not socket.closed:
                 await socket.send_json(note)
@@ -255,7 +256,8 @@ def answering(status: int, body: bytes = b"", **headers: str) -> Callable[..., A
     """Always the same answer."""
 
     async def reply(request: web.Request, _: bytes) -> web.StreamResponse:
-        return web.Response(status=status, body=body, headers={name.replace("_", "-"): v for name, v in headers.items()})
+        told = {name.replace("_", "-"): value for name, value in headers.items()}
+        return web.Response(status=status, body=body, headers=told)
 
     return reply
 
@@ -316,18 +318,17 @@ async def test_the_only_one_fails_for_a_while(name: str, truth: Any, crooked: Cr
 
 async def test_gzip_bomb(truth: Any, crooked: Crooked, follow: Any, monkeypatch: Any) -> None:
     """A body that unpacks beyond all bounds is dropped, not kept in memory."""
-    monkeypatch.setattr("chains.rpc.LARGEST", 10**6)
+    monkeypatch.setattr("chains.endpoints.http.LARGEST", 10**6)
     packed = gzip.compress(b" " * 10**7)
 
     async def bomb(request: web.Request, body: bytes) -> web.StreamResponse | None:
         return web.Response(body=packed, headers={"Content-Encoding": "gzip"}) if b"BlockByNumber" in body else None
 
     crooked.reply = bomb
-    spec_default = EvmChain(ChainSpec("x", "evm", "eip155:1", (crooked.url,)), set())
-    await spec_default.aclose()
     found = await follow(crooked.url, truth.url, head=truth.blocks[-1].hash)
     check(found, truth)
     assert found.sources == {redact(truth.url)}
+    assert found.state(crooked.url).failures == {"too_large": 1}
 
 
 async def test_truncated_batches(truth: Any, crooked: Crooked, follow: Any) -> None:
@@ -467,6 +468,30 @@ async def test_another_chain_after_a_reconnect(truth: Any, crooked: Crooked, fol
     assert found.state(crooked.url).circuit == "quarantined"
 
 
+@pytest.mark.parametrize("seed", range(3))
+async def test_everything_at_once(seed: int, truth: Any, crooked: Crooked, follow: Any) -> None:
+    """Two endpoints that each do something wrong in every third answer, read in parallel: the chain, nothing else."""
+    rng, other = random.Random(seed), Crooked(truth)
+    faults = [fault for fault, _ in TRANSPORT.values() if fault is not TRANSPORT["429 until a date"][0]]
+
+    async def reply(request: web.Request, body: bytes) -> web.StreamResponse | None:
+        answer: web.StreamResponse | None = await rng.choice(faults)(request, body) if rng.random() < 0.2 else None
+        return answer
+
+    def lie(method: str, params: list[Any], result: Any) -> Any:
+        return rng.choice(LIES)(method, params, result) if rng.random() < 0.2 else result
+
+    await other.start()
+    try:
+        for node in (crooked, other):
+            node.reply, node.lie = reply, lie
+        found = await follow(crooked.url, other.url, head=truth.blocks[-1].hash, ahead=8)
+    finally:
+        await other.aclose()
+    assert [block.ref.hash for block in found.blocks] == hashes(truth)
+    assert sum(sum(state.failures.values()) for state in found.chain.endpoints()) > 3
+
+
 # --- heads ------------------------------------------------------------------------------------------------------------
 
 
@@ -525,20 +550,27 @@ async def test_reorg_and_back(truth: Any, crooked: Crooked, follow: Any) -> None
     assert len(gone) == len(set(gone)) == 6 and not set(gone) & set(hashes(truth))
 
 
-async def test_two_forks_with_a_quorum(truth: Any, follow: Any) -> None:
+async def test_two_forks_with_a_quorum(truth: Any, ticks: Any, follow: Any) -> None:
     """While two endpoints stand on two branches nothing is handed on; when they agree it goes on."""
     async with RecordedEvmServer(1, drafts(6) + drafts(LENGTH - 6, 6, b"b")) as other:
         told: list[int] = []
 
+        refused, pause = asyncio.Event(), ticks.sleep
+
         async def count(events: list[Any]) -> None:
             told.append(len(events))
 
+        async def sleep(seconds: float) -> None:
+            if len(told) == 6 and len(ticks.paused) > 40:
+                refused.set()
+            await pause(seconds)
+
+        ticks.sleep = sleep
         task = asyncio.create_task(
             follow(other.url, truth.url, head=truth.blocks[-1].hash, quorum=2, during=count)
         )
         async with asyncio.timeout(20):
-            while other.asked["eth_getBlockByNumber"] < 40:
-                await asyncio.sleep(0.01)
+            await refused.wait()
         assert told == [1, 2, 3, 4, 5, 6]
         await other.reorg(LENGTH - 6, drafts(LENGTH - 6, 6))
         check(await task, truth)

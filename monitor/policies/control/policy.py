@@ -263,5 +263,6 @@ def _finding(
 
 def _no_transaction(change: Change, seen: Seen) -> str:
     """The name of what no transaction did: the same when the block is mined again."""
-    parts = (seen.chain, change.account, change.key, change.before or "", change.value)
+    since = "" if change.since is None else change.since
+    parts = (seen.chain, change.account, change.key, change.before or "", change.value, since)
     return f"reading-{stable_id(*parts, length=16)}"

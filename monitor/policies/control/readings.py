@@ -55,6 +55,7 @@ def changes(known: Known, reading: Reading) -> Iterator[Change]:
             values=values,
             tx=reading.tx,
             is_read=True,
+            since=known.since.get(key, known.first),
         )
 
 
@@ -76,6 +77,7 @@ def _code(known: Known, reading: Reading) -> Iterator[Change]:
                 values=reading.values,
                 tx=reading.tx,
                 is_read=True,
+                since=known.since.get(key, known.first),
             )
 
 
@@ -86,5 +88,13 @@ def _members(known: Known, reading: Reading, key: str, kind: ControlKind) -> Ite
     for how, members in ((How.REMOVED, before - now), (How.ADDED, now - before)):
         for member in sorted(members):
             yield Change(
-                kind, reading.account, key, member, None, how, values=reading.values, tx=reading.tx, is_read=True
+                kind=kind,
+                account=reading.account,
+                key=key,
+                value=member,
+                how=how,
+                values=reading.values,
+                tx=reading.tx,
+                is_read=True,
+                since=known.since.get(key, known.first),
             )
