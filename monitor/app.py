@@ -163,7 +163,7 @@ def fold_history(
     )
     names = asset_names(config)
     names.add(AssetInfo(asset, symbol, decimals) for asset, (symbol, decimals) in _named(reading).items())
-    replayed = replay(engine, reading.frame, names, reading.balances, reading.blind_spots)
+    replayed = replay(engine, reading.frame, names, reading.balances, reading.blind_spots, reading.controls)
     if (book := price_table(config, names)) is not None:
         for record in replayed.correlator.records.values():
             book.appraise(record)
@@ -415,3 +415,23 @@ def make_history(config: Config, chain: ChainConfig) -> Any:
         return None
     watch = Watchlist(config.wallets).watch(chain.chain)
     return load(HISTORIES, chain.kind, "chain kind")(chain_spec(chain), watch, chain.backfill_rate)
+
+
+def make_mempool(config: Config, chain: ChainConfig) -> Any:
+    """What tells which transactions wait to be mined; None where that is off or its family tells none.
+
+    ``auto`` asks the user's own nodes alone: there it costs next to nothing. A provider counts and charges for each
+    transaction of the whole network that it tells of.
+    """
+    from chains.endpoints.own import is_own
+    from monitor.registry import MEMPOOLS, load
+
+    if chain.mempool == "off" or chain.kind not in MEMPOOLS or (chain.mempool == "auto" and chain.replay):
+        return None
+    watchlist = Watchlist(config.wallets)
+    spec = replace(chain_spec(chain), accounts=watchlist.accounts(chain.chain))
+    if chain.mempool == "auto":
+        spec = replace(spec, endpoints=tuple(url for url in spec.endpoints if is_own(url)))
+    if not spec.endpoints:
+        return None
+    return load(MEMPOOLS, chain.kind, "chain kind")(spec, watchlist.watch(chain.chain))

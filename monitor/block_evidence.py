@@ -10,11 +10,13 @@ from monitor.engine import Engine, Folded, Hit
 from monitor.findings import finding_of, is_news, movement_of, with_blind_spots
 from monitor.gap import noted
 from monitor.incidents import GAP, Correlator, movement_key
+from monitor.mempool import Foreseen
 from monitor.model import Direction, Finding, Movement, Severity
 from monitor.open_commit import OpenCommit
 from monitor.policies.base import left_by, movement_for
 from monitor.returns import returns_of
 from monitor.store import Store
+from monitor.unconfirmed import Unconfirmed
 
 __all__ = ["BlockEvidence"]
 
@@ -33,13 +35,20 @@ class BlockEvidence:
         self._store = store
         self._names = names
 
-    async def add(self, folded: Folded, work: OpenCommit, note: Mapping[str, Any] | None = None) -> list[str]:
+    async def add(
+        self,
+        folded: Folded,
+        work: OpenCommit,
+        note: Mapping[str, Any] | None = None,
+        unconfirmed: tuple[Unconfirmed, Foreseen] | None = None,
+    ) -> list[str]:
         """Findings and movements of a block into incidents; ids of those that changed.
 
         Parameters
         ----------
         work : blocks of this chain that are not stored yet
         note : goes into the evidence of every finding
+        unconfirmed : where the block is one that may come, of transactions that wait
         """
         by_entity: dict[str, list[Hit]] = {}
         for hit in (*folded.hits, *folded.signals):
@@ -68,6 +77,10 @@ class BlockEvidence:
                 if paid is not None and movement_key(paid) not in left:
                     movements.append(paid)
                     left.update({movement_key(paid): value for value in left_by(finding)})
+            if unconfirmed is not None:
+                book, foreseen = unconfirmed
+                changed += book.add(entity, findings, [*earlier, *movements], left, foreseen)
+                continue
             changed += self._correlator.add(entity, findings, [*earlier, *movements], left, back.get(entity, ()))
         return changed
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monitor.assets import AssetNames
+from monitor.fees import fee_spike
 from monitor.intake import Intake, destination_key
 from monitor.labels import LabelBook
 from monitor.model import Block, Direction, Finding, Flow
@@ -93,6 +94,7 @@ class Engine:
         touched = self.trust.keys_for(flow for flow in flows if flow.direction is Direction.OUT)
         windows = {key: self.trust.get(key) for key in touched}
         taken, proven = self.intake.take(flows, block.controls, told or {}, block.timestamp)
+        held = self._held(block, told or {})
         before = self.state.before(taken.rows, proven)
         for slot in proven:
             self.state.prove(slot)
@@ -116,7 +118,7 @@ class Engine:
             block.controls,
             block.readings,
             taken.shown,
-            holding=lambda wallet, asset: self.holding(wallet, block.ref.chain, asset),
+            holding=lambda wallet, asset: self._holding(wallet, block.ref.chain, asset, held),
         )
         return Folded(
             tuple(taken.real),
@@ -129,13 +131,39 @@ class Engine:
             block.blind_spots,
         )
 
-    def holding(self, wallet: str, chain: str, asset: str) -> Holding:
-        """What the statistics know of an asset of a wallet."""
+    def _held(self, block: Block, told: Mapping[tuple[str, str, str], int]) -> dict[tuple[str, str], float]:
+        """Balances before the block of what approvals in it are about, as far as they are known."""
+        held: dict[tuple[str, str], float] = {}
+        for event in block.controls:
+            owner, asset = self.watchlist.wallet_at(block.ref.chain, event.account), str(event.detail.get("asset"))
+            slot = self.state.asset(owner.id, block.ref.chain, asset) if owner is not None else -1
+            if owner is not None and (owner.id, block.ref.chain, asset) in told:
+                held[owner.id, asset] = float(told[owner.id, block.ref.chain, asset])
+            elif owner is not None and slot >= 0 and self.state.balance(slot)[1]:
+                held[owner.id, asset] = self.state.balance(slot)[0]
+        return held
+
+    def _holding(self, wallet: str, chain: str, asset: str, held: Mapping[tuple[str, str], float]) -> Holding:
+        """What the statistics know of an asset of a wallet after a block, with balances before it."""
         slot = self.state.asset(wallet, chain, asset)
         if slot < 0:
             return Holding()
         balance, known = self.state.balance(slot)
-        return Holding(max(0, round(balance)) if known else None, self.state.is_proven(slot))
+        most = max(balance, held.get((wallet, asset), 0.0), 0.0)
+        return Holding(round(most) if known else None, self.state.is_proven(slot))
+
+    def foresee(self, block: Block, told: Mapping[tuple[str, str, str], int] | None = None) -> Folded:
+        """What a block would show that may come; the state stays as it is, and nothing is learned."""
+        folded = self.connect(block, told)
+        undo = dict(folded.undo)
+        self.disconnect(folded.undo)
+        self.policies.leave(key for key, value in folded.state if value is None and key not in undo)
+        return folded
+
+    def fee_against_usual(self, wallet: str, chain: str, fee_rate: float) -> float | None:
+        """How many times its usual fee rate this is, where it pays as much nearly never; None where it is usual."""
+        record = self.state.look(wallet, chain)
+        return None if record is None else fee_spike(record, fee_rate)
 
     def disconnect(self, undo: Delta) -> None:
         """Put the state back to what it was before a block."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from monitor.grouping import Group, suspect
@@ -18,13 +18,17 @@ E = TypeVar("E", Finding, Movement)
 
 @dataclass(slots=True)
 class News:
-    """Evidence on its way into incidents. ``owner``: incidents that findings belonged to before a reorg."""
+    """Evidence on its way into incidents. ``owner``: incidents that findings belonged to before a reorg.
+
+    ``waits``: transactions of it that are not mined yet, by (chain, transaction).
+    """
 
     findings: dict[str, Finding]
     movements: dict[str, Movement]
     balances: dict[str, float]
     owner: dict[str, str]
     returned: dict[str, Movement]
+    waits: Mapping[tuple[str, str], Limbo] = field(default_factory=dict)
 
 
 def joined(first: Finding, second: Finding) -> Finding:
@@ -54,11 +58,13 @@ def kept(record: Record) -> tuple[dict[str, Finding], *tuple[dict[str, Movement]
     return record.findings, record.movements, record.loose, record.returned
 
 
-def void(record: Record, txs: set[tuple[str, str]]) -> None:
-    """What these transactions showed did not happen."""
+def void(record: Record, txs: set[tuple[str, str]], why: Mapping[tuple[str, str], str] | None = None) -> None:
+    """What these transactions showed did not happen; ``why`` is said of those that were never mined."""
     for name, f in list(record.findings.items()):
         if (f.chain, f.tx) in txs:
-            record.retracted[name] = record.findings.pop(name)
+            gone = (why or {}).get((f.chain, f.tx))
+            record.retracted[name] = f if gone is None else replace(f, evidence={**f.evidence, "gone": gone})
+            del record.findings[name]
     for movements in (record.movements, record.loose, record.returned):
         for key, m in list(movements.items()):
             if (m.chain, m.tx) in txs:

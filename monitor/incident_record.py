@@ -13,18 +13,26 @@ from monitor.model import Finding, Incident, Movement, Severity, Status
 from monitor.returns import is_returned, returned_at, total
 from monitor.signals import is_signal
 
-__all__ = ["UNJUDGED", "Limbo", "Record", "build", "movement_key"]
+__all__ = ["UNJUDGED", "Limbo", "Record", "build", "is_pending", "movement_key"]
 
 UNJUDGED = (Status.OPEN, Status.ACKNOWLEDGED)  # the return of the funds closes these; a verdict stands
 _RESOLVED: dict[str, Any] = {"what": "resolve", "by": "heistwatch", "comment": "the funds came back"}
 
 
 class Limbo(msgspec.Struct, frozen=True):
-    """A transaction whose block was disconnected at tip ``tip``: it may be mined again."""
+    """A transaction that evidence rests on and that is in no block; when ``tip`` is passed, it did not happen.
+
+    Its block was disconnected at tip ``tip``, or (``pending``) it was never mined so far. ``sender`` and ``nonce`` are
+    of the latter alone; ``why`` is what is said when its time is over.
+    """
 
     chain: str
     tx: str
     tip: int
+    pending: bool = False
+    sender: str = ""
+    nonce: int = -1
+    why: str = ""
 
 
 class Record(msgspec.Struct):
@@ -50,12 +58,24 @@ class Record(msgspec.Struct):
     told_return: bool = False  # the last message said that it is over, since the funds came back
     opening: str = ""  # id of the finding with which it began, where that is not the first
     usd: dict[str, float] = msgspec.field(default_factory=dict)  # worth of movements as of their blocks, by their keys
+    told_unconfirmed: bool = False  # in the last message nothing of it was mined
     merged_into: str = ""  # nothing but a reference to the incident that took its evidence over
 
 
 def movement_key(m: Movement) -> str:
     """What makes a movement one movement."""
     return "|".join((m.chain, m.tx, m.wallet, m.asset, m.counterparty, str(m.index)))
+
+
+def is_pending(finding: Finding) -> bool:
+    """Whether a finding rests on a transaction that is not mined yet."""
+    return bool(finding.evidence.get("pending"))
+
+
+def _counted(record: Record, *, unconfirmed: bool) -> list[Movement]:
+    """Movements that count as lost: of transactions that wait only where nothing is mined at all."""
+    waits = set() if unconfirmed else {(item.chain, item.tx) for item in record.limbo if item.pending}
+    return sorted((m for m in record.movements.values() if (m.chain, m.tx) not in waits), key=order)
 
 
 def build(record: Record) -> Incident:
@@ -66,7 +86,8 @@ def build(record: Record) -> Incident:
     """
     shown = record.findings or record.retracted
     findings = sorted(shown.values(), key=lambda f: (order(f), f.id))
-    movements = sorted(record.movements.values(), key=order)
+    unconfirmed = bool(findings) and all(map(is_pending, findings))
+    movements = _counted(record, unconfirmed=unconfirmed)
     opening = shown.get(record.opening, findings[0]) if findings else None
     severity = max((f.severity for f in findings), default=Severity.INFO)
     together = bool(findings) and all(map(is_signal, findings))
@@ -106,6 +127,7 @@ def build(record: Record) -> Incident:
         budget_exceeded=together or any(f.budget_exceeded for f in findings),
         history=history,
         returned=tuple(sorted(returned.items())),
+        unconfirmed=unconfirmed,
         **_worth(record, movements),
     )
 

@@ -25,6 +25,7 @@ __all__ = ["GAP", "Change", "Correlator", "Limbo", "Record", "movement_key"]
 
 COLLECTING = (Status.OPEN, Status.ACKNOWLEDGED, Status.CONFIRMED)
 CLOSED = (Status.RESOLVED, Status.FALSE_ALARM)
+UNMINED = "it was not mined, and nothing was heard of it for long"
 _SAID = {
     "acknowledge": Status.ACKNOWLEDGED,
     "confirm": Status.CONFIRMED,
@@ -70,6 +71,7 @@ class Correlator:
         movements: Iterable[Movement],
         balances: Mapping[str, float] | None = None,
         returns: Iterable[Movement] = (),
+        waits: Mapping[tuple[str, str], Limbo] | None = None,
     ) -> list[str]:
         """Take in evidence of one entity; returns the ids of incidents that changed, those merged away first.
 
@@ -79,9 +81,10 @@ class Correlator:
         balances : `movement_key` to what the payment left, base units, of all that the engine raised; a movement
             without one counts where it came within the day before a finding about its destination
         returns : arrivals from suspects; those that answer no finding are left out
+        waits : transactions that this is evidence of, by (chain, transaction), but that are not mined yet
         """
         back = {movement_key(m): m for m in returns}
-        news = News({}, {movement_key(m): m for m in movements}, dict(balances or {}), {}, back)
+        news = News({}, {movement_key(m): m for m in movements}, dict(balances or {}), {}, back, waits or {})
         for finding in findings:
             earlier = news.findings.get(finding.id)
             news.findings[finding.id] = finding if earlier is None else joined(earlier, finding)
@@ -107,7 +110,7 @@ class Correlator:
         """
         evidence: list[Finding | Movement] = [*news.findings.values(), *news.movements.values()]
         evidence += news.returned.values()
-        shown = {(e.chain, e.tx) for e in evidence}
+        shown = {(e.chain, e.tx) for e in evidence}.difference(news.waits)
         changed = []
         for record in [*self._of(entity), *self._waiting(entity)]:
             again = shown.intersection((item.chain, item.tx) for item in record.limbo)
@@ -162,13 +165,17 @@ class Correlator:
                     if record.status is Status.RETRACTED:
                         record.status = Status.OPEN
 
+    def arrange(self, entity: str) -> list[str]:
+        """After a change of what records hold: all evidence into incidents again; ids of those that changed."""
+        return self._arrange(entity, News({}, {}, {}, {}, {}))
+
     def _arrange(self, entity: str, news: News) -> list[str]:
         """All evidence that is not closed into incidents; ids of those that changed."""
         old = [record for record in self._of(entity) if record.status in COLLECTING]
         sources = [*old, *self._waiting(entity)]
         before = {record.id: kept(record) for record in old}
         owner = {name: record.id for record in old for name in record.findings} | news.owner
-        limbo = {(item.chain, item.tx): item for record in sources for item in record.limbo}
+        limbo = {**news.waits, **{(item.chain, item.tx): item for record in sources for item in record.limbo}}
         all_ = gathered(sources, news)
         limit = self.reach[entity].limit if entity in self.reach else 0.0
         homes: dict[str, Group] = {}
@@ -264,20 +271,20 @@ class Correlator:
     def doubtful(self, chain: str) -> list[Limbo]:
         """Transactions of a chain that were disconnected and neither came back nor were given up."""
         kept_ = (*self.records.values(), *self.waiting.values())
-        return [item for record in kept_ for item in record.limbo if item.chain == chain]
+        return [item for record in kept_ for item in record.limbo if item.chain == chain and not item.pending]
 
     def settle(self, chain: str, passed: int) -> list[str]:
         """The new branch has blocks up to ``passed``: what was below that and did not come back did not happen."""
         changed: dict[str, str] = {}
         for record in (*self.records.values(), *self.waiting.values()):
-            dead = {(item.chain, item.tx) for item in record.limbo if item.chain == chain and item.tip <= passed}
+            dead = {(i.chain, i.tx): i for i in record.limbo if i.chain == chain and i.tip <= passed}
             if dead:
                 record.limbo = [item for item in record.limbo if (item.chain, item.tx) not in dead]
-                void(record, dead)
+                void(record, set(dead), {place: item.why or UNMINED for place, item in dead.items() if item.pending})
                 changed[record.id] = record.entity
         found: list[str] = []
         for entity in dict.fromkeys(changed.values()):
-            found += self._arrange(entity, News({}, {}, {}, {}, {}))
+            found += self.arrange(entity)
         return list(dict.fromkeys([*found, *changed]))
 
     # -- people ---------------------------------------------------------------------------------------------------
@@ -302,7 +309,7 @@ class Correlator:
         record.history.append({"what": what, "by": by, "comment": comment, "at": at})
         changed = [record.id]
         if closed and record.status in COLLECTING:
-            changed += self._arrange(record.entity, News({}, {}, {}, {}, {}))
+            changed += self.arrange(record.entity)
         return list(dict.fromkeys(changed))
 
     # -- views ----------------------------------------------------------------------------------------------------
@@ -321,6 +328,7 @@ class Correlator:
             else:
                 record.told = max(record.told, int(incident.severity))
             record.told_lost = {asset: str(value) for asset, value in incident.lost}
+            record.told_unconfirmed = incident.unconfirmed
             if kind in ("opened", "escalated"):
                 record.raised_lost = dict(record.told_lost)
         return Change(incident, kind)
@@ -339,7 +347,8 @@ class Correlator:
         if int(incident.severity) > record.told or doubled:
             return "escalated"
         lost = {asset: str(value) for asset, value in incident.lost}
-        return "updated" if record.told_return or lost != record.told_lost else None
+        news = record.told_return or lost != record.told_lost or (record.told_unconfirmed and not incident.unconfirmed)
+        return "updated" if news else None
 
     def suspects(self, entity: str) -> Set[tuple[str, str]]:
         """(chain, address) of whoever was a suspect of this entity at any time."""

@@ -27,6 +27,9 @@ class Network:
     explorer_tx: str = ""  # URL with {} for the transaction hash
     params: Mapping[str, Any] = field(default_factory=dict)  # family specific, see monitor.addresses
     finalized: bool = False  # its nodes say what is final (the tag ``finalized``) within minutes to an hour
+    withdrawals: bool = True  # the withdrawals of its validators are paid in its own coin
+    coin: str = ""  # the contract whose ``Transfer`` logs move the coin itself
+    coin_tells_all: bool = False  # and there is such a log for every movement, fees and internal calls included
     wrapped: str = ""  # the contract that gives the native coin a token's form, as WETH9 does, and nothing else
 
 
@@ -38,16 +41,13 @@ def _evm(
     seconds: float,
     depth: int,
     explorer: str = "",
-    *,
-    finalized: bool = False,
-    wrapped: str = "",
+    **more: Any,
 ) -> Network:
     chain = f"eip155:{chain_id}"
     url = f"https://{explorer}/tx/{{}}" if explorer else ""
     return Network(
-        name, "evm", chain, symbol, f"{chain}/slip44:{slip44}", 18, seconds, depth, url,
-        finalized=finalized, wrapped=wrapped,
-    )  # fmt: skip
+        name, "evm", chain, symbol, f"{chain}/slip44:{slip44}", 18, seconds, depth, url, **more
+    )
 
 
 def _bitcoin(
@@ -95,12 +95,18 @@ NETWORKS: tuple[Network, ...] = (
     _evm("sonic", 146, "S", 10007, 0.4, 32, "sonicscan.org", wrapped="0x039e2fb66102314ce7b64ce5ce3e5183bc94ad38"),
     _evm(
         "gnosis", 100, "xDAI", 700, 5, 64, "gnosisscan.io",
-        finalized=True, wrapped="0xe91d153e0b41518a2ce8dd3d7944fa863463a97d",
+        finalized=True, wrapped="0xe91d153e0b41518a2ce8dd3d7944fa863463a97d", withdrawals=False,  # they are GNO
     ),
     _evm("linea", 59144, "ETH", 60, 2, 256, "lineascan.build", wrapped="0xe5d7c2a44ffddf6b295a15c148167daaaf5cf34f"),
     _evm("scroll", 534352, "ETH", 60, 2, 256, "scrollscan.com", wrapped="0x5300000000000000000000000000000000000004"),
-    _evm("zksync", 324, "ETH", 60, 1, 256, "explorer.zksync.io"),
-    _evm("celo", 42220, "CELO", 52752, 1, 256, "celoscan.io", finalized=True),  # the coin is its own token
+    _evm(
+        "zksync", 324, "ETH", 60, 1, 256, "explorer.zksync.io",
+        coin="0x000000000000000000000000000000000000800a", coin_tells_all=True,
+    ),
+    _evm(
+        "celo", 42220, "CELO", 52752, 1, 256, "celoscan.io",
+        finalized=True, coin="0x471ece3750da237f93b8e339c536989b8978a438",
+    ),
     _evm(
         "mantle", 5000, "MNT", 60, 2, 256, "mantlescan.xyz",
         finalized=True, wrapped="0x78c1b0c915c4faa5fffa6cabf0219da63d7f4cb8",

@@ -6,12 +6,14 @@ It knows neither chains nor channels: balances come through a function, alerts l
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from monitor.assets import AssetNames
 from monitor.block_evidence import BlockEvidence
 from monitor.effects import effect_of
 from monitor.engine import Engine, Folded
 from monitor.errors import ReorgTooDeep
+from monitor.foresight import Foresight
 from monitor.gap import PROVISIONAL, known_balances, provisional
 from monitor.ids import iso
 from monitor.incidents import Change, Correlator, Record
@@ -66,6 +68,7 @@ class Pipeline:
         self._store = store
         self._names = names
         self._evidence = BlockEvidence(engine, correlator, store, names)
+        self.foresight = Foresight(engine, correlator, self._evidence, store)
         self._old_branch = OldBranch(engine.watchlist, store)
         self._route = route
         self._clock = clock
@@ -133,6 +136,7 @@ class Pipeline:
         else:
             self.correlator.passed(chain, block.timestamp)
             changed += await self._evidence.add(folded, work)
+        changed += [name for name in self.foresight.mined(block) if name not in changed]
         changed += [name for name in self.correlator.settle(chain, number - 1) if name not in changed]
         if number > self._old_tip.get(chain, -1):
             self._old_tip.pop(chain, None)
@@ -182,6 +186,7 @@ class Pipeline:
             self._load(undo)
             work.state.update(undo)
         work.disconnected.append(ref)
+        self.foresight.pool(chain).reopen()
         parent = BlockRef(chain, ref.number - 1, stored.parent_hash)
         known = await self._store.block(chain, ref.number - 1)
         work.tip = self.tips[chain] = parent if known is not None else self._below(work)
@@ -218,6 +223,23 @@ class Pipeline:
         else:
             self.marks[work.chain] = mark
         work.state[mark_key(work.chain)] = write_mark(mark) if mark is not None else None
+
+    async def foresee(self, chain: str, events: Sequence[Any], told: Told | None = None, *, fold: bool = True) -> None:
+        """Take in what waits to be mined, and what it would show; between two blocks.
+
+        Parameters
+        ----------
+        events : what came and what went, see `chains.base.Mempool`
+        told : balances at the tip that the engine lacks
+        fold : whether the tip is near enough to the head to say what comes next
+        """
+        await self._flush_others(chain)
+        tip, work = self.tips.get(chain), self._work(chain)
+        changed = self.foresight.hear(chain, events, tip)
+        if tip is not None and fold:
+            changed += await self.foresight.look(tip, work, told or {}, self._clock(), self.marks.get(chain))
+        self._tell(work, changed)
+        await self.flush(chain, force=bool(changed))
 
     async def settle(self, chain: str) -> None:
         """No further block came for a while after a reorg: what the new branch lacks did not happen."""
@@ -269,7 +291,6 @@ class Pipeline:
         tip = self.tips.get(chain)
         if tip is None:
             raise ReorgTooDeep(f"{chain}: nothing is stored above which blocks could be left out")
-        self._final_of(chain)
         await self.keep(chain, (), left_out(self.marks.get(chain), tip, known_balances(self.engine, chain)))
 
     async def alert(self, chain: str, alert: Alert) -> None:

@@ -65,6 +65,7 @@ def incident_data(incident: Incident, names: AssetNames) -> dict[str, Any]:
         "paged_tx": incident.paged_tx,
         "return_period_days": incident.return_period_days,
         "budget_exceeded": incident.budget_exceeded,
+        "unconfirmed": incident.unconfirmed,
         "findings": [finding_data(finding) for finding in incident.findings],
         "suspects": [address for _, address in incident.suspects],
         "lost": lost_data(incident, names),

@@ -126,6 +126,7 @@ async def running(
                     replay=chain.replay, block_seconds=chain.network.block_seconds,
                     settle_seconds=_settle_seconds(chain), backfill=backfill,
                     final_height=getattr(source, "final_height", None), naming=_naming(names, source),
+                    mempool=_mempool(config, chain, stack),
                 )
             )  # fmt: skip
         book, prices = app.make_prices(config, names, {item.chain: item.source for item in followed})
@@ -146,6 +147,16 @@ async def running(
         watch = Watch(followed, pipeline, dispatcher, on_change, prune=store.prune)
         parts = Parts(watch, pipeline, store, dispatcher, names)
         yield parts
+
+
+def _mempool(config: Config, chain: ChainConfig, stack: AsyncExitStack) -> Any:
+    """What tells what waits to be mined on a chain; None where that is off, or not offered."""
+    from monitor import app
+
+    mempool = app.make_mempool(config, chain)
+    if mempool is not None:
+        stack.push_async_callback(mempool.aclose)
+    return mempool
 
 
 def _naming(names: AssetNames, source: Any) -> Naming | None:

@@ -135,6 +135,11 @@ class EngineState:
         """The wallet of a fusion record."""
         return self._wallet_names[place][0]
 
+    def look(self, wallet: str, chain: str) -> NDArray[np.void] | None:
+        """A copy of a wallet's fusion record; None where it has no flow yet."""
+        place = self._wallet_of.get((wallet, chain))
+        return self._fusions[place].copy() if place is not None and self._fusions[place]["used"] else None
+
     def learning_days(self, wallet: str, chain: str) -> float | None:
         """Days until the statistics of a wallet may fire (0: they may), None where it has no flow yet."""
         place = self._wallet_of.get((wallet, chain))

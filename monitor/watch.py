@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 from monitor.backfill import Backfill
@@ -17,6 +18,7 @@ from monitor.errors import ChainError, ReorgTooDeep
 from monitor.ids import iso
 from monitor.incidents import Change
 from monitor.marks import MarkState
+from monitor.mempool import as_block
 from monitor.model import Block, BlockRef, Direction, Severity
 from monitor.naming import Naming
 from monitor.pipeline import Pipeline
@@ -58,6 +60,12 @@ class _Chain(Protocol):
     ) -> Mapping[tuple[str, str], int | None]: ...
 
 
+class _Mempool(Protocol):
+    dropped: int
+
+    def pending(self, known: Mapping[str, tuple[str, int]]) -> AsyncIterator[Sequence[Any]]: ...
+
+
 class _Follower(Protocol):
     tip: BlockRef | None
     head: BlockRef | None
@@ -95,6 +103,7 @@ class Followed:
     undecoded: int = 0
     final_height: Callable[[], Awaitable[int | None]] | None = None  # where nodes say what is final
     naming: Naming | None = None  # where its tokens can be asked for their names
+    mempool: _Mempool | None = None  # where what waits to be mined is watched
     ask_again: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
     """(wallet, asset) whose balance was not told: (block count from which to ask again, pause in blocks)."""
 
@@ -132,6 +141,8 @@ class Watch:
         async with asyncio.TaskGroup() as group:
             for item in self.followed.values():
                 group.create_task(self._follow(item), name=f"follow {item.name}")
+                if item.mempool is not None:
+                    group.create_task(self._foresee(item, item.mempool), name=f"mempool {item.name}")
                 if item.backfill is not None:
                     group.create_task(item.backfill.run(self.between_blocks), name=f"backfill {item.name}")
             group.create_task(self._consume(), name="consume")
@@ -148,6 +159,34 @@ class Watch:
     async def _follow(self, item: Followed) -> None:
         async for event in item.follower.events():
             await self._queue.put((item.chain, event))
+
+    async def _foresee(self, item: Followed, mempool: _Mempool) -> None:
+        """What waits to be mined, beside the blocks: one look at a time, however much comes, so that it delays none."""
+        pipeline = self._pipeline
+        async for events in mempool.pending(pipeline.foresight.known(item.chain)):
+            near = item.follower.tip is not None and item.follower.lag <= 1
+            told = await self._told_before_next(item, events) if near else {}
+            await self.between_blocks(item.chain, partial(pipeline.foresee, item.chain, events, told, fold=near))
+            self._dispatcher.wake()
+            self._show()
+
+    async def _told_before_next(self, item: Followed, events: Sequence[Any]) -> dict[tuple[str, str, str], int]:
+        """Balances at the tip of what is about to move and the engine knows nothing of."""
+        engine, tip = self._pipeline.engine, item.follower.tip
+        told: dict[tuple[str, str, str], int] = {}
+        if tip is None:
+            return told
+        coming = [event.pending for event in events if hasattr(event, "pending")]
+        wanted = engine.unknown_balances(as_block(tip, coming))
+        wanted = [entry for entry in wanted if not engine.watchlist.has_long_list(entry[0], item.chain)]
+        places = {entry: engine.watchlist.addresses(entry[0], item.chain) for entry in wanted}
+        questions = [(address, entry[2]) for entry, addresses in places.items() for address in addresses]
+        answers = await _ask(item.source.balances, questions, tip) if questions else {}
+        for entry, addresses in places.items():
+            parts = [answers.get((address, entry[2])) for address in addresses]
+            if all(part is not None for part in parts):
+                told[entry] = sum(part for part in parts if part is not None)
+        return told
 
     async def _consume(self) -> None:
         while True:

@@ -133,8 +133,9 @@ class _Routes:
 
 
 def _filling(item: Any) -> Any:
-    """How far blocks below the live ones are fetched, None where none are missing."""
-    return item.backfill.progress if item.backfill is not None else None
+    """How far missed blocks are fetched, None where none are missing: history before the first start is no gap."""
+    progress = item.backfill.progress if item.backfill is not None else None
+    return progress if progress is not None and progress.what == "gap" else None
 
 
 async def _who_and_why(request: web.Request) -> tuple[str, str]:

@@ -18,7 +18,7 @@ ENGINE = [  # pure: no clock, no I/O, no random number
     "incident_record", "incidents", "evidence", "returns", "signals", "findings", "policies", "replay",
     "replay_policies", "report", "published", "explain", "explain_control", "priors", "model", "ids", "block_clock",
     "amounts", "assets", "networks", "addresses", "errors", "marks", "spool", "refold", "effects", "open_commit", "gap",
-    "told",
+    "told", "lookalike",
 ]  # fmt: skip
 IMPURE = {
     "time", "random", "secrets", "asyncio", "aiohttp", "socket", "threading", "subprocess", "sqlite3", "redis", "web3",

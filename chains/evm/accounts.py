@@ -39,7 +39,7 @@ from chains.evm.code import Codes
 from chains.evm.controls.authorization import authorities
 from chains.evm.emitted import Emitted
 from chains.evm.enrich import enrich
-from chains.evm.pinned import Pinned
+from chains.evm.pinned import SETTLING, Pinned
 from chains.evm.probes import Probe, Probes
 from chains.evm.reconcile import RECONCILED, Balances
 from chains.evm.state import State, StateReader
@@ -136,45 +136,63 @@ class Accounts:
         touches = Touches(block, raw, logs, self._accounts)
         plan = self._plan(block, raw, touches)
         states = {account: self._states[account] for account in plan.probe}
-        reconciles = self._reconciles and NO_TRACES in block.blind_spots
-        probes = await self._probes.take(states, block.ref, balances=reconciles)
-        changed = [one for one in plan.probe if one in probes and probes[one].fingerprint != states[one].fingerprint]
+        balances = self._reconciles and NO_TRACES in block.blind_spots
+        probes = await self._probe(states, block, balances)
+        changed = _changed(states, probes)
         wanted = list(dict.fromkeys([*changed, *plan.read]))
-        fresh, late = await self._read(wanted, plan, block, states, probes, reconciles)
+        fresh, late = await self._read(wanted, plan, block, states)
+        await self._take_fingerprints(fresh, states, probes, block, balances)
         values = {one: state.values for one, state in fresh.items()}
-        values |= {one: states[one].values for one in plan.probe if one in probes and one not in {*changed, *fresh}}
+        values |= {one: states[one].values for one in probes if one in states and one not in {*changed, *fresh}}
         news = self._emitted.news(block.parent_hash, block.ref.hash, dict(sorted(values.items())))
         readings = tuple(Reading(account, values[account], touches.last(account)) for account in news)
         refused = len(states.keys() - probes.keys()) + len(wanted) - len(fresh) - late
         block = await enrich(replace(block, readings=(*block.readings, *readings)), self._codes)
-        block = await self._reconcile(block, touches, probes, reconciles and not plan.left and not refused)
-        blind = [NO_STATE] if refused else []
+        block = await self._reconcile(block, touches, probes, not plan.left and not refused)
         waiting = plan.left + late
+        blind = [NO_STATE] if refused else []
         blind += [f"state of {waiting} accounts is read in rotation"] if waiting else []
         return replace(block, blind_spots=(*block.blind_spots, *blind))
 
+    async def _probe(self, states: Mapping[str, State], block: Block, balances: bool) -> dict[str, Probe]:
+        """Fingerprints; those that differ from what was known are taken twice."""
+        probes = await self._probes.take(states, block.ref, balances=balances)
+        if changed := _changed(states, probes):
+            await asyncio.sleep(SETTLING)
+            probes |= await self._probes.take({one: states[one] for one in changed}, block.ref, balances=balances)
+        return probes
+
     async def _read(
-        self, wanted: Sequence[str], plan: _Plan, block: Block, states: Mapping[str, State], probes: dict[str, Probe],
-        balances: bool,
-    ) -> tuple[dict[str, State], int]:  # fmt: skip
-        """Accounts read whole, and how many could not have their turn; ``probes`` gets what it lacks of them."""
+        self, wanted: Sequence[str], plan: _Plan, block: Block, states: Mapping[str, State]
+    ) -> tuple[dict[str, State], int]:
+        """Accounts read whole, and how many could not have their turn; what seems to have changed is read twice."""
         swept = {one for one in plan.read if one in states and not states[one].is_safe}  # as at first sight
         known = {one: self._states[one] for one in wanted if one in self._states and one not in swept}
         fresh, late = await self._reader.read(wanted, block.ref, known, MOST_READ)
-        again: dict[str, State] = {}
-        for account, state in fresh.items():
-            before = states.get(account)
-            if account in probes and before is not None and before.asks_like(state):
-                state.fingerprint = probes[account].fingerprint
-            elif state.has_code:
-                again[account] = state
-        taken = await self._probes.take(again, block.ref, balances=balances)
+        other = [one for one in fresh if one in self._states and self._states[one].values != fresh[one].values]
+        if other:
+            await asyncio.sleep(SETTLING)
+            again, _ = await self._reader.read(other, block.ref, known, MOST_READ)
+            fresh = {one: state for one, state in fresh.items() if one not in other} | again
+        return fresh, late
+
+    async def _take_fingerprints(
+        self, fresh: Mapping[str, State], states: Mapping[str, State], probes: dict[str, Probe], block: Block,
+        balances: bool,
+    ) -> None:  # fmt: skip
+        """Keep what was read; ``probes`` gets what it lacks.
+
+        A fingerprint that belongs to other values would hide a change, so it counts only where it was the same before
+        and after the reading. Without one the account is read again in the next block.
+        """
+        taken = await self._probes.take({k: v for k, v in fresh.items() if v.has_code}, block.ref, balances=balances)
         for account, probe in taken.items():
-            again[account].fingerprint = probe.fingerprint
-            probes[account] = probe
+            first = probes.get(account) if account in states and states[account].asks_like(fresh[account]) else None
+            if first is not None and first.fingerprint == probe.fingerprint:
+                fresh[account].fingerprint = probe.fingerprint
+        probes |= taken
         for account, state in fresh.items():
             self._keep(account, state, block.timestamp)
-        return fresh, late
 
     def _keep(self, account: str, state: State, at: int) -> None:
         self._states[account] = state
@@ -236,6 +254,11 @@ class Accounts:
                 touches.add(one, tx.hash)
                 found.append(one)
         return found
+
+
+def _changed(states: Mapping[str, State], probes: Mapping[str, Probe]) -> list[str]:
+    """Accounts whose fingerprint is another one than when they were read."""
+    return [one for one, state in states.items() if one in probes and probes[one].fingerprint != state.fingerprint]
 
 
 def _type_of(tx: RpcTx) -> int | None:

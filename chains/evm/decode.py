@@ -29,6 +29,7 @@ from chains.evm.wire import (
     check_receipts,
     check_same_block,
     parse_block,
+    with_system,
 )
 from monitor.errors import DecodeError
 from monitor.model import Block, BlockRef, ControlEvent, ControlKind, Transfer, TransferKind, Tx
@@ -41,6 +42,8 @@ NO_STATUS = "transaction status"
 NO_TOKENS = "token transfers"
 INTERNAL_BASE = 2**32  # of the index of internal transfers: above all places of transactions and logs
 BATCH_BASE = 2**40  # of the index of further items of a batch: above those
+MINT_PLACE = -1  # what a deposit gives comes before what its transaction spends
+ARBITRUM_DEPOSIT = "0x64"
 GWEI = 10**9
 
 
@@ -87,6 +90,7 @@ def decode_block(
         check_same_block(block, receipts)
         check_logs(block, logs)
     elif receipts is not None:
+        block = with_system(block, receipts, chain)
         check_receipts(block, receipts)
     else:
         blind += [NO_STATUS, NO_TOKENS]
@@ -172,8 +176,8 @@ class _Reading:
         self.seen = 0
         self._ref, self._watch, self._asset = ref, watch, asset
         network = by_chain(ref.chain)
-        self._chain_id = int(ref.chain.partition(":")[2])
-        self._wrapped = network.wrapped if network is not None else ""
+        assert network is not None  # the asset is one of an EVM chain
+        self._network, self._chain_id = network, int(ref.chain.partition(":")[2])
         self._readers: dict[int, _Reader] = {}  # by position
 
     def read(
@@ -192,16 +196,25 @@ class _Reading:
     def _transaction(self, tx: _Reader, place: int, logs: Sequence[RpcLog]) -> None:
         if tx.status is None:
             self.undecoded[tx.hash] = None
+        self._minted(tx)
         if tx.status != 0:
             self._native(tx, place)
             for offset, log in enumerate(logs, 1):
                 if log.topics and log.topics[0] in MOVES:
                     self._token(tx, place + offset, log)
             self._controls(tx, logs)
-        if tx.fee and tx.sender in self._watch:
+        if tx.fee and tx.sender in self._watch and not self._network.coin_tells_all:
             self._keep(tx, place + 1 + len(logs), TransferKind.FEE, self._asset, tx.sender, "", tx.fee)
 
+    def _minted(self, tx: _Reader) -> None:
+        """What a rollup's deposit gives its sender, to spend in the same transaction; it stays where that fails."""
+        value = _number(tx.raw.mint) or (tx.value if tx.raw.type == ARBITRUM_DEPOSIT else 0)
+        if value and tx.sender in self._watch:
+            self._keep(tx, MINT_PLACE, TransferKind.INTERNAL, self._asset, "", tx.sender, value)
+
     def _native(self, tx: _Reader, place: int) -> None:
+        if self._network.coin_tells_all:
+            return
         try:
             receiver = tx.receiver() if tx.value else ""
         except ValueError:
@@ -213,13 +226,15 @@ class _Reading:
 
     def _token(self, tx: _Reader, place: int, log: RpcLog) -> None:
         try:
-            moves = moves_of(log, self._ref.chain, self._wrapped)
+            moves = moves_of(log, self._ref.chain, self._network.wrapped)
         except ValueError:
             self.undecoded[tx.hash] = None
             return
+        coin = self._network.coin and log.address.lower() == self._network.coin
         for n, move in enumerate(moves):
             index = BATCH_BASE + (place << 16) + n if n else place
-            self._move(tx, index, TransferKind.TOKEN, move.asset, move.sender, move.receiver, move.value)
+            kind, asset = (TransferKind.INTERNAL, self._asset) if coin else (TransferKind.TOKEN, move.asset)
+            self._move(tx, index, kind, asset, move.sender, move.receiver, move.value)
 
     def internal(
         self, transactions: Sequence[RpcTx], receipts: Sequence[RpcReceipt | None], traced: Traced
@@ -231,7 +246,7 @@ class _Reading:
                 self._readers[at] = _Reader(transactions[at], receipts[at], at)
             return self._readers[at]
 
-        moving = (call for call in traced.calls if call.moves)
+        moving = (call for call in traced.calls if call.moves and not self._network.coin_tells_all)
         for n, call in enumerate(moving):
             if call.sender not in self._watch and call.receiver not in self._watch:
                 self.seen += 1
@@ -246,6 +261,7 @@ class _Reading:
     def credits(self, count: int, withdrawals: Sequence[RpcWithdrawal], rewards: Sequence[Reward]) -> None:
         """What the chain itself gave: validators' withdrawals, and rewards of miners. They belong to no transaction."""
         number = self._ref.number
+        withdrawals = withdrawals if self._network.withdrawals else ()
         given = [
             (w.address.lower(), (_number(w.amount) or 0) * GWEI, f"withdrawal-{_number(w.index)}") for w in withdrawals
         ]

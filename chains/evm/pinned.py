@@ -13,7 +13,10 @@ from chains.rpc import JsonRpc, MethodUnsupported, RpcError
 from monitor.errors import ChainInconsistent, ChainUnavailable
 from monitor.model import BlockRef
 
-__all__ = ["Call", "Pinned", "word_of"]
+__all__ = ["SETTLING", "Call", "Pinned", "word_of"]
+
+SETTLING = 0.05  # seconds after which what looks like a change is asked for again
+"""Some nodes (anvil) answer about their newest block with what the next one, which they are making, does to it."""
 
 Call = tuple[str, tuple[Any, ...]]
 """Method, and its parameters without the block."""

@@ -8,12 +8,13 @@ moved: some take a fee beyond what their log says, some change balances on their
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from chains.evm.pinned import Call, Pinned, word_of
+from chains.evm.pinned import SETTLING, Call, Pinned, word_of
 from chains.evm.slots import selector
 from chains.evm.touches import Touches
 from monitor.ids import stable_id
@@ -64,11 +65,15 @@ class Balances:
         after = {(account, self._native): value for account, value in natives.items()}
         after |= await self._ask(wanted, block.ref)
         before = await self._before(list(after), block)
+        odd = [pair for pair in sorted(before) if self._matters(pair, before, after, nets, block, touches)]
+        if odd:
+            await asyncio.sleep(SETTLING)
+            after |= await self._ask(odd, block.ref)
         self._remember(block, nets, after)
         found: list[tuple[Pair, int, int]] = [
             (pair, before[pair], after[pair])
-            for pair in sorted(after)
-            if pair in before and self._matters(pair, before, after, nets, block, touches)
+            for pair in odd
+            if self._matters(pair, before, after, nets, block, touches)
         ]
         transfers = [
             _transfer(block.ref, pair, value, now, now - value - nets.get(pair, 0), touches, INDEX_BASE + place)

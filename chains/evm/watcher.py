@@ -36,6 +36,7 @@ from monitor.networks import by_chain
 __all__ = ["EvmChain"]
 
 BALANCE_OF = "0x70a08231"  # balanceOf(address)
+PAIRS = "pairs"  # a capability: a block and the receipts at its height in one request
 
 
 class EvmChain:
@@ -67,8 +68,6 @@ class EvmChain:
         self._exchange, self._rpc = self.nodes.pool, self.nodes.rpc
         self._headers = HeaderCheck(spec.name, len(spec.endpoints))
         self._quorum = Quorum(spec.name, spec.quorum, self.nodes.pool, self.nodes.rpc_of, sleep)
-        self._without_pairs: set[str] = set()  # endpoints that take no batch, or give no receipts by number
-        self._without_receipts: set[str] = set()  # endpoints that do not know eth_getBlockReceipts by hash
         self._traces = Traces(self.nodes, mode_of(spec.options))
         self._accounts = Accounts(self._rpc, spec, self._native, watch)
         self._names = TokenNames(self._rpc, spec.chain)
@@ -196,7 +195,8 @@ class EvmChain:
     async def _both(self, number: int) -> tuple[RpcBlock | None, list[RpcReceipt] | None]:
         """A block and, where one request gives them too, the receipts at its height."""
         asked = ("eth_getBlockByNumber", [hex(number), True], RpcBlock)
-        if self._rpc.endpoint not in self._without_pairs:
+        known = self.nodes.capabilities
+        if known.supports(self._rpc.endpoint, PAIRS) is not False:
             found, failed = None, None
             try:
                 found = await self._rpc.pair(asked, ("eth_getBlockReceipts", [hex(number)], list[RpcReceipt]))
@@ -204,11 +204,11 @@ class EvmChain:
                 failed = error
             if found is not None and not isinstance(found[0], RpcError):
                 if isinstance(found[1], MethodUnsupported):
-                    self._without_pairs.add(self._rpc.endpoint)
+                    known.refuse(self._rpc.endpoint, PAIRS)
                 return found[0], None if isinstance(found[1], RpcError) else found[1]
             block = await self._rpc.call(asked[0], *asked[1], type=RpcBlock)
             if found is None or failed is not None:
-                self._without_pairs.add(self._rpc.endpoint)
+                known.refuse(self._rpc.endpoint, PAIRS)
             return block, None
         return await self._rpc.call(asked[0], *asked[1], type=RpcBlock), None
 
@@ -244,14 +244,14 @@ class EvmChain:
         """The block's receipts; None where the endpoint does not offer them by hash."""
         if not block.transactions:
             return []
-        if self._rpc.endpoint in self._without_receipts:
+        if self.nodes.capabilities.supports(self._rpc.endpoint, "eth_getBlockReceipts") is False:
             return None
         try:
             receipts: list[RpcReceipt] | None = await self._rpc.call(
                 "eth_getBlockReceipts", block.hash, type=list[RpcReceipt]
             )
         except MethodUnsupported:
-            self._without_receipts.add(self._rpc.endpoint)
+            self.nodes.capabilities.refuse(self._rpc.endpoint, "eth_getBlockReceipts")
             return None
         if receipts is None:
             raise ChainInconsistent(f"block {block.hash} has gone while it was read")

@@ -25,7 +25,12 @@ __all__ = [
     "check_receipts",
     "check_same_block",
     "parse_block",
+    "with_system",
 ]
+
+
+ZERO = "0x" + "0" * 40
+STATE_SYNC = ("eip155:137", "eip155:80002")  # Polygon and its test network
 
 
 class RpcLog(msgspec.Struct, rename="camel", gc=False):
@@ -79,6 +84,7 @@ class RpcTx(msgspec.Struct, rename="camel", gc=False):
     type: Any = None
     input: msgspec.Raw = msgspec.Raw(b'"0x"')
     authorization_list: list[RpcAuthorization] | None = None
+    mint: Any = None
 
     @property
     def calldata(self) -> bytes:
@@ -153,17 +159,38 @@ def parse_block(data: bytes) -> RpcBlock:
         raise DecodeError(f"not an Ethereum block with full transactions: {error}") from None
 
 
+def with_system(block: RpcBlock, receipts: Sequence[RpcReceipt], chain: str) -> RpcBlock:
+    """The block with a transaction for each receipt that belongs to none.
+
+    Polygon's nodes give the receipt of a block's state synchronisation (deposits from Ethereum), and not always the
+    transaction. On other chains such a receipt is a contradiction.
+    """
+    if chain not in STATE_SYNC or len(receipts) <= len(block.transactions):
+        return block
+    known = {tx.hash for tx in block.transactions}
+    more = [RpcTx(r.transaction_hash, ZERO, ZERO, "0x0") for r in receipts if r.transaction_hash not in known]
+    return msgspec.structs.replace(block, transactions=[*block.transactions, *more])
+
+
 def check_receipts(block: RpcBlock, receipts: Sequence[RpcReceipt]) -> None:
     """ChainInconsistent unless these are the receipts of all transactions of ``block``, with their logs."""
-    if len(receipts) != len(block.transactions):
+    if len(receipts) != len(block.transactions) - _without_receipt(block, receipts):
         raise ChainInconsistent(
             f"block {_name(block)}: {len(receipts)} receipts for {len(block.transactions)} transactions"
         )
     check_same_block(block, receipts)
     named, asked = [receipt.transaction_hash for receipt in receipts], [tx.hash for tx in block.transactions]
-    if named != asked and set(named) != set(asked):
+    if named != asked and (len(set(named)) < len(named) or not set(asked) >= set(named)):
         raise ChainInconsistent(f"block {_name(block)}: receipts of other transactions")
     check_logs(block, [log for receipt in receipts for log in receipt.logs])
+
+
+def _without_receipt(block: RpcBlock, receipts: Sequence[RpcReceipt]) -> int:
+    """How many transactions of the system, sent by nobody to nobody, have no receipt."""
+    if len(receipts) >= len(block.transactions):
+        return 0
+    named = {receipt.transaction_hash for receipt in receipts}
+    return sum(tx.sender == tx.to == ZERO and tx.hash not in named for tx in block.transactions)
 
 
 def check_same_block(block: RpcBlock, receipts: Sequence[RpcReceipt]) -> None:

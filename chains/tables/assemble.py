@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 import polars as pl
 
-from chains.tables.layout import BALANCES, FRAME
+from chains.tables.layout import BALANCES, CONTROLS, FRAME
 from chains.tables.scan import FACTS, Found
 from chains.tables.text import ROW
 from chains.tables.times import BlockTimes, with_times
 
-__all__ = ["all_touched", "balances", "finish", "look_up"]
+__all__ = ["all_touched", "balances", "controls", "finish", "look_up"]
 
 _ORDER = ["chain", "block_number", "__index", "transfer_index", "__file", ROW, "__fee"]
 
@@ -105,6 +105,14 @@ def _in_order(rows: pl.DataFrame) -> pl.DataFrame:
     placed = pl.when(pl.col("__joins")).then(near).otherwise(index.fill_null(0))
     rows = by_log.with_columns(__index=placed).sort(_ORDER, nulls_last=True)
     return rows.with_columns(transaction_index=pl.col("__index").forward_fill().over(block).fill_null(0))
+
+
+def controls(found: Found) -> pl.DataFrame | None:
+    """All changes of control in chain order, then in that of the files; None where no file had any."""
+    if not found.controls:
+        return None
+    rows = pl.concat([pl.DataFrame(schema=dict(CONTROLS)), *found.controls]).unique(maintain_order=True)
+    return rows.sort("chain", "block_number", "transaction_index", maintain_order=True, nulls_last=True)
 
 
 def balances(found: Found) -> pl.DataFrame | None:

@@ -16,7 +16,7 @@ from chains.tables.chain import ChainColumn
 from chains.tables.raw import Raw
 from monitor.errors import ConfigError, Problem
 
-__all__ = ["BALANCES", "FRAME", "LAYOUTS", "STATUS", "Build", "Layout", "detect", "layouts"]
+__all__ = ["BALANCES", "CONTROLS", "FRAME", "LAYOUTS", "STATUS", "Build", "Layout", "detect", "layouts"]
 
 LAYOUTS = (  # module:attribute, the most specific first
     "chains.tables.native:NATIVE",
@@ -24,6 +24,7 @@ LAYOUTS = (  # module:attribute, the most specific first
     "chains.tables.ethereum_etl:TOKEN_TRANSFERS",
     "chains.tables.ethereum_etl:BLOCKS",
     "chains.tables.balances:BALANCES_TABLE",
+    "chains.tables.controls:CONTROLS_TABLE",
 )
 
 STATUS = frozenset({"status", "receipt_status"})  # columns that say whether a transaction succeeded
@@ -55,6 +56,17 @@ BALANCES: Mapping[str, pl.DataType] = {
     "asset": pl.String(),
     "block_number": pl.Int64(),
     "value": pl.String(),
+}
+CONTROLS: Mapping[str, pl.DataType] = {
+    "chain": pl.String(),
+    "block_number": pl.Int64(),
+    "block_timestamp": pl.Int64(),
+    "transaction_hash": pl.String(),
+    "transaction_index": pl.Int64(),
+    "kind": pl.String(),
+    "account": pl.String(),
+    "subject": pl.String(),
+    "detail": pl.String(),
 }
 
 
@@ -92,13 +104,13 @@ class Layout:
     Attributes
     ----------
     name : as people know it
-    gives : ``transfers``, ``times`` or ``balances``
+    gives : ``transfers``, ``times``, ``balances`` or ``controls``
     kind : chain family, None where the table holds any
     required : columns without which a file is not of this layout
     one_of : columns of which at least one is required
     optional : other columns that it reads
     evidence : columns whose absence is told in the notes
-    build : the columns of `FRAME` (or `BALANCES`) over those of the file
+    build : the columns of `FRAME` (or `BALANCES`, or `CONTROLS`) over those of the file
     time : the column with the time, where there is one
     joins : whether rows look up their transaction by hash among the other tables
     extras : whether columns that it does not know still tell two rows apart

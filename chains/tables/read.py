@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from chains.tables.assemble import all_touched, balances, finish, look_up
+from chains.tables.assemble import all_touched, balances, controls, finish, look_up
 from chains.tables.bad import BadRow
 from chains.tables.blind import blind_spots_of
 from chains.tables.layout import detect
@@ -42,6 +42,8 @@ class Reading:
     notes : sentences on what the data cannot say or what was assumed
     balances : ``chain, address, asset, block_number, value`` of watched addresses, None without such a table
     blind_spots : what the data cannot show, by CAIP-2
+    controls : changes of control of watched addresses in chain order (`chains.tables.layout.CONTROLS`), None without
+        such a table
     """
 
     frame: pl.DataFrame
@@ -55,6 +57,7 @@ class Reading:
     notes: tuple[str, ...] = ()
     balances: pl.DataFrame | None = None
     blind_spots: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    controls: pl.DataFrame | None = None
 
 
 def read(
@@ -112,6 +115,7 @@ def read(
         notes=notes_of(plans, stats, filled, duplicates, unplaced, skipped),
         balances=balances(found),
         blind_spots=blind_spots_of(plans, per_chain),
+        controls=controls(found),
     )
 
 

@@ -9,7 +9,7 @@ import polars as pl
 
 from chains.tables.bad import KEPT, BadRows, any_bad, first_reason
 from chains.tables.chain import ChainColumn
-from chains.tables.layout import BALANCES, FRAME, Build, Layout
+from chains.tables.layout import BALANCES, CONTROLS, FRAME, Build, Layout
 from chains.tables.lines import reading
 from chains.tables.raw import Raw
 from chains.tables.source import ChainInfo
@@ -74,6 +74,7 @@ class Found:
     knots: list[pl.DataFrame] = field(default_factory=list)
     facts: list[pl.DataFrame] = field(default_factory=list)
     balances: list[pl.DataFrame] = field(default_factory=list)
+    controls: list[pl.DataFrame] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -161,6 +162,9 @@ class Scan:
             return
         if build.time is not None:
             touched = touched.filter(self._in_range(build.time))
+        if plan.layout.gives == "controls":
+            self.found.controls.append(_collect(touched.select(chain, *_cast(build.columns, CONTROLS))))
+            return
         self.found.touched.append(_collect(touched.select(chain, *self._canonical(plan, made))))
         if self.wanted.hashes is not None and not plan.layout.joins and plan.layout.kind == "evm":
             facts = known.select(chain, *_cast(build.columns, {name: FRAME[name] for name in (*FACTS, HASH)}))

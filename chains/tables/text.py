@@ -30,6 +30,7 @@ __all__ = [
 ]
 
 ROW = "__row"
+_OBJECTS = frozenset({"detail"})  # columns whose nested objects are read, as JSON text
 _SMALL = 512  # lines below which a chunk with a broken line is read one by one
 # Numbers that a JSON reader would round: with a point or exponent, or beyond 64 bits. Quoting one inside a string
 # makes the line invalid, and an invalid line is read by the exact, slow way.
@@ -111,13 +112,15 @@ def _numbered(first: int, series: pl.Series) -> pl.DataFrame:
 
 
 def json_columns(records: Iterable[dict[str, Any]]) -> tuple[dict[str, bool], frozenset[str]]:
-    """Columns of sample records: name to "has lists", and the names of nested objects, which are never read."""
+    """Columns of sample records: name to "has lists", and the names of nested objects that are never read."""
     columns: dict[str, bool] = {}
     nested: set[str] = set()
     for record in records:
         for key, value in record.items():
             columns[key] = columns.get(key, False) or isinstance(value, list)
-            if isinstance(value, dict) or (isinstance(value, list) and any(isinstance(v, dict | list) for v in value)):
+            if (isinstance(value, dict) and key not in _OBJECTS) or (
+                isinstance(value, list) and any(isinstance(v, dict | list) for v in value)
+            ):
                 nested.add(key)
     return columns, frozenset(nested)
 
@@ -187,6 +190,8 @@ def _records(records: list[tuple[int, Any]], names: list[str], bad: list[tuple[i
 def _text(value: Any) -> str | None:
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, dict):
+        return json.dumps(value)
     if isinstance(value, list):
         return "|".join(_text(v) or "" for v in value) or None
     return value if isinstance(value, str) and value else None

@@ -176,6 +176,11 @@ class ChainEntry(Entry):
     catch_up_seconds: Positive = described(
         "Missed blocks that would take longer than this to read are fetched beside the head, which is followed.", 60.0
     )
+    mempool: Literal["auto", "on", "off"] = described(
+        "Watch transactions that wait to be mined: `auto` at nodes of your own (in a private network), `on` at every "
+        "endpoint that offers it (providers charge for each transaction of the whole network), `off` nowhere.",
+        "auto",
+    )
     options: dict[str, Any] = described("Settings of the chain family.", {})
 
 

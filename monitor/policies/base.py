@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from monitor.assets import AssetNames
 from monitor.ids import finding_id
@@ -13,6 +13,8 @@ from monitor.store import Delta
 from monitor.trust import Trust
 
 __all__ = [
+    "Dealing",
+    "Deals",
     "Guards",
     "Holding",
     "Learns",
@@ -38,8 +40,8 @@ Place = tuple[str, str, int, str]
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """What the statistics know of an asset: ``balance`` after the block (base units, rounded; None: never told), and
-    whether it is ``moved``, that is, real since the wallet itself moved it."""
+    """What the statistics know of an asset: its ``balance`` before or after the block, whichever is more (base units,
+    rounded; None: never told), and whether it is ``moved``, that is, real since the wallet itself moved it."""
 
     balance: int | None = None
     moved: bool = False
@@ -206,6 +208,31 @@ class Unweighed(Protocol):
     @property
     def unweighed(self) -> bool:
         """Always true."""
+        ...
+
+
+class Dealing(NamedTuple):
+    """A payment of a wallet (``paid``) or to it that is real to its owner and like nothing that would be judged."""
+
+    wallet: str
+    address: str
+    at: int  # UTC seconds
+    asset: str
+    value: int  # base units
+    paid: bool
+    genuine: bool  # the asset cannot be forged
+
+
+@runtime_checkable
+class Deals(Protocol):
+    """A policy that only remembers most payments: history need not make a flow of each."""
+
+    def dealt_with(self, wallet: str, chain: str) -> set[str]:
+        """Addresses that it knows: payments with what looks like one of them are judged."""
+        ...
+
+    def deal(self, chain: str, dealings: Sequence[Dealing]) -> None:
+        """Take payments in, in chain order."""
         ...
 
 

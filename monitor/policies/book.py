@@ -11,6 +11,8 @@ from monitor.errors import StoreError
 from monitor.ids import chain_of_asset
 from monitor.model import ControlEvent, Direction, Finding, Flow, Reading
 from monitor.policies.base import (
+    Dealing,
+    Deals,
     Guards,
     Holding,
     Learns,
@@ -166,9 +168,24 @@ class PolicyBook:
             return False
         return all(isinstance(p, Quiet) and wallet in p.quiet for p in self.policies if wallet in p.wallets)
 
+    def leave(self, keys: Iterable[bytes]) -> None:
+        """These stored records, which no policy wants, did not go: they go with the next block."""
+        self._stale.update(key for key in keys if self.owns(key))
+
     def tick(self, chain: str, time: int) -> None:
         """A block with flows that nobody needed to see: the clock goes on."""
         self._ledger.clock[chain] = max(time, self._ledger.clock.get(chain, time))
+
+    def dealt_with(self, wallet: str, chain: str) -> set[str]:
+        """Addresses that policies of the kind `Deals` know of a wallet."""
+        known = (p.dealt_with(wallet, chain) for p in self.policies if isinstance(p, Deals) and wallet in p.wallets)
+        return set().union(*known)
+
+    def deal(self, chain: str, dealings: Sequence[Dealing]) -> None:
+        """Payments that nobody needs to judge, in chain order."""
+        for policy in self.policies:
+            if isinstance(policy, Deals):
+                policy.deal(chain, [dealing for dealing in dealings if dealing.wallet in policy.wallets])
 
     def fold(
         self,
@@ -196,7 +213,7 @@ class PolicyBook:
         trust : payments that are expected (those that are missing are not)
         controls, readings : of the block
         shown : flows that are not real to their owners
-        holding : what the statistics know of a wallet and asset after the block
+        holding : what the statistics know of a wallet and asset
         keep_undo : whether to say what changed
         """
         gone = tuple((key, None) for key in sorted(self._stale)) if keep_undo else ()

@@ -58,7 +58,9 @@ class Newest(Generic[T]):
             return []
         kept: list[tuple[int, str]] = []
         while len(kept) < new and self._first():
-            kept.append(heapq.heappop(self._order))
+            place = heapq.heappop(self._order)
+            if not kept or place != kept[-1]:  # a name may have been set to one time twice
+                kept.append(place)
         for place in kept:
             heapq.heappush(self._order, place)
         return [name for _, name in kept]
@@ -142,6 +144,10 @@ class Circle:
             return True
         days = (table.entries.get(address, (None,))[0] for table in self._tables)
         return any(day is not None and day >= at // DAY - DAYS for day in days)
+
+    def addresses(self) -> set[str]:
+        """All that are kept, and all that imitate one."""
+        return self.fixed.union(self.planted.entries, *(table.entries for table in self._tables))
 
     def resembles(self, address: str) -> bool:
         """Whether it looks like any other address that is kept, of whatever age."""

@@ -9,7 +9,7 @@ from monitor.detectors.base import Detector
 from monitor.ids import finding_id, iso
 from monitor.lookalike import difference
 from monitor.model import ControlEvent, ControlKind, Direction, Finding, Flow, Role, Severity, TransferKind, Wallet
-from monitor.policies.base import Seen, finding_for, is_payment
+from monitor.policies.base import Dealing, Seen, finding_for, is_payment
 from monitor.policies.counterparties import DAY, Circle, Likeness, Planted
 from monitor.policies.settings import Given, Settings
 from monitor.store import Delta
@@ -141,6 +141,23 @@ class Poisoning:
         if found.planted is not None:
             text += f"; it showed itself by {_HOW.get(found.planted.how, 'a transfer')} at {iso(found.planted.at)}"
         return text
+
+    # -- history --------------------------------------------------------------------------------------------------
+
+    def dealt_with(self, wallet: str, chain: str) -> set[str]:
+        """See `Deals.dealt_with`."""
+        return self._circle(wallet, chain).addresses()
+
+    def deal(self, chain: str, dealings: Sequence[Dealing]) -> None:
+        """See `Deals.deal`: as `judge` would, where nothing looks like anything."""
+        for dealing in dealings:
+            if not dealing.address or self._is_own(dealing.wallet, chain, dealing.address):
+                continue
+            circle = self._circle(dealing.wallet, chain)
+            if dealing.paid:
+                circle.pay(dealing.address, dealing.at, dealing.asset, dealing.value)
+            elif dealing.genuine and not circle.is_dust(dealing.asset, dealing.value):
+                circle.receive(dealing.address, dealing.at)
 
     # -- approvals ------------------------------------------------------------------------------------------------
 

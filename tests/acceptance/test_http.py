@@ -61,6 +61,14 @@ def test_metrics(live: Any) -> None:
     assert after["heistwatch_incidents"]['status="open"'] >= 1
     assert 0 <= after["heistwatch_head_age_seconds"][chain] < 20
     assert after["heistwatch_undecoded_transactions_total"][chain] == 0
+    endpoint = f'{chain},endpoint="127.0.0.1:{live.node.port}"'
+    requests = "heistwatch_endpoint_requests_total"
+    assert after[requests][endpoint] > before[requests][endpoint]
+    assert after["heistwatch_endpoint_answer_seconds_total"][endpoint] > 0
+    assert after["heistwatch_endpoint_in_use"][endpoint] == 1 and after["heistwatch_endpoint_lagging"][endpoint] == 0
+    assert after["heistwatch_endpoint_block_number"][endpoint] == live.node.height
+    circuit = after["heistwatch_endpoint_circuit"]
+    assert [circuit[f'{endpoint},state="{state}"'] for state in ("closed", "open", "quarantined")] == [1, 0, 0]
     accepted = 'channel="webhook",outcome="accepted"'
     assert after["heistwatch_deliveries_total"][accepted] >= 1
 
@@ -71,7 +79,7 @@ def test_coverage_and_incidents(live: Any) -> None:
     live.monitor.scanned(live.node.height)
     coverage = live.monitor.coverage()
     assert coverage["gaps"] == [] and coverage["ranges"][-1]["last"] == live.node.height
-    assert coverage["ranges"][0]["blind_spots"] == ["internal transfers"]
+    assert coverage["ranges"][0]["blind_spots"] == []  # the node traces
     assert coverage["ranges"][0]["source"] == f"127.0.0.1:{live.node.port}"
     status, listed = live.monitor.http("GET", "/incidents")
     name = opened.incident["id"]

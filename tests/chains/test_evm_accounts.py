@@ -16,7 +16,7 @@ from chains.evm.emitted import Emitted
 from chains.evm.slots import ADMIN, BEACON, IMPLEMENTATION, OWNERS, SENTINEL, code_hash, member
 from chains.evm.watcher import EvmChain
 from monitor.errors import ConfigError
-from monitor.model import Block, ControlKind
+from monitor.model import Block, ControlKind, TransferKind
 from tests.contracts.artifacts import artifact
 from tests.contracts.chain import ZERO, Contract, Safe, deploy, send
 from tests.contracts.driver import Driver
@@ -34,12 +34,18 @@ class Gate:
         self.refused: set[str] = set()  # methods
         self.hashes = True  # takes block hashes as parameters
         self.authorizations = True  # are part of its transactions
+        self.ahead = 0  # requests about a block's state that are answered with the newest one
         self.asked: list[str] = []
 
     async def answer(self, request: web.Request) -> web.Response:
         body = await request.json()
         calls = body if isinstance(body, list) else [body]
         self.asked += [one["method"] for one in calls]
+        if self.ahead and any(_block_hash(one) for one in calls):
+            self.ahead -= 1
+            calls = [
+                {**one, "params": [*one["params"][:-1], "latest"]} if _block_hash(one) else one for one in calls
+            ]  # fmt: skip
         passed = [one for one in calls if self.why(one) is None]
         replies = [
             {"jsonrpc": "2.0", "id": one["id"], "error": {"code": code, "message": text}}
@@ -59,8 +65,13 @@ class Gate:
         """The error code of a call that is refused."""
         if call["method"] in self.refused:
             return -32601
-        by_hash = any(isinstance(given, dict) and "blockHash" in given for given in call["params"])
-        return -32602 if by_hash and call["method"] != "eth_getLogs" and not self.hashes else None
+        return -32602 if _block_hash(call) and not self.hashes else None
+
+
+def _block_hash(call: Mapping[str, Any]) -> bool:
+    """Whether a call asks for the state after a block by its hash."""
+    last = call["params"][-1] if call["params"] else None
+    return isinstance(last, dict) and "blockHash" in last and call["method"] != "eth_getLogs"
 
 
 @pytest.fixture
@@ -179,6 +190,28 @@ def _linked(node: Driver, safe: Safe) -> list[str]:
         slot = member(found[-1], OWNERS)
         found.append("0x" + node.rpc("eth_getStorageAt", safe.address, slot, "latest")[26:])
     return found
+
+
+@pytest.mark.parametrize("ahead", [1, 2, 3, 4, 5])
+async def test_a_node_that_is_ahead_of_itself(node: Driver, safe: Safe, gate: Gate, watcher: Any, ahead: int) -> None:
+    """Answers about a block may hold what the next one does, as long as that one is being made: nothing is missed."""
+    chain = watcher(gate.url, safe.address)
+    base = (await last(chain)).ref.number
+    node.rpc("evm_mine")
+    await last(chain)
+    send(node, node.accounts[0], safe.address, value=7)
+    safe.on_itself("changeThreshold", 1)  # two blocks: an approval, and the change
+    safe.execute(node.accounts[9], value=5)
+    gate.ahead = ahead
+    blocks = [await chain.block(number) for number in range(base + 2, node.height + 1)]
+    said_in = [block.ref.number - base - 1 for block in blocks if block.readings]
+    assert said_in[-1:] == [3] if ahead <= 2 else said_in[-1] <= 3
+    assert [values["threshold"] for block in blocks if (values := said(block, safe.address))][-1] == "1"
+    moved = [one for block in blocks for one in block.transfers if one.kind is TransferKind.RECONCILED]
+    if ahead <= 2:
+        assert [(one.value, one.from_addresses[0], one.block.number - base - 1) for one in moved] == [
+            (5, safe.address, 4)
+        ]
 
 
 async def test_modules_and_guards(node: Driver, safe: Safe, watcher: Any) -> None:

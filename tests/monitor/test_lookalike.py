@@ -68,7 +68,7 @@ def test_shared_and_difference_cover_the_whole_address() -> None:
     begin, end = shared(REAL, FAKE)
     one, other = difference(REAL, FAKE)
     assert (begin, end) == (4, 6) and len(one) == len(other) == 30
-    assert REAL == "0x" + REAL[2:6] + one + REAL[-6:] and FAKE == "0x" + FAKE[2:6] + other + FAKE[-6:]
+    assert "0x" + REAL[2:6] + one + REAL[-6:] == REAL and "0x" + FAKE[2:6] + other + FAKE[-6:] == FAKE
     assert shared(REAL, REAL) == (40, 0)
 
 

@@ -192,7 +192,8 @@ def test_ninety_days() -> None:
 
 def approval(subject: str, asset: str = USD, value: str = "5", signer: str = ME) -> ControlEvent:
     detail = {"asset": asset, "value": value}
-    return ControlEvent(BlockRef(ETH, 1, "b1"), Tx("ta", 0, initiator=signer), ControlKind.APPROVAL, ME, subject, detail)
+    tx = Tx("ta", 0, initiator=signer)
+    return ControlEvent(BlockRef(ETH, 1, "b1"), tx, ControlKind.APPROVAL, ME, subject, detail)
 
 
 def test_approvals() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,9 +15,9 @@ import polars as pl
 import pytest
 from hypothesis import HealthCheck, settings
 
-from chains.tables.layout import BALANCES, FRAME
+from chains.tables.layout import BALANCES, CONTROLS, FRAME
 from monitor.assets import AssetNames
-from monitor.config.types import Rule, RuleKind
+from monitor.config.types import Planned, Rule, RuleKind
 from monitor.engine import Engine, Folded
 from monitor.ids import stable_id
 from monitor.incidents import Correlator
@@ -28,6 +29,7 @@ from monitor.model import (
     ControlEvent,
     ControlKind,
     Incident,
+    Reading,
     Role,
     Severity,
     Status,
@@ -40,6 +42,7 @@ from monitor.model import (
 from monitor.pipeline import Pipeline
 from monitor.policies.book import PolicyBook
 from monitor.policies.cold import ColdWallets
+from monitor.policies.control.policy import ControlChanges
 from monitor.policies.plain import PlainRules
 from monitor.replay import replay
 from monitor.store import OutboxRow
@@ -91,6 +94,7 @@ LABELS = (
     Label(ETH, "customer2", "", LabelKind.EXCHANGE, "list", START - DAY),
     Label(BTC, "customer3", "", LabelKind.BRIDGE, "list", START + DAY),
 )
+PLANNED = (Planned(ETH, "h1", ControlKind.OWNER_CHANGE, "friend", START, START + 8 * DAY),)
 KNOWN = frozenset((chain, f"customer{n}") for chain in NATIVE for n in range(4))
 RULES = {
     "other": (
@@ -129,6 +133,8 @@ class Draft:
     initiator: str | None = None
     fee: int | None = None
     approval: tuple[str, str] | None = None  # account, asset
+    change: tuple[ControlKind, str, str, tuple[tuple[str, str], ...]] | None = None  # kind, account, subject, detail
+    read: tuple[str, tuple[tuple[str, str], ...], bool] | None = None  # account, values, whether this touched it
 
 
 def look_of(chain: str, draft: Draft) -> dict[str, Any]:
@@ -150,6 +156,7 @@ def made(chain: str, number: int, parent: str, timestamp: int, drafts: Sequence[
     ref = BlockRef(chain, number, name)
     transfers: list[Transfer] = []
     controls: list[ControlEvent] = []
+    readings: list[Reading] = []
     for place, draft in enumerate(drafts):
         tx = Tx(draft.hash, place, initiator=draft.initiator, fee=draft.fee, **look_of(chain, draft))
         for move in draft.moves:
@@ -161,23 +168,62 @@ def made(chain: str, number: int, parent: str, timestamp: int, drafts: Sequence[
         if draft.approval:
             account, asset = draft.approval
             controls.append(ControlEvent(ref, tx, ControlKind.APPROVAL, account, "spender", {"asset": asset}))
-    return Block(ref, parent, timestamp, tuple(transfers), tuple(controls), len(transfers))
+        if draft.change:
+            kind, account, subject, detail = draft.change
+            controls.append(ControlEvent(ref, tx, kind, account, subject, dict(detail)))
+        if draft.read:
+            account, values, touched = draft.read
+            readings.append(Reading(account, dict(values), tx if touched else None))
+    count = len(transfers)
+    return Block(ref, parent, timestamp, tuple(transfers), tuple(controls), count, readings=tuple(readings))
 
 
 class Traffic:
     """Random transactions of one chain."""
 
-    def __init__(self, rng: Random, chain: str, *, approvals: bool = False) -> None:
+    def __init__(self, rng: Random, chain: str, *, approvals: bool = False, controls: str = "") -> None:
         self._rng = rng
         self._chain = chain
         self._approvals = approvals
+        self._controls = controls  # "events", "readings" too, or none
         self._made = 0
         self._fresh = 0
 
     def draft(self) -> Draft:
         self._made += 1
         name = f"{self._chain}-tx{self._made}"
+        if self._controls and self._rng.random() < 0.3:
+            return self._control(name)
         return self._utxo(name) if self._chain == BTC else self._account(name)
+
+    def _control(self, name: str) -> Draft:
+        """A change of who may move an account's coins: told by an event, shown by its state, or both."""
+        rng, own = self._rng, self._rng.choice(OWN[self._chain])
+        pool = ["thief0", "thief1", "friend", "partner"]
+        one = rng.choice(pool)
+        change: Any = rng.choice([
+            (ControlKind.OWNER_CHANGE, one, {"change": rng.choice(["added", "removed"])}),
+            (ControlKind.THRESHOLD_CHANGE, str(rng.randrange(4)), {}),
+            (ControlKind.MODULE_CHANGE, one, {"change": rng.choice(["enabled", "disabled"])}),
+            (ControlKind.IMPLEMENTATION_CHANGE, one, {"slot": "safe"}),
+            (ControlKind.DELEGATE_CALL, one, {"target_code": "0xcode"}),
+            (ControlKind.DELEGATION, one, {}),
+            (ControlKind.PROPOSAL, f"safe{rng.randrange(3)}",
+             {"would": "delegate_call", "to": one, "confirmations": str(rng.randrange(4)), "threshold": "3"}),
+        ])  # fmt: skip
+        kind, subject, detail = change
+        read = None
+        if self._controls == "readings" and rng.random() < 0.6:
+            values = {
+                "code": "contract", "form": "safe", "owners": ",".join(sorted(rng.sample(pool, rng.randrange(1, 4)))),
+                "threshold": str(rng.randrange(4)), "modules": rng.choice(["", "thief0"]),
+                "implementation": rng.choice(pool),
+                "implementation_code": rng.choice(["0xone", "0xtwo"]), "delegate": rng.choice(["", "thief0"]),
+            }  # fmt: skip
+            kept = {key: value for key, value in values.items() if rng.random() < 0.9}
+            read = (own, tuple(sorted(kept.items())), rng.random() < 0.7)
+        said = (kind, own, subject, tuple(sorted(detail.items())))
+        return Draft(name, (), "stranger", change=said if read is None or rng.random() < 0.6 else None, read=read)
 
     def _value(self, low: float, high: float) -> int:
         return int(UNIT * self._rng.uniform(low, high))
@@ -352,6 +398,7 @@ def script(
     *,
     reorgs: bool = True,
     approvals: bool = False,
+    controls: str = "",
     quiet: int = 12,
 ) -> Script:
     """A random script: about ``quiet`` blocks over nine days, then ``steps`` with thefts, reorgs and gaps."""
@@ -363,7 +410,7 @@ def script(
             told[chain, height] = {
                 (name, chain, NATIVE[chain]): int(UNIT * rng.uniform(0.8, 1.5)) for name in names if rng.random() < 0.6
             }
-    growing = {chain: _Growing(chain, Traffic(rng, chain, approvals=approvals)) for chain in chains}
+    growing = {chain: _Growing(chain, Traffic(rng, chain, approvals=approvals, controls=controls)) for chain in chains}
     views: list[View] = []
 
     def grow(item: _Growing, gap: int, count: int) -> None:
@@ -425,8 +472,11 @@ def engine_of(kind: type[Engine] = Engine) -> Engine:
     """An engine for the wallets of the scripts: statistics with settings, labels, plain rules, cold wallets."""
     listed = {token(ETH, "usd"), token(BSC, "usd"), *NATIVE.values()}
     watchlist = Watchlist(WALLETS)
-    policies = (PlainRules(RULES, {"known": KNOWN}), ColdWallets(watchlist, (), listed))
-    return kind(watchlist, listed, PolicyBook(watchlist, policies), LabelBook(LABELS), SETTINGS)
+    labels = LabelBook(LABELS)
+    policies = (
+        PlainRules(RULES, {"known": KNOWN}), ColdWallets(watchlist, (), listed), ControlChanges(watchlist, PLANNED, labels)
+    )  # fmt: skip
+    return kind(watchlist, listed, PolicyBook(watchlist, policies), labels, SETTINGS)
 
 
 class Live:
@@ -536,10 +586,24 @@ def balances_of(story: Script) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=dict(BALANCES), orient="row")
 
 
+def controls_of(story: Script) -> pl.DataFrame:
+    """The changes of control of the final chains as a table, approvals apart."""
+    rows = [
+        (chain, block.ref.number, block.timestamp, event.tx.hash, event.tx.index, str(event.kind), event.account,
+         event.subject, json.dumps(event.detail))
+        for chain in story.chains
+        for block in story.final(chain)
+        for event in block.controls
+        if event.kind is not ControlKind.APPROVAL
+    ]  # fmt: skip
+    return pl.DataFrame(rows, schema=dict(CONTROLS), orient="row")
+
+
 def backtest(story: Script) -> tuple[Engine, Correlator]:
     """The final chains through the replay of history tables."""
     engine = engine_of()
-    return engine, replay(engine, frame_of(story), AssetNames(), balances_of(story)).correlator
+    controls = controls_of(story)
+    return engine, replay(engine, frame_of(story), AssetNames(), balances_of(story), controls=controls).correlator
 
 
 # -- what must be equal -----------------------------------------------------------------------------------------------

@@ -45,7 +45,7 @@ def campaign(lab: Any, usual: int, chains: tuple[str, ...], **options: Any) -> N
     @lab.tries(usual)
     @given(SEEDS, STEPS)
     def check(seed: int, steps: int) -> None:
-        tables = not options.get("approvals")
+        tables = not options.get("approvals") and options.get("controls") != "readings"
         found.append(holds(lab, lab.script(seed, steps, chains, **options), tables=tables))
 
     check()
@@ -70,6 +70,16 @@ def test_several_chains(lab: Any) -> None:
 def test_approvals(lab: Any) -> None:
     """An approval makes a token real, and a reorg takes that back (history tables of transfers carry none)."""
     campaign(lab, 80, (lab.ETH,), approvals=True)
+
+
+def test_changes_of_control(lab: Any) -> None:
+    """Events of Safes and delegations, on two chains: what is known of accounts, and a table of the same events."""
+    campaign(lab, 100, (lab.ETH, lab.BSC), controls="events")
+
+
+def test_readings_of_accounts(lab: Any) -> None:
+    """What accounts' states show, beside events or alone (history tables carry none)."""
+    campaign(lab, 100, (lab.ETH,), controls="readings")
 
 
 # -- planted faults: each must be found within the first scripts -------------------------------------------------------
@@ -101,6 +111,11 @@ def without(kinds: bytes) -> type[Engine]:
 def test_an_engine_that_forgets_part_of_its_undo_is_caught(lab: Any, kind: bytes) -> None:
     """Planted fault: one kind of record (statistics, trust, rules, cold wallets, balances) is not put back."""
     caught(lab, (lab.ETH,), lambda: {"engine": lab.engine_of(without(kind))})
+
+
+def test_an_engine_that_forgets_who_controls_is_caught(lab: Any) -> None:
+    """Planted fault: what was known of an account is not put back."""
+    caught(lab, (lab.ETH,), lambda: {"engine": lab.engine_of(without(b"g"))}, controls="readings")
 
 
 def test_a_correlator_that_does_not_retract_is_caught(lab: Any) -> None:

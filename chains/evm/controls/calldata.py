@@ -15,7 +15,7 @@ from chains.evm.abi import topic
 from chains.evm.controls.control import ZERO, Control
 from monitor.model import ControlKind
 
-__all__ = ["FAILED", "Execution", "executions", "safe_controls"]
+__all__ = ["EXECUTE", "FROM_MODULE", "SAFE_CALLS", "Execution", "executions", "safe_controls"]
 
 EXECUTE = bytes.fromhex(
     topic("execTransaction(address,uint256,bytes,uint8,uint256,uint256,uint256,address,address,bytes)")[2:10]
@@ -23,9 +23,10 @@ EXECUTE = bytes.fromhex(
 FROM_MODULE = bytes.fromhex(topic("execTransactionFromModule(address,uint256,bytes,uint8)")[2:10])
 FROM_MODULE_DATA = bytes.fromhex(topic("execTransactionFromModuleReturnData(address,uint256,bytes,uint8)")[2:10])
 MULTISEND = bytes.fromhex(topic("multiSend(bytes)")[2:10])
-FAILED = topic("ExecutionFailure(bytes32,uint256)")
+SAFE_CALLS = frozenset("0x" + head.hex() for head in (EXECUTE, FROM_MODULE, FROM_MODULE_DATA))
 DEEPEST = 4  # batches within batches
 MOST_CALLS = 500  # of a batch
+MOST_BASE_GAS = 1_000_000  # signatures and data of a Safe transaction cost no more: what is above is a payment
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,13 @@ class Execution:
     refund_receiver: str = ZERO
     gas_token: str = ZERO
     gas_price: int = 0
+    base_gas: int = 0
+
+    @property
+    def is_siphon(self) -> bool:
+        """Whether its refund may carry coins away: in a token at any price, in ether where the gas is made up."""
+        refunds = self.gas_price > 0 and self.refund_receiver != ZERO
+        return refunds and (self.gas_token != ZERO or self.base_gas > MOST_BASE_GAS)
 
 
 def executions(data: bytes) -> Iterator[Execution]:
@@ -56,7 +64,7 @@ def safe_controls(account: str, data: bytes) -> list[Control]:
     for call in executions(data):
         if call.delegate:
             found.append(Control(ControlKind.DELEGATE_CALL, account, call.to, {"depth": str(call.depth)}))
-        if call.gas_price and call.gas_token != ZERO and call.refund_receiver != ZERO:
+        if call.is_siphon:
             detail = {"gas_token": call.gas_token, "gas_price": str(call.gas_price)}
             found.append(Control(ControlKind.REFUND, account, call.refund_receiver, detail))
     return list({(c.kind, c.subject): c for c in reversed(found)}.values())[::-1]
@@ -78,6 +86,7 @@ def _outer(data: bytes) -> Execution | None:
     return Execution(
         made.to, made.value, inner, made.delegate,
         refund_receiver=_address(body, 8), gas_token=_address(body, 7), gas_price=_word(body, 6),
+        base_gas=_word(body, 5),
     )  # fmt: skip
 
 

@@ -47,11 +47,14 @@ def control_of(log: RpcLog, chain: str, watch: Container[str]) -> Control | None
 
 def _approval(log: RpcLog, chain: str) -> Control | None:
     """ERC-20 with the amount as data, ERC-721 with the token as fourth topic."""
-    owner, spender, contract = address_of(log.topics[1]), address_of(log.topics[2]), log.address.lower()
-    if len(log.topics) == 4:
+    topics, contract = log.topics, log.address.lower()
+    if len(topics) == 1 and len(log.data) == 194:  # the first collectibles index nothing (CryptoKitties)
+        topics = (*topics, *("0x" + log.data[at : at + 64] for at in (2, 66, 130)))
+    owner, spender = address_of(topics[1]), address_of(topics[2])
+    if len(topics) == 4:
         detail = {
             "asset": f"{chain}/erc721:{contract}", "value": "0" if spender == ZERO else "1", "standard": "erc721",
-            "token_id": str(int(log.topics[3], 16)), "via": "approval",
+            "token_id": str(int(topics[3], 16)), "via": "approval",
         }  # fmt: skip
         return Control(ControlKind.APPROVAL, owner, spender, detail)
     if len(log.data) != 66:
@@ -104,8 +107,8 @@ def _transferred(change: str) -> Decode:
     """From one address to another, indexed or not."""
 
     def decode(log: RpcLog, account: str) -> Control:
-        indexed = len(log.topics) == 3
-        sides = [address_of(word) for word in log.topics[1:]] if indexed else [_word_address(log, n) for n in (0, 1)]
+        words = [*log.topics[1:], *("0x" + log.data[at : at + 64] for at in (2, 66))]
+        sides = [address_of(word) for word in words[:2]]
         return Control(ControlKind.OWNER_CHANGE, account, sides[1], {"change": change, "before": sides[0]})
 
     return decode

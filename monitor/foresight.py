@@ -1,0 +1,153 @@
+"""Foresight: what transactions that wait to be mined would show, without a trace in the state.
+
+Everything that waits on a chain is folded as the block after the tip, and undone at once. What it shows joins
+incidents as unconfirmed evidence (`monitor.unconfirmed`), and blocks settle it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any, Protocol
+
+from monitor.block_evidence import BlockEvidence
+from monitor.engine import Engine, Folded
+from monitor.gap import PROVISIONAL, provisional
+from monitor.incidents import Correlator
+from monitor.marks import Mark, MarkState
+from monitor.mempool import KEPT, Foreseen, Pool, moment, settled_by, txs_of
+from monitor.model import Block, BlockRef, TransferKind
+from monitor.open_commit import OpenCommit
+from monitor.store import Store
+from monitor.unconfirmed import Unconfirmed
+
+__all__ = ["Foresight"]
+
+DROPPED = 3  # blocks after which a transaction that no node knows any more did not happen: others may know it
+Told = Mapping[tuple[str, str, str], int]
+
+
+class _Gone(Protocol):
+    hash: str
+    why: str
+    block: int | None
+
+
+class Foresight:
+    """What waits on all chains, and what became of it."""
+
+    def __init__(self, engine: Engine, correlator: Correlator, evidence: BlockEvidence, store: Store) -> None:
+        self.unconfirmed = Unconfirmed(correlator)
+        self._engine, self._evidence, self._store = engine, evidence, store
+        self._pools: dict[str, Pool] = {}
+
+    def pool(self, chain: str) -> Pool:
+        """What waits on a chain."""
+        return self._pools.setdefault(chain, Pool(chain))
+
+    def known(self, chain: str) -> dict[str, tuple[str, int]]:
+        """Transactions that evidence rests on: sender and nonce by hash."""
+        return {hash: (item.sender, item.nonce) for hash, item in self.unconfirmed.items(chain).items()}
+
+    def hear(self, chain: str, events: Iterable[Any], tip: BlockRef | None) -> list[str]:
+        """What came and went; the ids of incidents that changed."""
+        pool = self.pool(chain)
+        changed: list[str] = []
+        for event in events:
+            pending = getattr(event, "pending", None)
+            if pending is not None:
+                pool.see(pending)
+            else:
+                pool.drop(event.hash)
+                changed += self._gone(chain, event, tip)
+        return changed
+
+    def _gone(self, chain: str, event: _Gone, tip: BlockRef | None) -> list[str]:
+        if tip is None or event.hash not in self.unconfirmed.items(chain):
+            return []
+        if event.why == "mined":  # its block says the rest, where it touches anything
+            block = tip.number if event.block is None else event.block
+            if block <= tip.number:
+                return self.unconfirmed.settle(chain, {event.hash: "it was mined without the effect that was expected"})
+            return self.unconfirmed.until(chain, {event.hash: block}, "it was mined without the expected effect")
+        said = {"replaced": "its sender used the nonce for another transaction"}
+        why = said.get(event.why, "it was dropped: no node knows it any more")
+        return self.unconfirmed.until(chain, {event.hash: tip.number + DROPPED}, why)
+
+    async def look(
+        self, tip: BlockRef, work: OpenCommit, told: Told, now: float, mark: Mark | None = None
+    ) -> list[str]:
+        """Fold what waits after the tip, and undo it; the ids of incidents that changed.
+
+        Parameters
+        ----------
+        told : balances at the tip that the engine lacks
+        now : wall clock, UTC seconds
+        mark : how the chain's state began
+        """
+        chain = tip.chain
+        stored = await self._store.block(chain, tip.number)
+        pool = self.pool(chain)
+        block = pool.block(tip, moment(stored.timestamp, now)) if stored is not None else None
+        foreseen = pool.foreseen(tip.number)
+        shown: set[str] = set()
+        changed: list[str] = []
+        if block is not None:
+            folded = replace(self._engine.foresee(block, told), signals=())
+            note: Mapping[str, Any] = {}
+            if mark is not None and mark.state is MarkState.GAP:
+                folded, note = provisional(mark, folded), PROVISIONAL
+            shown = {hit.flow.transfer.tx.hash for hit in folded.hits} | {f.tx for f in folded.findings}
+            foreseen = self._signs(foreseen, block, folded)
+            changed += await self._evidence.add(folded, work, note, unconfirmed=(self.unconfirmed, foreseen))
+        changed += self._replaced(chain, pool, shown)
+        return [*changed, *self._kept(chain, pool, tip.number)]
+
+    def _replaced(self, chain: str, pool: Pool, shown: set[str]) -> list[str]:
+        """A harmless transaction in the place of another ends the alarm; one that shows something itself is a race."""
+        waits = self.unconfirmed.items(chain)
+        pairs = {old: new for old, new in pool.replaced().items() if old in waits}
+        calm = {old: f"replaced by {new}" for old, new in pairs.items() if new not in shown}
+        on = {old: new for old, new in pairs.items() if new in shown}
+        return [*self.unconfirmed.race(chain, on), *self.unconfirmed.settle(chain, calm)]
+
+    def _kept(self, chain: str, pool: Pool, tip: int) -> list[str]:
+        """What still waits is waited for further on."""
+        late = {
+            hash: tip + KEPT
+            for hash, item in self.unconfirmed.items(chain).items()
+            if hash in pool and (item.why or item.tip - tip < KEPT // 2)
+        }
+        return self.unconfirmed.until(chain, late) if late else []
+
+    def mined(self, block: Block) -> list[str]:
+        """A block was connected, and its evidence taken in; the ids of incidents that it changes beside that."""
+        chain, txs = block.ref.chain, txs_of(block)
+        if txs and chain in self._pools:
+            self._pools[chain].mined(txs.values())
+        waits = self.unconfirmed.items(chain)
+        if not waits:
+            return []
+        changed = self.unconfirmed.settle(chain, settled_by(txs, waits.values()))
+        return [*changed, *self._kept(chain, self.pool(chain), block.ref.number)]
+
+    def _signs(self, foreseen: Foreseen, block: Block, folded: Folded) -> Foreseen:
+        """The stages that evidence is of (MP-1 to MP-4), and fees far beyond the wallet's own."""
+        notes = {}
+        controlled = {event.tx.hash for event in block.controls}
+        spikes = {}
+        for hit in folded.hits:
+            flow = hit.flow
+            if flow.transfer.kind is TransferKind.FEE or flow.transfer.tx.fee_rate is None:
+                continue
+            times = self._engine.fee_against_usual(flow.wallet, block.ref.chain, flow.transfer.tx.fee_rate)
+            if times is not None:
+                spikes[flow.transfer.tx.hash] = round(times, 1)
+        for hash, note in foreseen.notes.items():
+            more: dict[str, Any] = {"fee_times_usual": spikes[hash]} if hash in spikes else {}
+            stages = ["MP-1"]
+            stages += ["MP-2"] if "replaces" in note else []
+            stages += ["MP-3"] if "nonce_gap" in note or more else []
+            stages += ["MP-4"] if hash in controlled else []
+            notes[hash] = {**note, **more, "mempool": stages}
+        return replace(foreseen, notes=notes)
