@@ -6,6 +6,7 @@ import shlex
 
 from monitor.assets import AssetNames
 from monitor.explain_control import CLEARED, advice, also, announcement, headline, is_control
+from monitor.explain_pending import UNCONFIRMED, gone, leaving, waits
 from monitor.findings import THEFTS_PER_MONTH, TITLES, span
 from monitor.ids import iso
 from monitor.model import UNEXPLAINED, Incident, Severity, Status
@@ -21,16 +22,17 @@ LONGEST_PERIOD_DAYS = 1095.0  # "about once in N" is never worded beyond three y
 def title(incident: Incident, names: AssetNames) -> str:
     """One line: severity, entity, what left."""
     if incident.status is Status.RETRACTED:
-        return f"RETRACTED: {incident.entity}: the transactions are no longer part of the chain"
+        return f"RETRACTED: {incident.entity}: {gone(incident)}"
     lost = ", ".join(names.display(asset, value) for asset, value in incident.lost[:3])
     more = f" and {len(incident.lost) - 3} more" if len(incident.lost) > 3 else ""
     control = headline(incident.findings)
     what = control or "abnormal outflow"
     if lost:
-        what = f"{lost}{more} sent to suspects{', after a change of control' if control else ''}"
+        what = f"{lost}{more} {leaving(incident)} to suspects{', after a change of control' if control else ''}"
     if is_returned(dict(incident.lost), dict(incident.returned)):
         what += ", and returned"
-    return f"{str(incident.severity).upper()}: {incident.entity}: {what}"
+    before = f"{UNCONFIRMED}: " if incident.unconfirmed else ""
+    return f"{before}{str(incident.severity).upper()}: {incident.entity}: {what}"
 
 
 def _worth(incident: Incident, names: AssetNames) -> list[str]:
@@ -50,13 +52,15 @@ def explain(incident: Incident, names: AssetNames) -> tuple[str, ...]:
         return ()
     first = max(incident.findings, key=lambda f: (f.severity, f.score, -f.at))
     lines.append(f"{TITLES.get(first.detector, first.detector)}: {first.summary}.")
+    lines += waits(incident)
     lines += also(incident, first)
     lines += advice(incident)
     against = first.evidence.get("against_usual") or ()
     if against:
         lines.append(f"At the same time, of the typical balance: {'; '.join(against)}.")
     if incident.share_lost is not None and incident.lost:
-        lines.append(f"{incident.share_lost * 100:.1f} % of the balance before the incident has gone to suspects.")
+        verb = "would go" if incident.unconfirmed else "has gone"
+        lines.append(f"{incident.share_lost * 100:.1f} % of the balance before the incident {verb} to suspects.")
     lines += _worth(incident, names)
     lines += _returned(incident, names)
     period = incident.return_period_days

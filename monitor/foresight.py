@@ -123,8 +123,8 @@ class Foresight:
     def mined(self, block: Block) -> list[str]:
         """A block was connected, and its evidence taken in; the ids of incidents that it changes beside that."""
         chain, txs = block.ref.chain, txs_of(block)
-        if txs and chain in self._pools:
-            self._pools[chain].mined(txs.values())
+        if txs:
+            self.pool(chain).mined(txs.values())
         waits = self.unconfirmed.items(chain)
         if not waits:
             return []

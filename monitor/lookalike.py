@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
 from monitor.ids import chain_of_asset
 
@@ -33,13 +34,14 @@ def _split(address: str) -> tuple[str, str]:
     return "other", address[1:].lower()  # base58, and base32 of NEM: the first character is of the network
 
 
+@lru_cache(maxsize=1 << 15)
 def key_of(address: str) -> str | None:
     """What people see of an address: its ends; None where it is too short to be mistaken, or of the system.
 
     >>> key_of("0x28c6c06298d514db089934071355e5743bf21d60"), key_of("bc1qar0srrr7xfkvy5l643lydnw9re59gtzzwf5mdq")
     ('28c1d60', 'ar05mdq')
     """
-    body = _split(address)[1]
+    body = address[2:].lower() if address[:2] == "0x" else _split(address)[1]
     if len(body) < _SHORTEST or body.startswith(_SYSTEM):
         return None
     return body[:LEADING] + body[-TRAILING:]

@@ -16,6 +16,7 @@ from monitor.model import Direction
 from monitor.policies.base import place_of
 from monitor.replay_policies import Changes, PolicyBlock, judge
 from monitor.replay_rows import Accounts, account_rows, flow_from, flow_of, numbers_of, with_told
+from monitor.replay_unweighed import add_unweighed
 from monitor.replayed import Evidence, Replayed, WalletCount, add_early, by_suspect, evidence_of, told_balances
 from monitor.returns import returns_of
 from monitor.rows import IN, OUT, FlowRows
@@ -47,6 +48,7 @@ def replay_accounts(
     rows = account_rows(engine, chain, frame, flows, slots, kept, wallet_ids, trust)
     origin = flows.row[kept]
     exact = _policy_blocks(engine, chain, frame, flows, np.flatnonzero(kept), wallet_ids, trust, told)
+    dealings = add_unweighed(engine, chain, frame, flows, kept, wallet_ids, trust, changes or {}, exact)
     rows, origin = with_told(engine, chain, frame, rows, origin, told)
     records, _ = engine.state.fold(rows)
     hits = [
@@ -54,7 +56,7 @@ def replay_accounts(
         for r in records
     ]
     evidence = evidence_of(hits, names)
-    judge(engine, chain, exact, names, evidence, changes)
+    judge(engine, chain, exact.values(), names, evidence, changes, dealings)
     _add_movements(evidence, engine, chain, frame, rows, origin)
     _add_returns(evidence, engine, chain, frame, rows, origin)
     return evidence
@@ -182,10 +184,10 @@ def _policy_blocks(
     wallet_ids: Sequence[str],
     trust: Mapping[int, Trust],
     told: pl.DataFrame | None,
-) -> list[PolicyBlock]:
+) -> dict[int, PolicyBlock]:
     """What policies see, block by block: flows of their wallets alone, and balances where the next row follows."""
     if not engine.policies.wallets or not len(kept):
-        return []
+        return {}
     numbers = frame["block_number"].to_numpy()[flows.row[kept]]
     times = frame["block_timestamp"].to_numpy()[flows.row[kept]]
     blocks: dict[int, PolicyBlock] = {}
@@ -203,7 +205,7 @@ def _policy_blocks(
     wanted = np.array([name in engine.policies.wallets for name in wallet_ids], np.bool_)[flows.wallet[kept]]
     wanted &= ~flows.touch[kept]
     for at in np.flatnonzero(wanted & silent)[np.unique(numbers[wanted & silent], return_index=True)[1]].tolist():
-        blocks.setdefault(int(numbers[at]), PolicyBlock(int(numbers[at]), int(times[at])))
+        blocks.setdefault(int(numbers[at]), PolicyBlock(int(numbers[at]), int(times[at]))).has_hidden = True
     mine = np.flatnonzero(wanted & ~silent)
     for at, r in zip(mine.tolist(), frame[flows.row[kept[mine]]].iter_rows(named=True), strict=True):
         place = int(kept[at])
@@ -213,7 +215,7 @@ def _policy_blocks(
         block.flows.append(flow)
         if at in trust:
             block.trust[place_of(flow)] = trust[at]
-    return [blocks[number] for number in sorted(blocks)]
+    return blocks
 
 
 def _silent(

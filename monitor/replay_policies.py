@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import polars as pl
@@ -12,7 +13,7 @@ from monitor.assets import AssetNames
 from monitor.engine import Engine
 from monitor.incidents import movement_key
 from monitor.model import BlockRef, ControlEvent, ControlKind, Finding, Flow, Severity, Tx
-from monitor.policies.base import Place, left_by, movement_for
+from monitor.policies.base import Dealing, Place, left_by, movement_for
 from monitor.replayed import Evidence
 from monitor.trust import Trust
 
@@ -32,11 +33,13 @@ class PolicyBlock:
     told: dict[tuple[str, str, str], int] = field(default_factory=dict)
     trust: dict[Place, Trust] = field(default_factory=dict)
     controls: list[ControlEvent] = field(default_factory=list)
+    shown: list[Flow] = field(default_factory=list)  # not real to their owner
+    has_hidden: bool = False  # flows that nobody needs to see
 
     @property
     def is_silent(self) -> bool:
         """Whether there is nothing but flows that nobody needs to see."""
-        return not (self.flows or self.told or self.controls)
+        return not (self.flows or self.told or self.controls or self.shown)
 
 
 def control_events(table: pl.DataFrame | None) -> dict[str, Changes]:
@@ -63,12 +66,11 @@ def control_events(table: pl.DataFrame | None) -> dict[str, Changes]:
     return dict(found)
 
 
-def _with_changes(blocks: Iterable[PolicyBlock], changes: Changes) -> Iterable[tuple[PolicyBlock, bool]]:
-    """Blocks with the changes of control in them, in chain order; whether each has flows that are not shown."""
-    by_number = {block.number: (block, block.is_silent) for block in blocks}
+def _with_changes(blocks: Iterable[PolicyBlock], changes: Changes) -> Iterable[PolicyBlock]:
+    """Blocks with the changes of control in them, in chain order."""
+    by_number = {block.number: block for block in blocks}
     for number, (time, events) in changes.items():
-        block, _ = by_number.setdefault(number, (PolicyBlock(number, time), False))
-        block.controls = events
+        by_number.setdefault(number, PolicyBlock(number, time)).controls = events
     return [by_number[number] for number in sorted(by_number)]
 
 
@@ -79,23 +81,30 @@ def judge(
     names: AssetNames,
     evidence: Evidence,
     changes: Changes | None = None,
+    dealings: tuple[Sequence[int], Sequence[Dealing]] = ((), ()),
 ) -> None:
     """Fold blocks (in chain order) into the policies; findings, movements and balances join ``evidence``.
 
     Parameters
     ----------
     changes : of control, of the same chain
+    dealings : payments that are not judged, in chain order: the block number of each, and what it was
     """
     findings: list[Finding] = []
-    for block, has_hidden in _with_changes(blocks, changes or {}):
-        if has_hidden:
+    done = 0
+    for block in _with_changes(blocks, changes or {}):
+        before = bisect_left(dealings[0], block.number, lo=done)
+        engine.policies.deal(chain, dealings[1][done:before])
+        done = before
+        if block.has_hidden:
             engine.policies.tick(chain, block.time)
         if block.is_silent:
             continue
         findings += engine.policies.fold(
             chain, block.number, block.time, block.flows, block.told, block.trust, names, block.controls,
-            keep_undo=False,
+            shown=block.shown, keep_undo=False,
         ).findings  # fmt: skip
+    engine.policies.deal(chain, dealings[1][done:])
     known = {movement_key(m) for m in evidence.movements}
     for finding in findings:
         if finding.severity is Severity.INFO:

@@ -6,7 +6,7 @@ order, without a flow for each: such wallets have millions of rows.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 import numpy as np
 import polars as pl
@@ -14,16 +14,17 @@ from numpy.typing import NDArray
 
 from monitor.engine import Engine
 from monitor.lookalike import key_of
-from monitor.model import Direction
+from monitor.model import ControlKind, Direction
 from monitor.policies.base import Dealing, place_of
-from monitor.replay_policies import PolicyBlock
+from monitor.policies.counterparties import DAY
+from monitor.replay_policies import Changes, PolicyBlock
 from monitor.replay_rows import Accounts, flow_from
 from monitor.trust import Trust
 
 __all__ = ["Dealings", "add_unweighed"]
 
-Dealings = list[tuple[int, Dealing]]
-"""Rows that only teach, with their block numbers, in chain order."""
+Dealings = tuple[Sequence[int], Sequence[Dealing]]
+"""Rows that only teach, in chain order: the block number of each, and what it was."""
 
 
 def add_unweighed(
@@ -34,6 +35,7 @@ def add_unweighed(
     real: NDArray[np.bool_],
     wallet_ids: Sequence[str],
     trust: Mapping[int, Trust],
+    changes: Changes,
     blocks: dict[int, PolicyBlock],
 ) -> Dealings:
     """Add what is judged to ``blocks``; returns the rest.
@@ -42,11 +44,12 @@ def add_unweighed(
     ----------
     real : which flows are real to their owner, shape (n,)
     trust : payments that are expected, by their place among the real ones
+    changes : of control; what wallets that gave an approval pay in tokens is judged, too
     """
     light = engine.policies.judged - engine.policies.wallets
     mine = np.array([name in light for name in wallet_ids], np.bool_)
     if not mine.any():
-        return []
+        return (), ()
     wallet, row, out = _with_lures(engine, chain, frame, flows, wallet_ids)
     known = np.concatenate([real, np.zeros(len(row) - len(real), np.bool_)])
     skipped = np.concatenate([flows.fee | flows.touch, np.zeros(len(row) - len(real), np.bool_)])
@@ -54,10 +57,10 @@ def add_unweighed(
     wanted = wanted[np.argsort(row[wanted], kind="stable")]
     wallet, row, out, known = wallet[wanted], row[wanted], out[wanted], known[wanted]
     part = frame[row].select(
-        "block_number", "block_timestamp", "asset", "kind", "value",
-        other=pl.when(pl.Series(out)).then("to_address").otherwise("from_address").fill_null(""),
+        "block_number", "block_timestamp", "asset", "kind", "value", wallet=pl.Series(wallet, dtype=pl.Int32),
+        paid=pl.Series(out), other=pl.when(pl.Series(out)).then("to_address").otherwise("from_address").fill_null(""),
     )  # fmt: skip
-    judged = _judged(engine, chain, part, wallet, known, wallet_ids)
+    judged = _judged(engine, chain, part, known, wallet_ids, _approving(engine, chain, changes))
     places = np.cumsum(real) - 1
     for at in np.flatnonzero(judged).tolist():
         r = frame.row(int(row[at]), named=True)
@@ -69,7 +72,7 @@ def add_unweighed(
         answer = trust.get(int(places[wanted[at]])) if known[at] else None
         if answer:
             block.trust[place_of(flow)] = answer
-    return _dealings(engine, part, wallet, out, np.flatnonzero(known & ~judged), wallet_ids)
+    return _dealings(engine, part.filter(known & ~judged), wallet_ids)
 
 
 def _with_lures(
@@ -94,50 +97,49 @@ def _judged(
     engine: Engine,
     chain: str,
     part: pl.DataFrame,
-    wallet: NDArray[np.int32],
     known: NDArray[np.bool_],
     wallet_ids: Sequence[str],
+    approving: Container[str],
 ) -> NDArray[np.bool_]:
-    """Rows whose counterparty looks like another of the wallet, with all of the wallet's rows in their blocks."""
-    judged = np.zeros(len(part), np.bool_)
-    others = part["other"].to_numpy()
-    numbers = part["block_number"].to_numpy()
-    for place in np.unique(wallet).tolist():
-        own = np.flatnonzero(wallet == place)
-        addresses = set(others[own[known[own]]]) | engine.policies.dealt_with(wallet_ids[place], chain)
-        seen: dict[str, set[str]] = {}
-        for address in addresses:
-            key = key_of(address)
-            if key is not None:
-                seen.setdefault(key, set()).add(address)
-        strange = [
-            address
-            for address in set(others[own])
-            if (key := key_of(address)) is not None and seen.get(key, set()) - {address}
-        ]
-        if strange:
-            odd = own[np.isin(others[own].astype(str), np.array(strange))]
-            judged[own[np.isin(numbers[own], numbers[odd]) & known[own]]] = True
-            judged[odd] = True
+    """Rows whose counterparty looks like another of the wallet, with all of the wallet's real rows in their blocks."""
+    places = part["wallet"].unique().to_list()
+    before = [(place, other) for place in places for other in engine.policies.dealt_with(wallet_ids[place], chain)]
+    kept = pl.DataFrame(before, schema={"wallet": pl.Int32, "other": pl.String}, orient="row")
+    dealt = pl.concat([part.filter(known).select("wallet", "other"), kept]).unique()
+    others = pl.concat([part["other"], kept["other"]]).unique()
+    keys = pl.DataFrame({"other": others, "key": [key_of(other) for other in others.to_list()]})
+    keyed = dealt.join(keys.filter(pl.col("key").is_not_null()), on="other")
+    like = keyed.group_by("wallet", "key").len("alike")
+    rows = (
+        part.select("wallet", "other", "block_number", "kind", known=pl.Series(known))
+        .join(keys, on="other", how="left", maintain_order="left")
+        .join(like, on=["wallet", "key"], how="left", maintain_order="left")
+        .join(keyed.select("wallet", "other", own=1), on=["wallet", "other"], how="left", maintain_order="left")
+    )
+    mine = [place for place in places if wallet_ids[place] in approving]
+    strange = (pl.col("alike").fill_null(0) > pl.col("own").fill_null(0)) | (
+        pl.col("wallet").is_in(mine) & pl.col("known") & (pl.col("kind") == "token")
+    )
+    beside = pl.col("strange").any().over("wallet", "block_number") & pl.col("known")
+    found = rows.with_columns(strange=strange).select(pl.col("strange") | beside).to_series()
+    judged: NDArray[np.bool_] = found.to_numpy()
     return judged
 
 
-def _dealings(
-    engine: Engine,
-    part: pl.DataFrame,
-    wallet: NDArray[np.int32],
-    out: NDArray[np.bool_],
-    rest: NDArray[np.int64],
-    wallet_ids: Sequence[str],
-) -> Dealings:
-    listed = {asset: engine.intake.is_listed(asset) for asset in part["asset"].unique().to_list()}
-    columns = part[rest]
-    found = []
-    for number, at, asset, kind, value, other, place, paid in zip(
-        columns["block_number"].to_list(), columns["block_timestamp"].to_list(), columns["asset"].to_list(),
-        columns["kind"].to_list(), columns["value"].to_list(), columns["other"].to_list(), wallet[rest].tolist(),
-        out[rest].tolist(), strict=True,
-    ):  # fmt: skip
-        genuine = kind != "token" or listed[asset]
-        found.append((int(number), Dealing(wallet_ids[place], other, int(at), asset, int(value), paid, genuine)))
-    return found
+def _approving(engine: Engine, chain: str, changes: Changes) -> set[str]:
+    """Wallets that let somebody spend."""
+    events = (event for _, events in changes.values() for event in events if event.kind is ControlKind.APPROVAL)
+    owners = (engine.watchlist.wallet_at(chain, event.account) for event in events)
+    return {owner.id for owner in owners if owner is not None}
+
+
+def _dealings(engine: Engine, part: pl.DataFrame, wallet_ids: Sequence[str]) -> Dealings:
+    same = ("wallet", "other", pl.col("block_timestamp") // DAY)  # the first payment of a day counts, the rest do not
+    rows = part.filter(~pl.col("paid") | (pl.int_range(pl.len()).over("paid", *same) == 0))
+    listed = [asset for asset in rows["asset"].unique().to_list() if engine.intake.is_listed(asset)]
+    genuine = rows.select((pl.col("kind") != "token") | pl.col("asset").is_in(listed)).to_series()
+    names = rows["wallet"].replace_strict(dict(enumerate(wallet_ids)), return_dtype=pl.String)
+    columns = (names, rows["other"], rows["block_timestamp"], rows["asset"])
+    values = map(int, rows["value"].to_list())
+    found = zip(*(c.to_list() for c in columns), values, rows["paid"].to_list(), genuine.to_list(), strict=True)
+    return rows["block_number"].to_list(), list(found)

@@ -69,8 +69,8 @@ def replay_utxo(
         for seen_flow in moved:
             count = result.wallets.setdefault(seen_flow.wallet, WalletCount())
             count.see(1, int(seen_flow.direction is Direction.OUT), block.timestamp, block.timestamp)
-        if engine.policies.wallets:
-            mine = [flow for flow in taken.real if flow.wallet in engine.policies.wallets]
+        if engine.policies.judged:
+            mine = [flow for flow in taken.real if flow.wallet in engine.policies.judged]
             if mine or now:
                 exact.append(PolicyBlock(int(number), block.timestamp, mine, now, taken.trust))
         parts.append(taken.rows)

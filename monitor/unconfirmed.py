@@ -1,8 +1,8 @@
 """Evidence of transactions that wait to be mined: into incidents, and out of them again. Pure.
 
 It lies among the other evidence, marked ``pending``, and each of its transactions is in the record's limbo until a
-block settles it. When the transaction is mined, what the block shows takes its place under the same ids; when that can no
-longer happen, it is void like what a reorg took away. So it leaves no trace in what is confirmed.
+block settles it. When the transaction is mined, what the block shows takes its place under the same ids; when that
+can no longer happen, it is void like what a reorg took away. So it leaves no trace in what is confirmed.
 """
 
 from __future__ import annotations
@@ -56,8 +56,9 @@ class Unconfirmed:
         moved = [m for m in movements if movement_key(m) not in held and m.tx not in settled]
         if not news and not moved:
             return []
-        waits = {(item.chain, item.tx): item for item in foreseen.waits.values()}
-        return self._correlator.add(entity, news, moved, balances, waits=waits)
+        waits = {(item.chain, item.tx): item for item in foreseen.waits.values() if item.tx not in settled}
+        left = {key: balances[key] for key in map(movement_key, moved) if key in balances}
+        return self._correlator.add(entity, news, moved, left, waits=waits)
 
     def settle(self, chain: str, why: Mapping[str, str]) -> list[str]:
         """These transactions, by hash, did not happen as foreseen, and why; the ids of incidents that changed."""
@@ -114,11 +115,11 @@ def _waits(item: Limbo, chain: str) -> bool:
 
 
 def _judged(record: Record, chain: str) -> set[str]:
-    """Transactions that this record has the last word on: judged by people, or mined before and in doubt now."""
-    found = {item.tx for item in record.limbo if item.chain == chain and not item.pending}
-    if record.status in CLOSED:
-        found |= {f.tx for f in record.findings.values() if f.chain == chain}
-    return found
+    """Transactions that this record has the last word on: judged by people, or mined, be it in doubt now."""
+    evidence: list[Finding | Movement] = [*record.findings.values(), *record.movements.values()]
+    evidence += (*record.loose.values(), *record.returned.values())
+    found = {e.tx for e in evidence if e.chain == chain}
+    return found if record.status in CLOSED else found - {i.tx for i in record.limbo if _waits(i, chain)}
 
 
 def _later(item: Limbo, tip: int, why: str) -> Limbo:

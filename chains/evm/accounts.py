@@ -58,7 +58,8 @@ NO_STATE = "state of accounts"
 NO_TRACES = "internal transfers"
 PATIENCE = 5.0  # seconds that a block waits for the state of its accounts
 MOST_PROBES = 300  # accounts with code that are looked at in one block
-MOST_READ = 40  # accounts that are read whole in one block; about 15 calls each where they have code
+MOST_CHANGED = 40  # of them that are read whole because they changed; about 15 calls each
+MOST_FIRST = 40  # and for the first time, or because an hour has passed
 MOST_CODES = 300  # accounts without code that are read in one block, one call each
 SWEEP_SECONDS = 3600  # of block time, after which an account is read whole again
 LONGEST_REST = 8  # blocks without questions after the endpoint failed to answer them again and again
@@ -139,7 +140,7 @@ class Accounts:
         balances = self._reconciles and NO_TRACES in block.blind_spots
         probes = await self._probe(states, block, balances)
         changed = _changed(states, probes)
-        wanted = list(dict.fromkeys([*changed, *plan.read]))
+        wanted = list(dict.fromkeys([*changed[:MOST_CHANGED], *plan.read]))
         fresh, late = await self._read(wanted, plan, block, states)
         await self._take_fingerprints(fresh, states, probes, block, balances)
         values = {one: state.values for one, state in fresh.items()}
@@ -149,7 +150,7 @@ class Accounts:
         refused = len(states.keys() - probes.keys()) + len(wanted) - len(fresh) - late
         block = await enrich(replace(block, readings=(*block.readings, *readings)), self._codes)
         block = await self._reconcile(block, touches, probes, not plan.left and not refused)
-        waiting = plan.left + late
+        waiting = plan.left + late + len(changed[MOST_CHANGED:])
         blind = [NO_STATE] if refused else []
         blind += [f"state of {waiting} accounts is read in rotation"] if waiting else []
         return replace(block, blind_spots=(*block.blind_spots, *blind))
@@ -168,11 +169,12 @@ class Accounts:
         """Accounts read whole, and how many could not have their turn; what seems to have changed is read twice."""
         swept = {one for one in plan.read if one in states and not states[one].is_safe}  # as at first sight
         known = {one: self._states[one] for one in wanted if one in self._states and one not in swept}
-        fresh, late = await self._reader.read(wanted, block.ref, known, MOST_READ)
+        most = MOST_FIRST + len(set(wanted) - set(plan.read))
+        fresh, late = await self._reader.read(wanted, block.ref, known, most)
         other = [one for one in fresh if one in self._states and self._states[one].values != fresh[one].values]
         if other:
             await asyncio.sleep(SETTLING)
-            again, _ = await self._reader.read(other, block.ref, known, MOST_READ)
+            again, _ = await self._reader.read(other, block.ref, known, len(other))
             fresh = {one: state for one, state in fresh.items() if one not in other} | again
         return fresh, late
 
@@ -233,7 +235,7 @@ class Accounts:
         for one, at in self._read_at.items():
             if at is not None and 0 <= block.timestamp - at < SWEEP_SECONDS:
                 break
-            if len(due) >= MOST_READ + MOST_CODES:
+            if len(due) >= MOST_FIRST + MOST_CODES:
                 plan.left += 1
             else:
                 due.append(one)

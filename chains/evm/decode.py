@@ -11,12 +11,8 @@ from collections.abc import Container, Sequence
 
 from Crypto.Hash import keccak
 
-from chains.evm.abi import bytes_of
-from chains.evm.calls import Reward, Traced
-from chains.evm.controls.authorization import authorities
-from chains.evm.controls.calldata import FAILED, safe_controls
-from chains.evm.controls.control import Control
-from chains.evm.controls.events import control_of
+from chains.evm.calls import InternalCall, Reward, Traced
+from chains.evm.controls.told import Happened, controls_of, tells_safe
 from chains.evm.screen import Screen
 from chains.evm.tokens import MOVES, TRANSFER, moves_of, parties_of
 from chains.evm.wire import (
@@ -32,7 +28,7 @@ from chains.evm.wire import (
     with_system,
 )
 from monitor.errors import DecodeError
-from monitor.model import Block, BlockRef, ControlEvent, ControlKind, Transfer, TransferKind, Tx
+from monitor.model import Block, BlockRef, ControlEvent, Transfer, TransferKind, Tx
 from monitor.networks import by_chain
 
 __all__ = ["created_address", "decode_block", "decode_recorded", "native_asset", "screen_of", "touching"]
@@ -107,7 +103,7 @@ def decode_block(
     own = [grouped.get(tx.hash, ()) for tx in block.transactions] if grouped is not None else [
         receipt.logs if receipt is not None else () for receipt in told
     ]
-    reading.read(block.transactions, told, own, screen or screen_of(watch))
+    reading.read(block.transactions, told, own, screen or screen_of(watch), traced)
     if traced is not None:
         reading.internal(block.transactions, told, traced)
     reading.credits(len(block.transactions), block.withdrawals or (), traced.rewards if traced is not None else ())
@@ -177,7 +173,7 @@ class _Reading:
         self._ref, self._watch, self._asset = ref, watch, asset
         network = by_chain(ref.chain)
         assert network is not None  # the asset is one of an EVM chain
-        self._network, self._chain_id = network, int(ref.chain.partition(":")[2])
+        self._network = network
         self._readers: dict[int, _Reader] = {}  # by position
 
     def read(
@@ -186,12 +182,26 @@ class _Reading:
         receipts: Sequence[RpcReceipt | None],
         logs: Sequence[Sequence[RpcLog]],
         screen: Screen,
+        traced: Traced | None,
     ) -> None:
         candidates, self.seen = screen.of(transactions, receipts, logs)
+        calls = self._calls(traced, {found.position for found in candidates})
         for found in candidates:
             at = found.position
             tx = self._readers[at] = _Reader(transactions[at], receipts[at], at)
             self._transaction(tx, found.place, _in_order(logs[at]))
+            self._controls(tx, logs[at], calls.pop(at, None if traced is None else ()))
+        for at, inside in calls.items():  # a Safe without logs was called from inside
+            tx = self._readers[at] = _Reader(transactions[at], receipts[at], at)
+            self._controls(tx, logs[at], inside)
+
+    def _calls(self, traced: Traced | None, wanted: Container[int]) -> dict[int, list[InternalCall]]:
+        """Calls by the position of their transaction: those of the wanted ones, and of others that tell a Safe."""
+        found: dict[int, list[InternalCall]] = {}
+        for call in traced.calls if traced is not None else ():
+            if call.position in wanted or (tells_safe(call) and call.receiver in self._watch):
+                found.setdefault(call.position, []).append(call)
+        return found
 
     def _transaction(self, tx: _Reader, place: int, logs: Sequence[RpcLog]) -> None:
         if tx.status is None:
@@ -202,7 +212,6 @@ class _Reading:
             for offset, log in enumerate(logs, 1):
                 if log.topics and log.topics[0] in MOVES:
                     self._token(tx, place + offset, log)
-            self._controls(tx, logs)
         if tx.fee and tx.sender in self._watch and not self._network.coin_tells_all:
             self._keep(tx, place + 1 + len(logs), TransferKind.FEE, self._asset, tx.sender, "", tx.fee)
 
@@ -253,10 +262,6 @@ class _Reading:
                 continue
             tx, kind = reader(call.position), TransferKind.INTERNAL
             self._move(tx, INTERNAL_BASE + n, kind, self._asset, call.sender, call.receiver, call.value)
-        for call in traced.calls:
-            if call.depth and call.kind == "call" and len(call.input) > 10 and call.receiver in self._watch:
-                told = safe_controls(call.receiver, bytes_of(call.input))
-                self.controls += (control.at(self._ref, reader(call.position).noun()) for control in told)
 
     def credits(self, count: int, withdrawals: Sequence[RpcWithdrawal], rewards: Sequence[Reward]) -> None:
         """What the chain itself gave: validators' withdrawals, and rewards of miners. They belong to no transaction."""
@@ -274,16 +279,12 @@ class _Reading:
                     Transfer(self._ref, tx, n, TransferKind.INTERNAL, self._asset, ("",), receiver, value, (value,))
                 )
 
-    def _controls(self, tx: _Reader, logs: Sequence[RpcLog]) -> None:
-        """Changes of control: what logs tell, what a watched Safe was told to do, and delegations of accounts."""
-        said = (control_of(log, self._ref.chain, self._watch) for log in logs)
-        found = [control for control in said if control is not None]
-        if tx.target is not None and tx.target in self._watch and not _has_failed(tx.target, logs):
-            found += safe_controls(tx.target, tx.raw.calldata)
-        for authority, delegate in authorities(tx.raw, self._chain_id) if tx.raw.authorization_list else ():
-            if authority in self._watch:
-                found.append(Control(ControlKind.DELEGATION, authority, delegate))
-        self.controls += (control.at(self._ref, tx.noun()) for control in found)
+    def _controls(self, tx: _Reader, logs: Sequence[RpcLog], calls: Sequence[InternalCall] | None) -> None:
+        """Changes of control of watched accounts."""
+        created = tx.receipt.contract_address if tx.receipt is not None else None
+        what = Happened(tx.raw, _in_order(logs), tx.status != 0, (created or "").lower(), calls)
+        for control in controls_of(what, self._watch, self._ref.chain):
+            self.controls.append(control.at(self._ref, tx.noun()))
 
     def _move(
         self, tx: _Reader, place: int, kind: TransferKind, asset: str, sender: str, receiver: str, value: int
@@ -346,11 +347,6 @@ class _Reader:
                 target=self.target,
             )
         return self._noun
-
-
-def _has_failed(account: str, logs: Sequence[RpcLog]) -> bool:
-    """Whether a Safe says that what it was told to do failed: then nothing of it happened."""
-    return any(log.topics and log.topics[0] == FAILED and log.address.lower() == account for log in logs)
 
 
 def _fee(receipt: RpcReceipt | None, rate: int | None) -> int | None:

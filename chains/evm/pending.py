@@ -19,13 +19,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from chains.base import ChainSpec, PendingEvent, PendingGone, PendingSeen, Terms
-from chains.evm.decode import native_asset
+from chains.evm.controls.authorization import nonces_of
+from chains.evm.code import Codes
+from chains.evm.enrich import enrich
 from chains.evm.pending_feed import Feed
 from chains.evm.pending_tx import RpcPending, is_of_interest, number, pending_of
+from chains.evm.pinned import Pinned
 from chains.exchange import backoff
 from chains.rpc import HttpPool, JsonRpc, MethodUnsupported, RpcError, Single
 from monitor.errors import ChainError, ChainInconsistent, ChainUnavailable
-from monitor.model import Pending
+from monitor.model import ControlEvent, ControlKind, Pending
 from monitor.networks import by_chain
 
 __all__ = ["EvmMempool"]
@@ -72,7 +75,6 @@ class EvmMempool:
         self.spec = spec
         self._watch, self._sleep, self._clock = watch, sleep, clock
         self._rng = rng or random.Random()
-        self._native = native_asset(spec.chain)
         terms = {url: _part(terms) for url, terms in spec.terms.items()}
         self._nodes = HttpPool(
             spec.endpoints, timeout=spec.timeout_seconds, rng=self._rng, sleep=sleep, clock=clock,
@@ -82,6 +84,8 @@ class EvmMempool:
         self._feed = Feed(self._rpc, spec.accounts, spec.name)
         seconds = network.block_seconds if (network := by_chain(spec.chain)) else 12.0
         self._poll = min(spec.poll_seconds or 1.0, max(0.25, seconds / 4))
+        self._codes = Codes(Pinned(self._rpc), seconds)
+        self._fresh: dict[str, RpcPending] = {}  # that are to be told
         self._told: dict[str, _Told] = {}
         self._places: dict[tuple[str, int], str] = {}  # what was told last of a sender and nonce
         self._checked_at = self._news_at = self._answered_at = clock()
@@ -164,6 +168,8 @@ class EvmMempool:
 
     async def _again(self, known: Mapping[str, tuple[str, int]]) -> list[PendingEvent]:
         """Transactions of before a restart: those that still wait are told again, the others run their course."""
+        if not known:
+            return []
         for hash, place in known.items():
             self._told[hash], self._places[place] = _Told(place), hash
         answers = await self._rpc.batch([("eth_getTransactionByHash", [hash]) for hash in known], type=RpcPending)
@@ -171,21 +177,28 @@ class EvmMempool:
 
     async def _round(self) -> list[PendingEvent]:
         told, waiting = await self._feed.take()
-        fresh = await self._still([tx for tx in told if self._matters(tx)])
-        fresh += [tx for tx in waiting if self._matters(tx)]
-        fresh = list({tx.hash.lower(): tx for tx in fresh}.values())
-        self._beyond += max(0, len(fresh) - MOST)
-        events = await self._tell(fresh[:MOST])
+        self._keep([tx for tx in waiting if self._matters(tx)])
+        self._keep(await self._still([tx for tx in told if self._matters(tx)]))
+        events = await self._tell(list(self._fresh.values()))
+        self._fresh.clear()
         if self._told and self._clock() - self._checked_at >= CHECK_SECONDS:
             self._checked_at = self._clock()
             events += await self._check()
         return events
 
+    def _keep(self, found: Sequence[RpcPending]) -> None:
+        """Until they are told, were it in a later round."""
+        for tx in found:
+            if len(self._fresh) < MOST:
+                self._fresh[tx.hash.lower()] = tx
+            else:
+                self._beyond += 1
+
     def _matters(self, tx: RpcPending) -> bool:
         """Whether it touches the watch set, or stands in the way of one that does."""
         if tx.hash.lower() in self._told:
             return False
-        return tx.place in self._places or is_of_interest(tx, self._watch)
+        return tx.place in self._places or is_of_interest(tx, self._watch, self.spec.chain)
 
     async def _still(self, told: Sequence[RpcPending]) -> list[RpcPending]:
         """Those that are not mined meanwhile: what is in a block already is no early warning."""
@@ -201,17 +214,19 @@ class EvmMempool:
         """Events for these, as far as they are to be believed."""
         if not fresh:
             return []
-        base_fee, nonces = await self._now(fresh)
-        found = []
-        for tx in fresh:
-            said = pending_of(tx, self.spec.chain, self._native, self._watch, base_fee, self._gap(tx, nonces, fresh))
-            found.append((tx, said))
-        doubtful = [tx for tx, said in found if tx.sender.lower() not in self._watch and _claims(said)]
-        possible = await self._possible(doubtful)
+        head, nonces = await self._now(fresh)
+        base_fee = number(head.get("baseFeePerGas"))
+        found = [
+            (tx, pending_of(tx, self.spec.chain, self._watch, base_fee, self._gap(tx, nonces, fresh))) for tx in fresh
+        ]
+        doubtful = {tx.hash: tx for tx, said in found if tx.sender.lower() not in self._watch and _claims(said)}
+        possible = await self._possible(list(doubtful.values()))
+        believed = [
+            replace(said, transfers=(), controls=()) if tx.hash in doubtful and tx.hash not in possible else said
+            for tx, said in found
+        ]
         events: list[PendingEvent] = []
-        for tx, said in found:
-            if tx in doubtful and tx.hash not in possible:
-                said = replace(said, transfers=(), controls=())
+        for tx, said in zip(fresh, await self._fuller(believed, head), strict=True):
             if not _claims(said) and tx.sender.lower() not in self._watch and tx.place not in self._places:
                 continue
             self._told[tx.hash.lower()] = _Told(tx.place)
@@ -221,24 +236,35 @@ class EvmMempool:
             events += self._gone(list(self._told)[: len(self._told) - TOLD], "dropped")
         return events
 
-    async def _now(self, fresh: Sequence[RpcPending]) -> tuple[int | None, dict[str, int]]:
-        """(base fee of the newest block, next nonce by watched sender)."""
+    async def _fuller(self, believed: Sequence[Pending], head: Mapping[str, Any]) -> Sequence[Pending]:
+        """With what the state says of spenders, delegates and called code, as in a block."""
+        events = [event for said in believed for event in said.controls]
+        height = number(head.get("number"))
+        if not events or height is None:
+            return believed
+        at = BlockRef(self.spec.chain, height, str(head.get("hash")).lower())
+        block = await enrich(Block(at, "", 0, controls=tuple(events)), self._codes)
+        known = iter(block.controls)
+        return [replace(said, controls=tuple(next(known) for _ in said.controls)) for said in believed]
+
+    async def _now(self, fresh: Sequence[RpcPending]) -> tuple[Mapping[str, Any], dict[str, int]]:
+        """(header of the newest block, next nonce by watched sender)."""
         senders = sorted({tx.sender.lower() for tx in fresh if tx.sender.lower() in self._watch})
         head, *counts = await self._rpc.batch(
             [("eth_getBlockByNumber", ["latest", False])]
             + [("eth_getTransactionCount", [sender, "latest"]) for sender in senders]
         )
-        base_fee = number(head.get("baseFeePerGas")) if isinstance(head, dict) else None
         nonces = ((sender, number(count)) for sender, count in zip(senders, counts, strict=True))
-        return base_fee, {sender: count for sender, count in nonces if count is not None}
+        known = {sender: count for sender, count in nonces if count is not None}
+        return head if isinstance(head, dict) else {}, known
 
     def _gap(self, tx: RpcPending, nonces: Mapping[str, int], fresh: Sequence[RpcPending]) -> int:
         sender, nonce = tx.place
         if sender not in nonces:
             return 0
         places = [*self._places, *(other.place for other in fresh)]
-        known = {at for who, at in places if who == sender and nonces[sender] <= at < nonce}
-        return max(0, nonce - nonces[sender] - len(known))
+        between: set[int] = {at for who, at in places if who == sender and nonces[sender] <= at < nonce}
+        return max(0, nonce - nonces[sender] - len(between))
 
     async def _possible(self, doubtful: Sequence[RpcPending]) -> set[str]:
         """Hashes of those whose call a node carries out now without an error."""
@@ -249,6 +275,20 @@ class EvmMempool:
             tx.hash
             for tx, answer in zip(doubtful, answers, strict=True)
             if not isinstance(answer, RpcError) and answer != ZERO  # tokens that answer "false" have moved nothing
+        }
+
+    async def _stale(self, doubtful: Sequence[RpcPending]) -> dict[str, set[str]]:
+        """By hash, accounts whose authorizations in a stranger's transaction are used up: anybody can bring old ones."""
+        chain_id = int(self.spec.chain.partition(":")[2])
+        signed = {tx.hash: list(nonces_of(tx, chain_id)) for tx in doubtful if tx.authorization_list}
+        accounts = sorted({one for pairs in signed.values() for one, _ in pairs if one in self._watch})
+        if not accounts:
+            return {}
+        answers = await self._rpc.batch([("eth_getTransactionCount", [one, "latest"]) for one in accounts])
+        now = dict(zip(accounts, map(number, answers), strict=True))
+        return {
+            hash: {one for one, _ in pairs if one in now and (one, now[one]) not in pairs}
+            for hash, pairs in signed.items()
         }
 
     # -- what goes ------------------------------------------------------------------------------------------------
@@ -287,6 +327,10 @@ class EvmMempool:
 def _part(terms: Terms) -> Terms:
     """The mempool may wait; the head may not."""
     return terms if terms.rate is None else replace(terms, rate=terms.rate * SHARE)
+
+
+def _delegates(control: ControlEvent) -> bool:
+    return control.kind is ControlKind.DELEGATION
 
 
 def _claims(said: Pending) -> bool:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -24,6 +24,7 @@ from chains.evm.finality import FinalHeight
 from chains.evm.header import HeaderCheck
 from chains.evm.names import TokenNames
 from chains.evm.nodes import EvmNodes
+from chains.evm.proposals import Proposals
 from chains.evm.quorum import Quorum
 from chains.evm.traces import Traces, mode_of
 from chains.evm.wire import RpcBlock, RpcHeader, RpcLog, RpcReceipt, RpcStamp, check_logs
@@ -70,6 +71,7 @@ class EvmChain:
         self._quorum = Quorum(spec.name, spec.quorum, self.nodes.pool, self.nodes.rpc_of, sleep)
         self._traces = Traces(self.nodes, mode_of(spec.options))
         self._accounts = Accounts(self._rpc, spec, self._native, watch)
+        self._proposals = Proposals(spec, sleep=sleep, clock=clock)
         self._names = TokenNames(self._rpc, spec.chain)
         seconds = network.block_seconds if (network := by_chain(spec.chain)) else 12.0
         self._final = FinalHeight(self._rpc, spec.name, spec.finality, seconds, clock)
@@ -120,6 +122,7 @@ class EvmChain:
         ChainUnavailable : it is not there (yet)
         ChainInconsistent : the contradiction stays
         """
+        self._proposals.start()
         return await read_again(self._read, number, self.spec.name, self._exchange, self._sleep)
 
     async def balances(self, wanted: Sequence[tuple[str, str]], at: BlockRef) -> Mapping[tuple[str, str], int | None]:
@@ -178,6 +181,7 @@ class EvmChain:
 
     async def aclose(self) -> None:
         """Close connections; calling it twice is fine."""
+        await self._proposals.aclose()
         await self.nodes.aclose()
 
     async def _read(self, number: int) -> Block:
@@ -190,7 +194,7 @@ class EvmChain:
             raise ChainInconsistent(f"asked for block {number}, got {self._number(block.number)}")
         if receipts is not None and any(receipt.block_hash != block.hash for receipt in receipts):
             receipts = None  # another block has taken its place in between: ask by the hash
-        return await self.complete(block, source, receipts)
+        return self._proposals.attach(await self.complete(block, source, receipts), len(block.transactions))
 
     async def _both(self, number: int) -> tuple[RpcBlock | None, list[RpcReceipt] | None]:
         """A block and, where one request gives them too, the receipts at its height."""
@@ -234,8 +238,10 @@ class EvmChain:
             )  # fmt: skip
         except DecodeError as error:  # a header without a readable time: the endpoint's fault, never a reason to go on
             raise ChainUnavailable(f"{source}: {error}") from None
-        said = logs if logs is not None else [log for receipt in receipts for log in receipt.logs]
-        await self._quorum.agree(block, said, source)
+        said: Iterable[RpcLog] = logs if logs is not None else (log for receipt in receipts for log in receipt.logs)
+        if self.spec.quorum > 1:
+            said = list(said)
+            await self._quorum.agree(block, said, source)
         if spot is not None:
             decoded = replace(decoded, blind_spots=(*decoded.blind_spots, spot))
         return await self._accounts.observe(decoded, block, said)

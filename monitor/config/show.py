@@ -101,6 +101,7 @@ def _chain(chain: ChainConfig) -> dict[str, Any]:
         "poll_seconds": chain.poll_seconds,
         "start": chain.start,
         "finality_depth": chain.finality_depth,
+        "mempool": chain.mempool,
         "finality": chain.finality,
         "timeout": chain.timeout,
         "backfill": chain.backfill,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from monitor.assets import AssetNames
 from monitor.ids import finding_id
@@ -211,16 +211,9 @@ class Unweighed(Protocol):
         ...
 
 
-class Dealing(NamedTuple):
-    """A payment of a wallet (``paid``) or to it that is real to its owner and like nothing that would be judged."""
-
-    wallet: str
-    address: str
-    at: int  # UTC seconds
-    asset: str
-    value: int  # base units
-    paid: bool
-    genuine: bool  # the asset cannot be forged
+Dealing = tuple[str, str, int, str, int, bool, bool]
+"""A payment that is real to its owner and like nothing that would be judged: wallet, the other address, UTC seconds,
+asset, base units, whether the wallet paid, whether the asset cannot be forged."""
 
 
 @runtime_checkable

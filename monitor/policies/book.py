@@ -185,7 +185,7 @@ class PolicyBook:
         """Payments that nobody needs to judge, in chain order."""
         for policy in self.policies:
             if isinstance(policy, Deals):
-                policy.deal(chain, [dealing for dealing in dealings if dealing.wallet in policy.wallets])
+                policy.deal(chain, dealings)
 
     def fold(
         self,

@@ -147,7 +147,7 @@ class Circle:
 
     def addresses(self) -> set[str]:
         """All that are kept, and all that imitate one."""
-        return self.fixed.union(self.planted.entries, *(table.entries for table in self._tables))
+        return set(self.fixed).union(self.planted.entries, *(table.entries for table in self._tables))
 
     def resembles(self, address: str) -> bool:
         """Whether it looks like any other address that is kept, of whatever age."""

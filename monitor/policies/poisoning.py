@@ -150,14 +150,16 @@ class Poisoning:
 
     def deal(self, chain: str, dealings: Sequence[Dealing]) -> None:
         """See `Deals.deal`: as `judge` would, where nothing looks like anything."""
-        for dealing in dealings:
-            if not dealing.address or self._is_own(dealing.wallet, chain, dealing.address):
+        circles = {wallet: self._circle(wallet, chain) for wallet in {d[0] for d in dealings} & self._wallets}
+        watched = self._watchlist.watch(chain)
+        for wallet, address, at, asset, value, paid, genuine in dealings:
+            circle = circles.get(wallet)
+            if circle is None or (address in watched and self._is_own(wallet, chain, address)):
                 continue
-            circle = self._circle(dealing.wallet, chain)
-            if dealing.paid:
-                circle.pay(dealing.address, dealing.at, dealing.asset, dealing.value)
-            elif dealing.genuine and not circle.is_dust(dealing.asset, dealing.value):
-                circle.receive(dealing.address, dealing.at)
+            if paid:
+                circle.pay(address, at, asset, value)
+            elif genuine and not circle.is_dust(asset, value):
+                circle.receive(address, at)
 
     # -- approvals ------------------------------------------------------------------------------------------------
 

@@ -192,26 +192,26 @@ def _linked(node: Driver, safe: Safe) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("ahead", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("ahead", [1, 2, 3, 4])
 async def test_a_node_that_is_ahead_of_itself(node: Driver, safe: Safe, gate: Gate, watcher: Any, ahead: int) -> None:
     """Answers about a block may hold what the next one does, as long as that one is being made: nothing is missed."""
     chain = watcher(gate.url, safe.address)
-    base = (await last(chain)).ref.number
-    node.rpc("evm_mine")
-    await last(chain)
+    for _ in range(2):
+        node.rpc("evm_mine")
+        base = (await last(chain)).ref.number
     send(node, node.accounts[0], safe.address, value=7)
     safe.on_itself("changeThreshold", 1)  # two blocks: an approval, and the change
+    safe.threshold = 1
     safe.execute(node.accounts[9], value=5)
     gate.ahead = ahead
-    blocks = [await chain.block(number) for number in range(base + 2, node.height + 1)]
-    said_in = [block.ref.number - base - 1 for block in blocks if block.readings]
-    assert said_in[-1:] == [3] if ahead <= 2 else said_in[-1] <= 3
-    assert [values["threshold"] for block in blocks if (values := said(block, safe.address))][-1] == "1"
+    blocks = [await chain.block(number) for number in range(base + 1, base + 5)]
+    found = [said(block, safe.address) for block in blocks]
+    assert [values["threshold"] for values in found if values][-1] == "1"
     moved = [one for block in blocks for one in block.transfers if one.kind is TransferKind.RECONCILED]
-    if ahead <= 2:
-        assert [(one.value, one.from_addresses[0], one.block.number - base - 1) for one in moved] == [
-            (5, safe.address, 4)
-        ]
+    assert sum(one.value if one.to_address == safe.address else -one.value for one in moved) == -5
+    if ahead <= 2:  # that is for how long what looks like a change is not believed
+        assert [values is not None for values in found] == [False, False, True, False]
+        assert [(one.value, one.block.number - base) for one in moved] == [(5, 4)]
 
 
 async def test_modules_and_guards(node: Driver, safe: Safe, watcher: Any) -> None:
@@ -320,6 +320,8 @@ async def test_owner_of_a_safe_delegates(node: Driver, gate: Gate, watcher: Any,
     chain = watcher(gate.url, safe.address)
     values = said(await last(chain), safe.address)
     assert values is not None and values["owner_delegates"] == ""
+    node.rpc("evm_mine")
+    assert (await last(chain)).readings == ()
     authorize(node, sweeper.address, 0)
     values = said(await last(chain), safe.address)
     if not told:
@@ -427,7 +429,8 @@ async def test_many_accounts_in_rotation(node: Driver, watcher: Any, monkeypatch
     boss = node.accounts[0]
     made = [deploy(node, boss, "Treasury").address for _ in range(5)]
     monkeypatch.setattr(module, "MOST_PROBES", 2)
-    monkeypatch.setattr(module, "MOST_READ", 3)
+    monkeypatch.setattr(module, "MOST_CHANGED", 2)
+    monkeypatch.setattr(module, "MOST_FIRST", 3)
     chain = watcher(node.url, *made)
     first = await last(chain)
     assert len(first.readings) == 3 and "state of 2 accounts is read in rotation" in first.blind_spots

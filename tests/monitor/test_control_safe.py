@@ -8,6 +8,7 @@ import pytest
 
 from monitor.config.types import Planned
 from monitor.engine import Engine
+from monitor.errors import StoreError
 from monitor.labels import Label, LabelBook, LabelKind
 from monitor.model import Block, BlockRef, ControlEvent, ControlKind, Finding, Reading, Role, Trusted, Tx, Wallet
 from monitor.policies.book import PolicyBook
@@ -330,3 +331,49 @@ def test_the_pinned_hashes_are_those_of_the_released_contracts() -> None:
     place = "38869bf66a61cf6bdb996a6ae40d5853fd43b526"
     assert library_of(NEW, code_hash(own.replace("7f" + "0" * 64, "7f" + place.rjust(64, "0"), 1))) is not None
     assert library_of(NEW, V141) is None and singleton_of(SINGLETON, "0xbad") is None
+
+
+# -- state ------------------------------------------------------------------------------------------------------------
+
+SCRIPT: tuple[tuple[tuple[Any, ...], dict[str, Any]], ...] = (
+    ((), {"readings": [{}]}),
+    (((ControlKind.OWNER_CHANGE, D, {"change": "added"}),), {"readings": [{"owners": f"{A},{B},{C},{D}"}], "at": 60}),
+    (((ControlKind.PROPOSAL, "0x7e", {"would": "module_change", "confirmations": "1", "threshold": "2"}),), {"at": 90}),
+    ((), {"readings": [{"guard": "", "owners": f"{A},{B},{D},{E}"}], "at": 120, "touched": False}),
+    (((ControlKind.DELEGATE_CALL, THIEF, {}),), {"at": 150}),
+    ((), {"readings": [{"code": "none", "code_hash": ""}], "at": 180}),
+    ((), {"readings": [{"implementation": NEW, "implementation_code": "0xodd"}], "at": 210}),
+)
+
+
+def test_undo_and_restart_at_every_block() -> None:
+    """Each block's undo gives the state before it; a fresh engine with the stored state goes on the same."""
+    chain, states, told = Chain(), [], []
+    for events, more in SCRIPT:
+        states.append(chain.engine.dump())
+        told.append(chain.block(*events, **more))
+    assert [len(found) for found in told] == [0, 1, 1, 3, 1, 5, 1]
+    last = chain.engine.dump()
+    for before, undo in zip(reversed(states), reversed(chain.undo), strict=False):
+        chain.engine.disconnect(undo)
+        assert chain.engine.dump() == before
+    again = Chain()
+    for (events, more), expected in zip(SCRIPT, told, strict=True):
+        fresh = Chain()
+        fresh.engine.load(again.engine.dump())
+        fresh.number, again = again.number, fresh
+        assert again.block(*events, **more) == expected
+    assert again.engine.dump() == last
+
+
+def test_a_torn_record_is_a_store_error_and_a_strangers_is_not_taken_over() -> None:
+    """What cannot be read is said; what nobody watches any more goes with the next block."""
+    chain = known()
+    ((key, value),) = chain.policy.dump()
+    with pytest.raises(StoreError, match="lost data"):
+        chain.engine.load([(key, value[:-9])])
+    stranger = key.replace(SAFE.encode(), NEW.encode())
+    chain.engine.load([(key, value), (stranger, value)])
+    assert chain.policy.dump() == [(key, value)]
+    ref = BlockRef(ETH, 9, "b9")
+    assert (stranger, None) in chain.engine.connect(Block(ref, "", START)).state

@@ -474,8 +474,10 @@ def engine_of(kind: type[Engine] = Engine) -> Engine:
     watchlist = Watchlist(WALLETS)
     labels = LabelBook(LABELS)
     policies = (
-        PlainRules(RULES, {"known": KNOWN}), ColdWallets(watchlist, (), listed), ControlChanges(watchlist, PLANNED, labels)
-    )  # fmt: skip
+        PlainRules(RULES, {"known": KNOWN}),
+        ColdWallets(watchlist, (), listed),
+        ControlChanges(watchlist, PLANNED, labels),
+    )
     return kind(watchlist, listed, PolicyBook(watchlist, policies), labels, SETTINGS)
 
 

@@ -74,12 +74,12 @@ def test_approvals(lab: Any) -> None:
 
 def test_changes_of_control(lab: Any) -> None:
     """Events of Safes and delegations, on two chains: what is known of accounts, and a table of the same events."""
-    campaign(lab, 100, (lab.ETH, lab.BSC), controls="events")
+    campaign(lab, 50, (lab.ETH, lab.BSC), controls="events")
 
 
 def test_readings_of_accounts(lab: Any) -> None:
     """What accounts' states show, beside events or alone (history tables carry none)."""
-    campaign(lab, 100, (lab.ETH,), controls="readings")
+    campaign(lab, 50, (lab.ETH,), controls="readings")
 
 
 # -- planted faults: each must be found within the first scripts -------------------------------------------------------

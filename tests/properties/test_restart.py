@@ -134,6 +134,17 @@ def test_one_chain(lab: Any) -> None:
     assert sum(kills) > 2 * len(kills)
 
 
+def test_what_is_known_of_accounts(lab: Any) -> None:
+    """Control changes, by event and by reading: what is stored of accounts says the same after a kill."""
+
+    @lab.tries(30)
+    @given(SEEDS, STEPS)
+    def check(seed: int, steps: int) -> None:
+        holds(lab, lab.script(seed, steps, (lab.ETH,), controls="readings"), seed)
+
+    check()
+
+
 def test_several_chains(lab: Any) -> None:
     """Several chains of one entity share incidents: a kill between their commits loses nothing, no alert either."""
     kills = []

@@ -13,7 +13,7 @@ from Crypto.Hash import keccak
 
 from chains.evm.wire import RpcAuthorization, RpcTx
 
-__all__ = ["authorities", "authority_of"]
+__all__ = ["authorities", "authority_of", "nonces_of"]
 
 MAGIC = b"\x05"
 HALF = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0  # greater s are not valid (EIP-2)
@@ -30,6 +30,14 @@ def authorities(tx: RpcTx, chain_id: int) -> Iterator[tuple[str, str]]:
         authority = authority_of(entry)
         if authority is not None:
             yield authority, entry.address.lower()
+
+
+def nonces_of(tx: RpcTx, chain_id: int) -> Iterator[tuple[str, int]]:
+    """(account, nonce) of the same authorizations: each holds only while the account's next nonce is this one."""
+    for entry in tx.authorization_list or ():
+        authority, nonce = authority_of(entry), _number(entry.nonce)
+        if authority is not None and nonce is not None and _number(entry.chain_id) in (0, chain_id):
+            yield authority, nonce
 
 
 def authority_of(entry: RpcAuthorization) -> str | None:

@@ -79,16 +79,16 @@ def _effects(call: Call) -> Iterator[Effect]:
     if call.value and network is not None:
         kind = TransferKind.INTERNAL if call.depth else TransferKind.NATIVE
         yield Move(kind, network.asset, call.sender, call.to, call.value)
-    head = call.data[:4]
-    try:
-        if head in _CALLS:
-            yield from _CALLS[head](call, Words(call.data[4:]))
+    head, words = call.data[:4], Words(call.data[4:])
+    try:  # all or nothing: a call that makes no sense in one place fails as a whole
+        found = list(_CALLS[head](call, words)) if head in _CALLS else []
         if head in _PERMIT2 and call.to == PERMIT2:
-            yield from _PERMIT2[head](call, Words(call.data[4:]))
+            found += _PERMIT2[head](call, words)
         if head in _OF_ITSELF and call.sender == call.to:
-            yield from _OF_ITSELF[head](call, Words(call.data[4:]))
+            found += _OF_ITSELF[head](call, words)
     except ValueError:
-        return  # another function of that name, or nonsense: it would fail
+        return
+    yield from found
     yield from _of_safe(call)
 
 

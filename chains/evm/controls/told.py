@@ -1,4 +1,4 @@
-"""Changes of control in a mined transaction: what its logs tell, what a Safe was told to do, whom it delegates. Pure."""
+"""Changes of control in a mined transaction: what logs tell, what a Safe was told to do, whom it delegates. Pure."""
 
 from __future__ import annotations
 
@@ -125,12 +125,9 @@ def _explained(control: Control, what: Happened) -> Control | None:
         return control
     owner, token, tx = control.account, control.detail["asset"].rpartition(":")[2], what.tx
     starters = {tx.sender.lower(), (tx.to or "").lower()}
-    made = []
-    if token in starters:
-        made.append((tx.sender.lower(), "0x" + tx.calldata[:4].hex()))
-    for call in what.calls or ():
-        if call.depth and call.kind == "call" and call.receiver == token:
-            made.append((call.sender, call.input[:10]))
+    made = [(tx.sender.lower(), "0x" + tx.calldata[:4].hex())] if token in starters else []
+    inside = (call for call in what.calls or () if call.depth and call.kind == "call" and call.receiver == token)
+    made += [(call.sender, call.input[:10]) for call in inside]
     is_whole = what.calls is not None or token in starters
     if made and is_whole:
         if all(head in _SPENDS for _, head in made):

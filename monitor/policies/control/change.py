@@ -42,7 +42,6 @@ class Change:
     values: Mapping[str, str] = field(default_factory=dict)
     tx: Tx | None = None  # None: no transaction of the block touched the account
     is_read: bool = False  # the state says so, and no event did
-    since: int | None = None  # of what was read: when the value before was first seen, UTC seconds
 
     @property
     def is_unsaid(self) -> bool:

@@ -43,6 +43,7 @@ class Known:
     owners : unplanned changes of owners within `WINDOW`: (UTC seconds, owner, whether he came)
     proposals : oldest first
     unchecked : whether the code of its first implementation was not read yet
+    turn : how many changes it has seen
     """
 
     first: int | None = None
@@ -51,6 +52,7 @@ class Known:
     owners: list[tuple[int, str, bool]] = field(default_factory=list)
     proposals: list[Proposal] = field(default_factory=list)
     unchecked: bool = False
+    turn: int = 0
 
     def members(self, key: str) -> set[str] | None:
         """The members of a set; None where it is not known."""
@@ -81,16 +83,18 @@ class Known:
     def _set(self, key: str, value: str, at: int) -> None:
         self.values[key] = value
         self.since[key] = at
+        self.turn += 1
 
     def adopt(self, values: Mapping[str, str], at: int, *, renew: bool = False) -> None:
         """Take a whole reading over; with ``renew`` what it does not say is forgotten."""
         if renew:
             self.values, self.since = {}, {}
+            self.turn += 1
         for key, value in values.items():
             if key == "implementation_age":  # from young to old in time, which is no change
                 continue
             if key in self.values and self.values[key] != value:
-                self.since[key] = at
+                self._set(key, value, at)
             self.values[key] = value
 
     # -- owners ---------------------------------------------------------------------------------------------------
@@ -136,6 +140,7 @@ class Known:
                 "owners": [list(entry) for entry in self.owners],
                 "proposals": [[entry.name, entry.told, entry.at] for entry in self.proposals],
                 "unchecked": self.unchecked,
+                "turn": self.turn,
             }
         )
 
@@ -150,6 +155,7 @@ class Known:
             owners=[(int(at), str(owner), bool(is_new)) for at, owner, is_new in stored["owners"]],
             proposals=[Proposal(str(name), int(told), int(at)) for name, told, at in stored["proposals"]],
             unchecked=bool(stored["unchecked"]),
+            turn=int(stored["turn"]),
         )
 
 

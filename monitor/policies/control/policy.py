@@ -121,7 +121,7 @@ class ControlChanges:
             known.first = seen.at
             known.adopt(reading.values, seen.at, renew=True)
             known.unchecked = _is_unchecked(reading.values)
-            yield from self._doubts(doubts(reading.account, reading.values, facts), reading.account, wallet, seen)
+            yield from self._doubts(doubts(reading.account, reading.values, facts), reading.account, facts, seen)
             return
         for change in changes(known, reading):
             yield from self._change(change, known, wallet, seen)
@@ -129,7 +129,7 @@ class ControlChanges:
         if known.unchecked and not _is_unchecked(reading.values):
             known.unchecked = False
             late = odd_implementation(reading.account, reading.values, facts)
-            yield from self._doubts(late, reading.account, wallet, seen)
+            yield from self._doubts(late, reading.account, facts, seen)
 
     def _change(self, change: Change, known: Known, wallet: Wallet, seen: Seen) -> Iterator[Finding]:
         """Judge a change, then take it over."""
@@ -141,9 +141,10 @@ class ControlChanges:
             known.tell(change.value, int(verdict.severity), seen.at)
         if change.key == "owners" and not planned:
             known.count_owner(change, seen.at)
+        turn = known.turn
         known.apply(change, seen.at)
         if verdict is not None:
-            yield _finding(change, verdict, wallet, seen)
+            yield _finding(change, verdict, wallet, seen, turn)
 
     def _is_planned(self, change: Change, seen: Seen) -> bool:
         """Whether exactly this was announced; of signatories each one, and nothing but them."""
@@ -159,13 +160,13 @@ class ControlChanges:
             less == "0" or holds(ControlKind.THRESHOLD_CHANGE, less)
         )
 
-    def _doubts(self, found: Iterable[Doubt], account: str, wallet: Wallet, seen: Seen) -> Iterator[Finding]:
+    def _doubts(self, found: Iterable[Doubt], account: str, facts: Facts, seen: Seen) -> Iterator[Finding]:
         """What a first reading shows, but for what was announced."""
         for doubt in found:
             value = doubt.value.rpartition("=")[2]
             if not self._calendar.holds(seen.chain, account, doubt.kind, value, seen.at):
                 change = Change(doubt.kind, account, doubt.key, doubt.value, is_read=True)
-                yield _finding(change, doubt.verdict, wallet, seen, {"baseline": True})
+                yield _finding(change, doubt.verdict, facts.wallet, seen, facts.known.turn, {"baseline": True})
 
     def _facts(self, wallet: Wallet, known: Known, seen: Seen) -> Facts:
         return Facts(seen.chain, seen.at, wallet, known, self._watchlist, self._labels)
@@ -218,14 +219,15 @@ def _is_unchecked(values: Mapping[str, str]) -> bool:
 
 
 def _finding(
-    change: Change, verdict: Verdict, wallet: Wallet, seen: Seen, more: Mapping[str, Any] | None = None
+    change: Change, verdict: Verdict, wallet: Wallet, seen: Seen, turn: int, more: Mapping[str, Any] | None = None
 ) -> Finding:
+    """What people hear of; ``turn`` is how many changes the account had seen before."""
     detector, severity = verdict.detector, verdict.severity
     if wallet.role is Role.COLD:
         detector = _COLD
         if change.kind is not ControlKind.PROPOSAL and not more:
             severity = Severity.CRITICAL if verdict.grants else max(severity, Severity.HIGH)
-    tx = change.tx.hash if change.tx is not None else _no_transaction(change, seen)
+    tx = change.tx.hash if change.tx is not None else _no_transaction(change, verdict, seen, turn)
     text = verdict.text
     if change.is_read and not more:
         text += (
@@ -261,8 +263,7 @@ def _finding(
     )
 
 
-def _no_transaction(change: Change, seen: Seen) -> str:
-    """The name of what no transaction did: the same when the block is mined again."""
-    since = "" if change.since is None else change.since
-    parts = (seen.chain, change.account, change.key, change.before or "", change.value, since)
-    return f"reading-{stable_id(*parts, length=16)}"
+def _no_transaction(change: Change, verdict: Verdict, seen: Seen, turn: int) -> str:
+    """The name of what no transaction did: the same when the block is mined again, and no other finding's."""
+    what = (change.key, change.before or "", change.how, change.value)
+    return f"reading-{stable_id(seen.chain, change.account, *what, turn, verdict.detector, length=16)}"

@@ -34,15 +34,16 @@ def proposal(change: Change, facts: Facts) -> Verdict | None:
     signed, needed = _number(detail, "confirmations"), _number(detail, "threshold")
     ready = needed is not None and signed is not None and signed >= needed
     if would == {_PAYMENT}:
-        if not ready or facts.expects(target):
+        strangers = [one for one in _named(detail, "receivers") or [target] if not facts.expects(one)]
+        if not ready or not strangers:
             return None
-        severity, suspect = Severity.LOW, target
+        severity, suspect = Severity.LOW, strangers[0]
     else:
         severity, suspect = Severity.HIGH if signed else Severity.MEDIUM, ""
         if ready and would & _GRAVE:
             severity = Severity.CRITICAL
-        if ControlKind.DELEGATE_CALL in would and target != change.account:
-            suspect = target
+        if ControlKind.DELEGATE_CALL in would:
+            suspect = next((one for one in _foreign(detail) if one != change.account), "")
     what = ", ".join(sorted(word.replace("_", " ") for word in would))
     of = f"{signed if signed is not None else '?'} of {needed if needed is not None else '?'} signatures"
     text = (
@@ -53,13 +54,26 @@ def proposal(change: Change, facts: Facts) -> Verdict | None:
 
 
 def _would(detail: Mapping[str, Any]) -> set[str]:
-    """What it would do; a delegatecall of a released library is no change by itself."""
+    """What it would do; a delegatecall of a released library is no change by itself, unless it hides another one."""
     would = set(filter(None, (word.strip() for word in str(detail.get("would") or "").split(","))))
-    code = detail.get("target_code")
-    target = str(detail.get("to") or "")
-    if library_of(target, None if code is None else str(code)) is not None:
+    if not _foreign(detail):
         would.discard(ControlKind.DELEGATE_CALL)
     return would
+
+
+def _foreign(detail: Mapping[str, Any]) -> list[str]:
+    """Contracts whose code would run in the Safe's name and that are no released libraries."""
+    code, target = detail.get("target_code"), str(detail.get("to") or "")
+    called = _named(detail, "delegates") or [target]
+    return [
+        one for one in called
+        if library_of(one, str(code) if code is not None and one == target else None) is None
+    ]  # fmt: skip
+
+
+def _named(detail: Mapping[str, Any], name: str) -> list[str]:
+    """Addresses joined by commas."""
+    return [one for one in str(detail.get(name) or "").split(",") if one]
 
 
 def _number(detail: Mapping[str, Any], name: str) -> int | None:

@@ -55,7 +55,6 @@ def changes(known: Known, reading: Reading) -> Iterator[Change]:
             values=values,
             tx=reading.tx,
             is_read=True,
-            since=known.since.get(key, known.first),
         )
 
 
@@ -77,7 +76,6 @@ def _code(known: Known, reading: Reading) -> Iterator[Change]:
                 values=reading.values,
                 tx=reading.tx,
                 is_read=True,
-                since=known.since.get(key, known.first),
             )
 
 
@@ -96,5 +94,4 @@ def _members(known: Known, reading: Reading, key: str, kind: ControlKind) -> Ite
                 values=reading.values,
                 tx=reading.tx,
                 is_read=True,
-                since=known.since.get(key, known.first),
             )
