@@ -19,8 +19,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from chains.base import ChainSpec, PendingEvent, PendingGone, PendingSeen, Terms
-from chains.evm.controls.authorization import nonces_of
 from chains.evm.code import Codes
+from chains.evm.controls.authorization import nonces_of
 from chains.evm.enrich import enrich
 from chains.evm.pending_feed import Feed
 from chains.evm.pending_tx import RpcPending, is_of_interest, number, pending_of
@@ -28,7 +28,7 @@ from chains.evm.pinned import Pinned
 from chains.exchange import backoff
 from chains.rpc import HttpPool, JsonRpc, MethodUnsupported, RpcError, Single
 from monitor.errors import ChainError, ChainInconsistent, ChainUnavailable
-from monitor.model import ControlEvent, ControlKind, Pending
+from monitor.model import Block, BlockRef, ControlKind, Pending
 from monitor.networks import by_chain
 
 __all__ = ["EvmMempool"]
@@ -198,7 +198,7 @@ class EvmMempool:
         """Whether it touches the watch set, or stands in the way of one that does."""
         if tx.hash.lower() in self._told:
             return False
-        return tx.place in self._places or is_of_interest(tx, self._watch, self.spec.chain)
+        return tx.place in self._places or is_of_interest(tx, self._watch)
 
     async def _still(self, told: Sequence[RpcPending]) -> list[RpcPending]:
         """Those that are not mined meanwhile: what is in a block already is no early warning."""
@@ -219,12 +219,9 @@ class EvmMempool:
         found = [
             (tx, pending_of(tx, self.spec.chain, self._watch, base_fee, self._gap(tx, nonces, fresh))) for tx in fresh
         ]
-        doubtful = {tx.hash: tx for tx, said in found if tx.sender.lower() not in self._watch and _claims(said)}
-        possible = await self._possible(list(doubtful.values()))
-        believed = [
-            replace(said, transfers=(), controls=()) if tx.hash in doubtful and tx.hash not in possible else said
-            for tx, said in found
-        ]
+        doubtful = [tx for tx, said in found if tx.sender.lower() not in self._watch and _claims(said)]
+        possible, stale = await self._possible(doubtful), await self._stale(doubtful)
+        believed = [said if tx.sender.lower() in self._watch else _credible(said, possible, stale) for tx, said in found]
         events: list[PendingEvent] = []
         for tx, said in zip(fresh, await self._fuller(believed, head), strict=True):
             if not _claims(said) and tx.sender.lower() not in self._watch and tx.place not in self._places:
@@ -272,15 +269,15 @@ class EvmMempool:
             return set()
         answers = await self._rpc.batch([("eth_call", [_call(tx), "latest"]) for tx in doubtful])
         return {
-            tx.hash
+            tx.hash.lower()
             for tx, answer in zip(doubtful, answers, strict=True)
             if not isinstance(answer, RpcError) and answer != ZERO  # tokens that answer "false" have moved nothing
         }
 
     async def _stale(self, doubtful: Sequence[RpcPending]) -> dict[str, set[str]]:
-        """By hash, accounts whose authorizations in a stranger's transaction are used up: anybody can bring old ones."""
+        """By hash, accounts whose authorizations are used up: anybody can bring old ones."""
         chain_id = int(self.spec.chain.partition(":")[2])
-        signed = {tx.hash: list(nonces_of(tx, chain_id)) for tx in doubtful if tx.authorization_list}
+        signed = {tx.hash.lower(): list(nonces_of(tx, chain_id)) for tx in doubtful if tx.authorization_list}
         accounts = sorted({one for pairs in signed.values() for one, _ in pairs if one in self._watch})
         if not accounts:
             return {}
@@ -329,8 +326,15 @@ def _part(terms: Terms) -> Terms:
     return terms if terms.rate is None else replace(terms, rate=terms.rate * SHARE)
 
 
-def _delegates(control: ControlEvent) -> bool:
-    return control.kind is ControlKind.DELEGATION
+def _credible(said: Pending, possible: Container[str], stale: Mapping[str, Container[str]]) -> Pending:
+    """What is left of a stranger's words: a call that fails does nothing, but its authorizations hold all the same."""
+    used = stale.get(said.tx.hash, ())
+    controls = tuple(
+        event
+        for event in said.controls
+        if (event.account not in used if event.kind is ControlKind.DELEGATION else said.tx.hash in possible)
+    )
+    return replace(said, transfers=said.transfers if said.tx.hash in possible else (), controls=controls)
 
 
 def _claims(said: Pending) -> bool:

@@ -244,11 +244,39 @@ def proposed(would: str, confirmations: int, to: str = NEW, **more: str) -> Any:
         ("payment", 2, NEW, []),
         ("payment", 3, NEW, [("CT-8", "low")]),
         ("", 3, NEW, []),
+        ("payment,owner_change", 3, NEW, [("CT-8", "high")]),
     ],
 )
 def test_proposals(would: str, signed: int, to: str, expected: Any) -> None:
     """By what it would do and who signed; a payment to a friend or a wallet of one's own is nothing."""
     assert Chain(SAFE, None).found(proposed(would, signed, to)) == expected
+
+
+def test_what_proposals_name() -> None:
+    """Whose code would run and who would be paid, inside a batch too: released libraries and friends are no reason."""
+    library = "0x40a2accbd92bca938b02010e17a5b8929b49130d"
+    (finding,) = Chain(SAFE, None).block(proposed("delegate_call", 3, library, delegates=f"{library},{NEW}"))
+    assert str(finding.severity) == "critical" and finding.destination == NEW
+    assert Chain(SAFE, None).found(proposed("delegate_call", 3, library, delegates=library)) == []
+    assert Chain(SAFE, None).found(proposed("payment", 3, library, receivers=f"{FRIEND},{HOT}")) == []
+    (paid,) = Chain(SAFE, None).block(proposed("payment", 3, library, receivers=f"{FRIEND},{NEW}"))
+    assert (str(paid.severity), paid.destination) == ("low", NEW)
+
+
+def test_what_waits_in_a_time_lock() -> None:
+    """A shorter delay that is scheduled is told when it is scheduled."""
+    detail = {"would": "delay_change", "confirmations": "1", "threshold": "1", "to": PROXY, "new_delay": "0"}
+    (finding,) = Chain().block((ControlKind.PROPOSAL, SAFE_TX, detail))
+    assert str(finding.severity) == "high" and f"waits in time lock {PROXY}: delay change" in finding.summary
+
+
+def test_facets_of_a_diamond_are_planned_one_by_one() -> None:
+    event = (ControlKind.IMPLEMENTATION_CHANGE, NEW, {"slot": "diamond", "facets": f"{NEW},{FRIEND}"})
+    plans = tuple(Planned(ETH, PROXY, ControlKind.IMPLEMENTATION_CHANGE, facet) for facet in (NEW, FRIEND))
+    assert Chain(planned=plans).found(event) == []
+    assert Chain(planned=plans[:1]).found(event) == [("CT-5", "high")]
+    bad = (ControlKind.IMPLEMENTATION_CHANGE, NEW, {"slot": "diamond", "facets": f"{NEW},{THIEF}"})
+    assert Chain().found(bad) == [("CT-5", "critical")]
 
 
 def test_more_signatures_escalate_and_the_same_ones_say_nothing() -> None:

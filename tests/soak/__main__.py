@@ -131,7 +131,7 @@ def main() -> None:
     """Run and judge."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--hours", type=float, default=24.0)
-    parser.add_argument("--rate", type=float, default=150.0)
+    parser.add_argument("--rate", type=float, default=1000.0)
     options = parser.parse_args()
     found = run(options.hours, options.rate)
     print(json.dumps(found, indent=1))

@@ -24,13 +24,14 @@ START = 1_700_000_000
 HOT = f"0x{0xA11CE:040x}"
 TOKEN = f"0x{0xC01:040x}"
 KEPT = 400  # blocks that can still be asked for
+AHEAD = 64  # blocks between what was asked for and the head
 REORG_EVERY = 500
 ETHER = 10**18
 FAULTS = {"error": 0.01, "busy": 0.01, "cut": 0.004, "torn": 0.004, "empty": 0.002, "stale": 0.01}
 
 
 class Chain:
-    """Blocks up to a head that moves with the clock."""
+    """Blocks up to a head that moves with the clock, and no further than a reader can follow."""
 
     def __init__(self, seed: int, rate: float, blocks: int) -> None:
         self._random = random.Random(seed)
@@ -38,12 +39,14 @@ class Chain:
         self._known: deque[RecordedBlock] = deque(maxlen=KEPT)
         self._known.extend(construct(CHAIN_ID, [Draft(START)]))
         self._turned = 0
+        self._asked = 0
         self.reorgs = 0
 
     @property
     def head(self) -> RecordedBlock:
         """The newest block."""
-        goal = min(self._blocks, int((time.monotonic() - self._began) * self._rate))
+        due = int((time.monotonic() - self._began) * self._rate)
+        goal = min(self._blocks, due, self._asked + AHEAD)
         while self._known[-1].number < goal:
             number = self._known[-1].number
             if number and number % REORG_EVERY == 0 and number > self._turned:
@@ -87,8 +90,11 @@ class Chain:
             asked = asked.get("blockHash", "")
         if asked in ("latest", "pending"):
             return head
+        if asked in ("safe", "finalized"):
+            asked = hex(max(0, head.number - 64))
         if len(asked) == 66:
             return next((block for block in self._known if block.hash == asked), None)
+        self._asked = max(self._asked, min(int(asked, 16), head.number))
         place = int(asked, 16) - self._known[0].number
         return self._known[place] if 0 <= place < len(self._known) else None
 

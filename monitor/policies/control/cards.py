@@ -78,12 +78,12 @@ CONTROL = (
     ),
     _card(
         "CT-8",
-        "Safe transaction proposed",
-        "A proposed transaction that would change control: medium without a signature, high with some; with as many as "
+        "Change of control proposed",
+        "A proposed transaction, or one that waits in a time lock, that would change control: medium without a signature, high with some; with as many as "
         "are needed critical, if it would run foreign code, change implementation, module, guard or threshold. A "
         "payment to an unexpected address that can be executed: low.",
         "What is signed and kept from the Safe Transaction Service, and all of it where no service is configured.",
-        f"Proposals of your own: {_PLAN}, kind proposal, with the hash of the Safe transaction.",
+        f"Proposals of your own: {_PLAN}, kind proposal, with the hash of the Safe transaction or the operation.",
     ),
     _card(
         "CT-10",

@@ -147,11 +147,13 @@ class ControlChanges:
             yield _finding(change, verdict, wallet, seen, turn)
 
     def _is_planned(self, change: Change, seen: Seen) -> bool:
-        """Whether exactly this was announced; of signatories each one, and nothing but them."""
+        """Whether exactly this was announced; of facets and signatories each one, and nothing but them."""
 
         def holds(kind: ControlKind, value: str) -> bool:
             return self._calendar.holds(seen.chain, change.account, kind, value, seen.at)
 
+        if change.key == "facets":
+            return all(holds(change.kind, one) for one in str(change.detail.get("facets") or change.value).split(","))
         if change.kind is not ControlKind.SIGNATORY_CHANGE:
             return holds(change.kind, change.value.rpartition("=")[2])
         modified = signatories_of(change.detail)

@@ -1,4 +1,4 @@
-"""CT-8: transactions of a Safe that are proposed and signed, and not executed yet."""
+"""CT-8: what is proposed to a Safe, or waits in a time lock, and is not executed yet."""
 
 from __future__ import annotations
 
@@ -46,10 +46,11 @@ def proposal(change: Change, facts: Facts) -> Verdict | None:
             suspect = next((one for one in _foreign(detail) if one != change.account), "")
     what = ", ".join(sorted(word.replace("_", " ") for word in would))
     of = f"{signed if signed is not None else '?'} of {needed if needed is not None else '?'} signatures"
-    text = (
-        f"proposed transaction {change.value} (nonce {detail.get('nonce', '?')}) of Safe {change.account} to "
-        f"{facts.named(target)} has {of}: {what}; nothing has happened yet"
-    )
+    if "nonce" in detail:
+        text = f"transaction {change.value} (nonce {detail['nonce']}), proposed to Safe {change.account}, has {of}"
+    else:
+        text = f"operation {change.value} waits in time lock {change.account}"
+    text += f": {what}, to {facts.named(suspect or target)}; nothing has happened yet"
     return Verdict("CT-8", severity, text, suspect)
 
 

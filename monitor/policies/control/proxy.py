@@ -32,7 +32,10 @@ def upgrade(change: Change, facts: Facts) -> Verdict:
     if _age(change) == "young":
         severity = Severity.CRITICAL
         text += "; its code is younger than 7 days"
-    if facts.is_bad(change.value):
+    facets = str(change.detail.get("facets") or "").split(",")
+    if len(facets) > 1:
+        text += f", with {len(facets) - 1} more that changed"
+    if facts.is_bad(change.value) or any(map(facts.is_bad, facets)):
         severity = Severity.CRITICAL
     return Verdict("CT-5", severity, text, change.value)
 
