@@ -20,6 +20,7 @@ from monitor.policies.counterparties import DAY
 from monitor.replay_policies import Changes, PolicyBlock
 from monitor.replay_rows import Accounts, flow_from
 from monitor.trust import Trust
+from monitor.watchlist import LURES
 
 __all__ = ["Dealings", "add_unweighed"]
 
@@ -78,9 +79,9 @@ def add_unweighed(
 def _with_lures(
     engine: Engine, chain: str, frame: pl.DataFrame, flows: Accounts, wallet_ids: Sequence[str]
 ) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.bool_]]:
-    """Wallet, row and direction of all flows, and after them of token transfers of nothing, which are no flows."""
+    """Wallet, row and direction of all flows, and after them of transfers of nothing, which are no flows."""
     index = {name: place for place, name in enumerate(wallet_ids)}
-    empty = ((frame["amount"] == 0) & (frame["kind"] == "token")).fill_null(False).to_numpy()
+    empty = ((frame["amount"] == 0) & frame["kind"].is_in([str(kind) for kind in LURES])).fill_null(False).to_numpy()
     empty[flows.row[flows.touch]] = False
     rows = np.flatnonzero(empty)
     none = frame[rows]

@@ -14,7 +14,10 @@ from numpy.typing import NDArray
 from monitor.addresses.compact import AddressSet, WatchedAddresses
 from monitor.model import Block, Direction, Flow, Transfer, TransferKind, Wallet
 
-__all__ = ["Watch", "Watchlist"]
+__all__ = ["LURES", "Watch", "Watchlist"]
+
+LURES = (TransferKind.NATIVE, TransferKind.TOKEN)
+"""What may arrive without value, to show an address: never real to a wallet."""
 
 
 class Watch(Protocol):
@@ -163,7 +166,7 @@ def account_flows(transfer: Transfer, watched: Watch, timestamp: int) -> list[Fl
     flows = []
     if sender is not None:
         flows.append(Flow(transfer, sender.id, Direction.OUT, transfer.to_address, transfer.value, timestamp))
-    if receiver is not None and (transfer.value or transfer.kind is TransferKind.TOKEN):  # of nothing: a lure
+    if receiver is not None and (transfer.value or transfer.kind in LURES):
         origin = transfer.from_addresses[0] if transfer.from_addresses else ""
         flows.append(Flow(transfer, receiver.id, Direction.IN, origin, transfer.value, timestamp))
     return flows

@@ -232,6 +232,9 @@ class _Reading:
             self.undecoded[tx.hash] = None
         elif tx.value:
             self._move(tx, place, TransferKind.NATIVE, self._asset, tx.sender, receiver, tx.value)
+        elif tx.target is not None and tx.target in self._watch and bytes(tx.raw.input) == b'"0x"':
+            # Nothing is sent and nothing is called: what is left is the sender's address in the account's history.
+            self._keep(tx, place, TransferKind.NATIVE, self._asset, tx.sender, tx.target, 0)
 
     def _token(self, tx: _Reader, place: int, log: RpcLog) -> None:
         try:

@@ -221,7 +221,8 @@ class EvmMempool:
         ]
         doubtful = [tx for tx, said in found if tx.sender.lower() not in self._watch and _claims(said)]
         possible, stale = await self._possible(doubtful), await self._stale(doubtful)
-        believed = [said if tx.sender.lower() in self._watch else _credible(said, possible, stale) for tx, said in found]
+        own = self._watch
+        believed = [said if tx.sender.lower() in own else _credible(said, possible, stale) for tx, said in found]
         events: list[PendingEvent] = []
         for tx, said in zip(fresh, await self._fuller(believed, head), strict=True):
             if not _claims(said) and tx.sender.lower() not in self._watch and tx.place not in self._places:

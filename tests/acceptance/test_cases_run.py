@@ -13,19 +13,15 @@ from monitor.case import case_ids, load_case
 from monitor.case_run import judge, run_case
 
 REPLAYABLE = [name for name in case_ids() if load_case(name).replayable]
-BY_THE_OWNER = {"wbtc-poisoning-2024"}  # paid by the owner himself, one asset: to the engine a holder who sells it all
 
 
 @pytest.mark.parametrize("name", REPLAYABLE)
 def test_a_theft_is_paged_and_the_time_before_is_silent(name: str) -> None:
-    """At least a high incident (medium of an owner's own mistake), none on the background, nothing but the theft."""
+    """At least a high incident, none on the background, nothing but the theft."""
     case = load_case(name)
     found = run_case(case)
     verdict = judge(case, found)
-    if name in BY_THE_OWNER:
-        assert not verdict["paged"] and verdict["severity"] == "medium"
-    else:
-        assert verdict["paged"] and verdict["severity"] in ("high", "critical"), verdict
+    assert verdict["paged"] and verdict["severity"] in ("high", "critical"), verdict
     assert verdict["false_alarms"] == 0
     assert found["data"]["bad_rows"] == 0
     for incident in found["incidents"]:

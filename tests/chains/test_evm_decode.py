@@ -40,7 +40,7 @@ class Everyone:
 def tx(number: int, sender: str = ALICE, to: str | None = BOB, value: int = 0, **more: Any) -> dict[str, Any]:
     return {
         "hash": f"0x{number:064x}", "from": sender, "to": to, "value": hex(value), "nonce": hex(number),
-        "gas": "0x5208", "gasPrice": hex(10), "type": "0x2", "input": "0x", **more,
+        "gas": "0x5208", "gasPrice": hex(10), "type": "0x2", "input": "0x" if value else "0xca11", **more,
     }  # fmt: skip
 
 
@@ -197,6 +197,14 @@ def test_erc20_asset_is_lower_case_and_exact() -> None:
     entry = moved(0, ALICE, BOB, 2**256 - 1, address=COIN.upper().replace("X", "x"))
     (transfer,) = decode(block_of(tx(1, sender=CAROL)), [receipt(1, entry)], {ALICE}).transfers
     assert (transfer.value, transfer.asset) == (2**256 - 1, f"{CHAIN}/erc20:{COIN}")
+
+
+def test_a_call_of_nothing_with_nothing_leaves_its_sender() -> None:
+    """Nobody pays or calls by it: what it leaves is an address in the history of the receiver. It is not counted."""
+    block = decode(block_of(tx(1, input="0x"), bloom=EMPTY), [receipt(1)], {BOB})
+    assert [(t.kind, t.from_addresses, t.value) for t in block.transfers] == [("native", (ALICE,), 0)]
+    assert block.transfers_seen == 0
+    assert decode(block_of(tx(1, input="0x1234"), bloom=EMPTY), [receipt(1)], {BOB}).transfers == ()
 
 
 def test_zero_values_are_not_counted() -> None:

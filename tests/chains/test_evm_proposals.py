@@ -281,9 +281,8 @@ def test_without_a_service_nothing_is_asked() -> None:
 async def test_with_a_node(service: Service, anvil: Any) -> None:
     """A block that is read carries what waits; no block waits for the service."""
     service.results = [entry()]
-    spec = ChainSpec(
-        "local", "evm", "eip155:31337", (anvil.url,), accounts=(SAFE,), options={"safe_service": service.url + "/service"}
-    )
+    options = {"safe_service": service.url + "/service"}
+    spec = ChainSpec("local", "evm", "eip155:31337", (anvil.url,), accounts=(SAFE,), options=options)
     chain = EvmChain(spec, frozenset({SAFE}))
     found: list[Any] = []
     try:

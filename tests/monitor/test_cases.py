@@ -430,7 +430,7 @@ def test_a_clock_runs_through_its_anchors() -> None:
 
 @pytest.mark.parametrize("name", REPLAYED)
 def test_the_engine_is_silent_before_the_theft_and_loud_at_it(name: str, tmp_path: Path) -> None:
-    """No incident on the generated traffic; each victim's theft is at least high (an owner's own payment is seen)."""
+    """No incident on the generated traffic; each victim's theft is at least high."""
     from monitor.app import backtest
 
     case = load_case(name)
@@ -440,8 +440,7 @@ def test_the_engine_is_silent_before_the_theft_and_loud_at_it(name: str, tmp_pat
     assert report["data"]["bad_rows"] == 0
     for found in report["incidents"]:
         assert found["opened_tx"] in case.theft_transactions
-    wanted = ("medium",) if name == "wbtc-poisoning-2024" else ("high", "critical")
-    loud = {found["entity"] for found in report["incidents"] if found["severity"] in wanted}
+    loud = {found["entity"] for found in report["incidents"] if found["severity"] in ("high", "critical")}
     assert loud == {wallet["entity"] for wallet in case.config()["wallets"]}
     if name == "coincheck-2018":
         (found,) = report["incidents"]

@@ -140,7 +140,7 @@ def test_the_example_loads_and_means_what_it_says():
     assert ("eip155:1", paid) in config.lists["customers"] and len(config.lists["customers"]) == 2
     assert config.rules["example-cold"][0].severity is Severity.CRITICAL
     assert (hot.budget, cold.budget, hot.entity) == (0.5, 1.0, "Example Exchange")
-    assert config.planned[0].kind is ControlKind.APPROVAL
+    assert config.planned[0].kind is ControlKind.IMPLEMENTATION_CHANGE
     assert config.planned[0].value == "0x34cfac646f301356faa8b21e94227e3583fe3f5f"
     rehearsal = config.chain("rehearsal")
     assert (rehearsal.chain, rehearsal.replay, rehearsal.start) == ("eip155:31337", True, 0)

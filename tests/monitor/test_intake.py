@@ -142,10 +142,10 @@ def test_zero_value_transfers_of_strangers_are_nothing() -> None:
     folded = chain.block(
         move(USD, "h1", "thief", 0, "stranger"),
         move(ETHER, "h1", "thief", 0, None),  # who signed is not told
-        move(ETHER, "thief", "h1", 0, "thief"),  # a call without value is not even looked at
-        move(USD, "thief", "h1", 0, "h1"),  # a token transfer of nothing may be a lure: see PW-6
+        move(ETHER, "thief", "h1", 0, "thief"),  # what arrives without value may be a lure: see PW-6
+        move(USD, "thief", "h1", 0, "h1"),
     )
-    assert folded.ignored == 3 and folded.flows == () and list(chain.engine.dump()) == []
+    assert folded.ignored == 4 and folded.flows == () and list(chain.engine.dump()) == []
 
 
 def test_an_own_call_without_value_is_a_touch() -> None:

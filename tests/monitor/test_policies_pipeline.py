@@ -132,6 +132,37 @@ async def test_a_change_of_control_without_a_payment() -> None:
     await monitor.block(("c", "evil", HELD // 4))
     (incident,) = monitor.incidents
     assert incident.lost == ((ETHER, HELD // 4),) and incident.opened_block == 1
+    assert [str(alert.kind) for alert in monitor.alerts] == ["opened", "escalated"]
+    assert monitor.alerts[1].title == "CRITICAL: Us: 25 ETH sent to suspects, after a change of control"
+
+
+async def test_several_changes_of_control_are_told_together() -> None:
+    """Each in a line of its own, with what to do now; the title names the gravest and counts the others."""
+    monitor = await Monitor().start()
+    await monitor.block(changes=["evil", "worse"])
+    (alert,) = monitor.alerts
+    assert alert.title == "CRITICAL: Us: owner change of c and 1 more change of control"
+    assert "Also, Control of a cold wallet changed: the owner of contract c is worse now, was evil." in alert.body
+    assert "Now: Whoever holds the new right" in alert.body and "to trust the destination" not in alert.body
+    assert alert.body.count("to announce it beforehand") == 2
+
+
+async def test_a_false_alarm_about_a_finding_without_a_suspect() -> None:
+    """A threshold is nobody's address: the verdict closes the incident and teaches nothing."""
+    monitor = await Monitor().start()
+    await monitor.block(changes=["evil"])
+    tip = monitor.pipeline.tips[ETH]
+    ref = BlockRef(ETH, 2, "b2")
+    event = ControlEvent(ref, Tx("change-1", 0), ControlKind.THRESHOLD_CHANGE, "h", "1")
+    fee = Transfer(ref, Tx("fee", 1, initiator="h"), 1, TransferKind.FEE, ETHER, ("h",), "", 7, (7,))
+    await monitor.pipeline.connect(Block(ref, tip.hash if tip else "", START + 180, (fee,), (event,)))
+    await monitor.pipeline.flush(ETH)
+    (incident,) = monitor.incidents
+    assert incident.lost == () and incident.suspects == ((ETH, "evil"),) and incident.wallets == ("cold", "hot")
+    before = monitor.engine.dump()
+    await monitor.store.say(verdict("false-alarm", incident.id, by="ana", comment="", at=1.0))
+    await monitor.block()
+    assert monitor.incidents[0].status is Status.FALSE_ALARM and monitor.engine.dump() == before
 
 
 async def test_verdicts_on_policies_break_nothing() -> None:

@@ -79,9 +79,9 @@ CONTROL = (
     _card(
         "CT-8",
         "Change of control proposed",
-        "A proposed transaction, or one that waits in a time lock, that would change control: medium without a signature, high with some; with as many as "
-        "are needed critical, if it would run foreign code, change implementation, module, guard or threshold. A "
-        "payment to an unexpected address that can be executed: low.",
+        "A proposed transaction, or one that waits in a time lock, that would change control: medium without a "
+        "signature, high with some; with as many as are needed critical, if it would run foreign code, change "
+        "implementation, module, guard or threshold. A payment to an unexpected address that can be executed: low.",
         "What is signed and kept from the Safe Transaction Service, and all of it where no service is configured.",
         f"Proposals of your own: {_PLAN}, kind proposal, with the hash of the Safe transaction or the operation.",
     ),
