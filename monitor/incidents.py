@@ -344,7 +344,8 @@ class Correlator:
         doubled = any(
             value >= 2 * int(record.raised_lost.get(asset, "0")) > 0 for asset, value in incident.lost
         )
-        if int(incident.severity) > record.told or doubled:
+        first = bool(incident.lost) and not record.raised_lost  # until now nothing had left: a change of control, say
+        if int(incident.severity) > record.told or doubled or first:
             return "escalated"
         lost = {asset: str(value) for asset, value in incident.lost}
         news = record.told_return or lost != record.told_lost or (record.told_unconfirmed and not incident.unconfirmed)

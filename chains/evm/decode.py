@@ -12,6 +12,8 @@ from collections.abc import Container, Sequence
 from Crypto.Hash import keccak
 
 from chains.evm.calls import InternalCall, Reward, Traced
+from chains.evm.controls.authorization import authority_of
+from chains.evm.controls.calldata import SAFE_CALLS
 from chains.evm.controls.told import Happened, controls_of, tells_safe
 from chains.evm.screen import Screen
 from chains.evm.tokens import MOVES, TRANSFER, moves_of, parties_of
@@ -138,7 +140,7 @@ def decode_recorded(data: bytes, watch: Container[str], chain: str, *, source: s
 
 
 def touching(block: RpcBlock, logs: Sequence[RpcLog], watch: Container[str]) -> list[str]:
-    """The hashes of the transactions whose sender, target, created contract or token transfers touch ``watch``."""
+    """The hashes of the transactions whose sender, target, created contract, signers or logs touch ``watch``."""
     by_logs = {log.transaction_hash for log in logs if _touches(log, watch)}
     return [tx.hash for tx in block.transactions if tx.hash in by_logs or _involves(tx, watch)]
 
@@ -199,7 +201,9 @@ class _Reading:
         """Calls by the position of their transaction: those of the wanted ones, and of others that tell a Safe."""
         found: dict[int, list[InternalCall]] = {}
         for call in traced.calls if traced is not None else ():
-            if call.position in wanted or (tells_safe(call) and call.receiver in self._watch):
+            if call.position in wanted or (
+                call.input[:10] in SAFE_CALLS and tells_safe(call) and call.receiver in self._watch
+            ):
                 found.setdefault(call.position, []).append(call)
         return found
 
@@ -373,6 +377,8 @@ def _touches(log: RpcLog, watch: Container[str]) -> bool:
 
 def _involves(tx: RpcTx, watch: Container[str]) -> bool:
     if tx.sender.lower() in watch:
+        return True
+    if any(authority_of(entry) in watch for entry in tx.authorization_list or ()):
         return True
     if tx.to:
         return tx.to.lower() in watch

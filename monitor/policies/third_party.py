@@ -32,7 +32,7 @@ class ThirdPartySpends:
     """
 
     id = "PW-3T"
-    prefix = b"n\x1f"
+    prefix = b"\x00"  # of no record
 
     def __init__(
         self,

@@ -5,6 +5,7 @@ One node, one monitor, an entity a scenario: each theft has a benign twin that u
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Iterator, Mapping
 from types import SimpleNamespace
@@ -124,6 +125,14 @@ def alerted(made: Any, entity: str, receipt: Mapping[str, Any], detector: str, s
     return incident
 
 
+def with_loss(made: Any, entity: str, assets: int = 1) -> Any:
+    """The incident as the first message tells it that knows of a loss of so many assets."""
+    for count in itertools.count(1):
+        incident = made.receiver.wait(entity, None, count).incident
+        if len(incident["lost"]) >= assets:
+            return incident
+
+
 def silent(made: Any, entity: str, receipt: Mapping[str, Any]) -> None:
     """The block was read, and nobody was told anything."""
     made.monitor.scanned(receipt["block"] + 1, CHAIN)
@@ -157,7 +166,7 @@ def test_a_safe_whose_implementation_is_swapped_without_an_event(made: Any) -> N
     assert scene.door.address in json.dumps(incident["findings"])
     swept = send(made.field.node, made.field.thief, scene.safe.address, scene.door.data("sweepETH", thief))
     made.monitor.scanned(swept["block"], CHAIN)
-    grown = made.receiver.wait("swapped", None, 2).incident
+    grown = with_loss(made, "swapped")
     assert grown["id"] == incident["id"] and [item["value"] for item in grown["lost"]] == [str(100 * ETHER)]
     assert thief in grown["suspects"]
 
@@ -379,7 +388,7 @@ def test_an_approval_and_what_follows(made: Any) -> None:
     incident = alerted(made, "approving", receipt, "PW-5", "high")
     taken = token.send(thief, "transferFrom", scene.people[0], fresh(20), 990 * ETHER)
     made.monitor.scanned(taken["block"], CHAIN)
-    grown = made.receiver.wait("approving", None, 2).incident
+    grown = with_loss(made, "approving")
     assert grown["id"] == incident["id"] and [item["value"] for item in grown["lost"]] == [str(990 * ETHER)]
     twin = token.send(scene.people[1], "approve", scene.market.address, LIMIT)
     silent(made, "approving-trusted", after(made, twin))
@@ -436,7 +445,7 @@ def test_a_batch_permission_that_was_signed_off_the_chain(made: Any) -> None:
     body = encode(["(address,address,uint160,address)[]"], [moves])
     taken = send(field.node, field.thief, PERMIT2, "0x" + (head + body).hex())
     made.monitor.scanned(taken["block"], CHAIN)
-    grown = made.receiver.wait("permitting", None, 2).incident
+    grown = with_loss(made, "permitting", 2)
     assert grown["id"] == incident["id"] and len(grown["lost"]) == 2
     silent(made, "permitting-trusted", after(made, permit(field, scene.people[1][1], tokens, scene.router.address)))
 

@@ -18,8 +18,9 @@ from chains.evm.controls.control import ZERO
 from chains.evm.controls.events import _OWN, APPROVALS
 from chains.evm.controls.safe_events import MODULE_RAN, PROXY, RAN, SETUP
 from chains.evm.controls.told import Happened, controls_of
+from chains.evm.decode import touching
 from chains.evm.watcher import EvmChain
-from chains.evm.wire import RpcAuthorization, RpcLog, RpcTx
+from chains.evm.wire import RpcAuthorization, RpcBlock, RpcLog, RpcTx
 from tests.contracts.artifacts import artifact
 from tests.contracts.chain import Safe, deploy
 from tests.contracts.driver import Driver
@@ -140,6 +141,8 @@ def test_authorizations_hold_though_their_transaction_failed() -> None:
     (found,) = controls_of(happened, {key.address.lower()}, CHAIN)
     assert (str(found.kind), found.account, found.subject) == ("delegation", key.address.lower(), CODE)
     assert controls_of(happened, {key.address.lower()}, "eip155:5") == []
+    block = RpcBlock("0xab", "0x1", "0xaa", "0x1", [happened.tx])
+    assert touching(block, [], {key.address.lower()}) == ["0x1"] and touching(block, [], {OWNER}) == []
 
 
 # -- new contracts ----------------------------------------------------------------------------------------------------

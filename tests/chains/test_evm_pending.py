@@ -110,8 +110,9 @@ async def test_a_transaction_from_its_first_sight_to_its_end(quiet: Any, listen:
     assert (first.tx.initiator, first.tx.nonce) == (own, 0)
     assert first.tx.fee_rate is not None and first.tx.fee_rate < 3e9 and first.gap == 0
     strange = await send(quiet, other, third, 7)
-    skipped = await send(quiet, own, third, 9, nonce="0x3")
-    assert (await listener.wait(skipped, PendingSeen)).pending.gap == 2
+    if scheme == "url":  # nodes tell by themselves of what could be mined next alone
+        skipped = await send(quiet, own, third, 9, nonce="0x3")
+        assert (await listener.wait(skipped, PendingSeen)).pending.gap == 2
     raised = {"maxFeePerGas": hex(9 * 10**9), "maxPriorityFeePerGas": hex(5 * 10**9)}
     cancel = await send(quiet, own, own, 0, nonce="0x0", **raised)
     said = (await listener.wait(cancel, PendingSeen)).pending
@@ -148,7 +149,8 @@ async def test_strangers_are_believed_as_far_as_a_node_does(quiet: Any, listen: 
     driver = await asyncio.to_thread(Driver, quiet.url)
     await quiet.rpc("evm_setAutomine", True)
     own, thief, _, boss = quiet.accounts
-    token = await asyncio.to_thread(deploy, driver, boss, "ERC20PresetMinterPauser", "Coin", "COIN")
+    contract = await asyncio.to_thread(deploy, driver, boss, "ERC20PresetMinterPauser", "Coin", "COIN")
+    token = contract.address
     mint = "0x40c10f19" + own[2:].rjust(64, "0") + f"{1000:064x}"
     assert (await quiet.send(**{"from": boss, "to": token, "data": mint}))["status"] == "0x1"
     await quiet.rpc("evm_setAutomine", False)
@@ -229,7 +231,7 @@ async def test_an_endpoint_of_another_chain_is_left(canned: Any, listen: Listen)
 async def test_an_endpoint_that_comes_back_goes_on(canned: Any, listen: Listen) -> None:
     """Nothing that was seen before is lost with a failed look."""
     canned.methods = methods(txpool_content={"pending": {OWN: {"0": raw("0xaa")}}})
-    canned.script = [ConnectionError, b"{", None, None, None, *[b"nonsense"] * 6]
+    canned.script = [ConnectionError, None, None, None, *[ConnectionError] * 4]
     listener = listen(canned.url, [OWN])
     assert (await listener.wait("0xaa", PendingSeen)).pending.transfers[0].value == 5
     assert canned.script == []

@@ -142,7 +142,8 @@ async def test_several_changes_of_control_are_told_together() -> None:
     await monitor.block(changes=["evil", "worse"])
     (alert,) = monitor.alerts
     assert alert.title == "CRITICAL: Us: owner change of c and 1 more change of control"
-    assert "Also, Control of a cold wallet changed: the owner of contract c is worse now, was evil." in alert.body
+    assert "Also, Control of a cold wallet changed: the owner of contract c is evil now." in alert.body
+    assert alert.body.startswith("Control of a cold wallet changed: the owner of contract c is worse now, was evil.")
     assert "Now: Whoever holds the new right" in alert.body and "to trust the destination" not in alert.body
     assert alert.body.count("to announce it beforehand") == 2
 

@@ -40,10 +40,13 @@ from monitor.model import (
     Wallet,
 )
 from monitor.pipeline import Pipeline
+from monitor.policies.approvals import Approvals
 from monitor.policies.book import PolicyBook
 from monitor.policies.cold import ColdWallets
 from monitor.policies.control.policy import ControlChanges
 from monitor.policies.plain import PlainRules
+from monitor.policies.poisoning import Poisoning
+from monitor.policies.third_party import ThirdPartySpends
 from monitor.replay import replay
 from monitor.store import OutboxRow
 from monitor.watchlist import Watchlist
@@ -477,6 +480,9 @@ def engine_of(kind: type[Engine] = Engine) -> Engine:
         PlainRules(RULES, {"known": KNOWN}),
         ColdWallets(watchlist, (), listed),
         ControlChanges(watchlist, PLANNED, labels),
+        Approvals(watchlist, PLANNED, listed, labels),
+        ThirdPartySpends(watchlist, listed, labels),
+        Poisoning(watchlist, listed),
     )
     return kind(watchlist, listed, PolicyBook(watchlist, policies), labels, SETTINGS)
 
