@@ -273,6 +273,6 @@ def _type_of(tx: RpcTx) -> int | None:
 def _is_on(spec: ChainSpec, name: str) -> bool:
     """An option of the chain; ConfigError where it is neither ``auto`` nor ``off``."""
     value: Any = (spec.options or {}).get(name, "auto")
-    if value not in ("auto", "off"):
+    if value not in ("auto", "off", True, False):  # YAML reads on and off as these
         raise ConfigError(f"chain {spec.name}: options.{name} was {value!r}, expected auto or off")
-    return bool(value == "auto")
+    return value in ("auto", True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from random import Random
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from chains.evm.decode import decode_recorded
 from chains.tables.layout import FRAME
 from monitor.engine import Engine, Folded
 from monitor.errors import StoreError
@@ -312,6 +314,24 @@ def test_lures_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     kinds = [key.split(b"\x1f")[3] for key in chain.dump()]
     assert (kinds.count(b"l"), kinds.count(b"i"), kinds.count(b"o")) == (16, 16, 2)
     assert len(chain.found(2 * DAY, (ME, LURE, 5))) == 1
+
+
+def test_native_lures_are_read_and_calls_are_not() -> None:
+    """A transaction of nothing without data shows its sender to the wallet; a call without value does not."""
+    txs = [
+        {"hash": f"0x{n:064x}", "from": source, "to": to, "value": value, "input": data, "nonce": "0x1", "gas": "0x9",
+         "gasPrice": "0x2", "type": "0x0"}
+        for n, (source, to, value, data) in enumerate([
+            (LURE, ME, "0x0", "0x"), (STRANGER, ME, "0x0", "0xdeadbeef"), (LURE, STRANGER, "0x0", "0x"),
+            (LURE, ME, "0x5", "0x"),
+        ])
+    ]  # fmt: skip
+    block = {"hash": "0x" + "ab" * 32, "parentHash": "0x" + "aa" * 32, "number": "0x10", "timestamp": hex(START)}
+    read = decode_recorded(json.dumps(block | {"transactions": txs}).encode(), {ME}, ETH)
+    assert [(t.tx.index, t.from_addresses, t.value) for t in read.transfers] == [(0, (LURE,), 0), (3, (LURE,), 5)]
+    chain = known()
+    folded = chain.engine.connect(read)
+    assert [f.severity for f in folded.findings] == [Severity.INFO] and folded.ignored == 1
 
 
 # -- state ------------------------------------------------------------------------------------------------------------
