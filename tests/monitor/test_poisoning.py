@@ -400,7 +400,8 @@ def _blocks(rng: Random, chain: Chain) -> list[Folded]:
             other = rng.choice(people) if rng.random() < 0.85 else like(rng.choice(people), rng.randrange(9))
             source, to = (ME, other) if rng.random() < 0.7 else (other, ME)
             value, asset = rng.choice([0, 1, 10**6, 10**12]), rng.choice([ETHER, USD, FAKE])
-            moves.append((source, to, value if asset != ETHER else max(1, value), asset, rng.choice([source, STRANGER])))
+            value = value if asset != ETHER else max(1, value)
+            moves.append((source, to, value, asset, rng.choice([source, STRANGER])))
         folded.append(chain.fold(n * DAY // 3, *moves))
     return folded
 
@@ -409,7 +410,8 @@ def test_rows_of_history_that_look_like_nothing_are_no_flows(monkeypatch: pytest
     """A hot wallet's thousands of customers are remembered without a flow for each."""
     live, rng = Chain(wallet(Role.HOT)), Random(2)
     for n in range(40):
-        live.fold(n * 60, *((ME, f"0x{rng.getrandbits(160):040x}", 5) for _ in range(20)), (ME, REAL if n == 9 else VAULT, 7))
+        customers = [(ME, f"0x{rng.getrandbits(160):040x}", 5) for _ in range(20)]
+        live.fold(n * 60, *customers, (ME, REAL if n == 9 else VAULT, 7))
     live.fold(DAY, (ME, LURE, 9), (ME, STRANGER, 3))
     past, judged = Chain(wallet(Role.HOT)), []
     judge = past.policy.judge
