@@ -236,5 +236,3 @@ def _spender_flows(
 def _owner(output: Transfer, watched: Watch) -> str | None:
     owner = watched.get(output.to_address)
     return owner.id if owner is not None else None
-
-

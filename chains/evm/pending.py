@@ -36,10 +36,11 @@ __all__ = ["EvmMempool"]
 log = logging.getLogger(__name__)
 
 LARGEST = 64 * 2**20  # bytes of an answer: a pool as a whole
-MOST = 128  # transactions of interest that are looked at in one round; the rest is counted
+MOST = 128  # transactions of interest that are to be told; beyond them they are counted and left
+PATIENCE = 0.4  # seconds that a transaction must have waited: nodes that mine at once give no early warning
 TOLD = 1024  # transactions whose end is waited for; the oldest is given up
 CHECKED = 64  # of them that are asked about at once
-CHECK_SECONDS = 3.0
+CHECK_SECONDS = 2.0
 MISSED = 2  # times that no node knows a transaction before it counts as dropped
 LOST_SECONDS = 600.0  # without any answer, after which everything that was told counts as dropped
 QUIET_SECONDS = 30.0  # without a note, after which the pool is looked at all the same
@@ -85,7 +86,8 @@ class EvmMempool:
         seconds = network.block_seconds if (network := by_chain(spec.chain)) else 12.0
         self._poll = min(spec.poll_seconds or 1.0, max(0.25, seconds / 4))
         self._codes = Codes(Pinned(self._rpc), seconds)
-        self._fresh: dict[str, RpcPending] = {}  # that are to be told
+        self._patience = min(PATIENCE, seconds / 5)
+        self._fresh: dict[str, tuple[RpcPending, float]] = {}  # that are to be told, and when they came
         self._told: dict[str, _Told] = {}
         self._places: dict[tuple[str, int], str] = {}  # what was told last of a sender and nonce
         self._checked_at = self._news_at = self._answered_at = clock()
@@ -155,8 +157,9 @@ class EvmMempool:
     async def _wait(self) -> None:
         """Until something was told, or it is time to look."""
         await asyncio.sleep(0)  # others run, however much was told
+        since = min((since for _, since in self._fresh.values()), default=self._clock() + self._poll)
         try:
-            async with asyncio.timeout(self._poll):
+            async with asyncio.timeout(min(self._poll, max(0.0, since + self._patience - self._clock()))):
                 await self._feed.news.wait()
             self._news_at = self._clock()
         except TimeoutError:
@@ -176,23 +179,25 @@ class EvmMempool:
         return await self._tell([tx for tx in answers if isinstance(tx, RpcPending) and tx.block_number is None])
 
     async def _round(self) -> list[PendingEvent]:
-        told, waiting = await self._feed.take()
-        self._keep([tx for tx in waiting if self._matters(tx)])
-        self._keep(await self._still([tx for tx in told if self._matters(tx)]))
-        events = await self._tell(list(self._fresh.values()))
-        self._fresh.clear()
+        for tx in await self._feed.take():
+            self._keep(tx)
+        ripe = [tx for tx, since in self._fresh.values() if self._clock() - since >= self._patience]
+        events = await self._tell(await self._still(ripe))
+        for tx in ripe:
+            del self._fresh[tx.hash.lower()]
         if self._told and self._clock() - self._checked_at >= CHECK_SECONDS:
             self._checked_at = self._clock()
             events += await self._check()
         return events
 
-    def _keep(self, found: Sequence[RpcPending]) -> None:
-        """Until they are told, were it in a later round."""
-        for tx in found:
-            if len(self._fresh) < MOST:
-                self._fresh[tx.hash.lower()] = tx
-            else:
-                self._beyond += 1
+    def _keep(self, tx: RpcPending) -> None:
+        """Until it has waited for a moment, and is told, were it in a later round."""
+        if tx.hash.lower() in self._fresh or not self._matters(tx):
+            return
+        if len(self._fresh) < MOST:
+            self._fresh[tx.hash.lower()] = tx, self._clock()
+        else:
+            self._beyond += 1
 
     def _matters(self, tx: RpcPending) -> bool:
         """Whether it touches the watch set, or stands in the way of one that does."""
@@ -200,15 +205,13 @@ class EvmMempool:
             return False
         return tx.place in self._places or is_of_interest(tx, self._watch)
 
-    async def _still(self, told: Sequence[RpcPending]) -> list[RpcPending]:
+    async def _still(self, ripe: Sequence[RpcPending]) -> list[RpcPending]:
         """Those that are not mined meanwhile: what is in a block already is no early warning."""
-        part = told[:MOST]
-        self._beyond += len(told) - len(part)
-        if not part:
+        if not ripe:
             return []
-        answers = await self._rpc.batch([("eth_getTransactionByHash", [tx.hash]) for tx in part], type=RpcPending)
+        answers = await self._rpc.batch([("eth_getTransactionByHash", [tx.hash]) for tx in ripe], type=RpcPending)
         mined = (isinstance(answer, RpcPending) and answer.block_number is not None for answer in answers)
-        return [tx for tx, is_mined in zip(part, mined, strict=True) if not is_mined]
+        return [tx for tx, is_mined in zip(ripe, mined, strict=True) if not is_mined]
 
     async def _tell(self, fresh: Sequence[RpcPending]) -> list[PendingEvent]:
         """Events for these, as far as they are to be believed."""
@@ -299,6 +302,7 @@ class EvmMempool:
         calls += [("eth_getTransactionCount", [sender, "latest"]) for sender in senders]
         answers = await self._rpc.batch(calls)
         nonces = dict(zip(senders, map(number, answers[len(asked) :]), strict=True))
+        coming = {tx.place for tx, _ in self._fresh.values()}
         events: list[PendingEvent] = []
         for hash, answer in zip(asked, answers[: len(asked)], strict=True):
             told = self._told.pop(hash)
@@ -310,8 +314,10 @@ class EvmMempool:
             elif answer is None:
                 told.missed += 1
                 sender, nonce = told.place
-                if told.missed >= MISSED:
-                    events += self._gone([hash], "replaced" if (nonces[sender] or 0) > nonce else "dropped")
+                spent = (nonces[sender] or 0) > nonce
+                rival = self._places.get(told.place, hash) != hash or told.place in coming  # then either may be mined
+                if told.missed >= MISSED and (spent or not rival):
+                    events += self._gone([hash], "replaced" if spent else "dropped")
         return events
 
     def _gone(self, hashes: Sequence[str], why: str, block: int | None = None) -> list[PendingEvent]:

@@ -75,8 +75,8 @@ class Feed:
         """Look at the pool once, although a subscription should have told."""
         self._missed = True
 
-    async def take(self) -> tuple[list[RpcPending], list[RpcPending]]:
-        """What came since the last time: (transactions as they were told, those that a node just said to wait).
+    async def take(self) -> list[RpcPending]:
+        """What came since the last time; some of it may be mined by now.
 
         Raises
         ------
@@ -84,16 +84,15 @@ class Feed:
         MethodUnsupported : there is neither a subscription nor a pool to look at
         """
         self.news.clear()
-        told, hashes = self._read_notes()
-        waiting: list[RpcPending] = []
+        found, hashes = self._read_notes()
         if hashes:
             self.dropped += max(0, len(hashes) - FETCHED)
             calls = [("eth_getTransactionByHash", [hash]) for hash in hashes[-FETCHED:]]
             answers = await self._rpc.batch(calls, type=RpcPending)
-            waiting = [tx for tx in answers if isinstance(tx, RpcPending) and tx.block_number is None]
+            found += [tx for tx in answers if isinstance(tx, RpcPending) and tx.block_number is None]
         if self._missed or not self.subscribed:
-            waiting += await self._look()
-        return told, waiting
+            found += await self._look()
+        return found
 
     def _read_notes(self) -> tuple[list[RpcPending], list[str]]:
         told, hashes = [], []

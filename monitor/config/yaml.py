@@ -27,6 +27,7 @@ _TEXT_TAGS = {_TAG + name for name in ("str", "timestamp", "value", "merge")}
 _INT = re.compile(r"[-+]?[0-9]{1,100}")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]{1,3})?")
 _SUBSTITUTION = re.compile(r"\$\$\{|\$\{([^{}]*)\}|\$\{")
+DEEPEST = 200  # lists and mappings within each other; libraries may raise Python's own limit
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -105,6 +106,9 @@ class _Reader:
         return node and self._include(node, (*stack, resolved))
 
     def _parse(self, text: str, source: Source) -> Node | None:
+        if _depth(text) > DEEPEST:
+            self.problems.append(Problem("the file is nested too deeply", source.name))
+            return None
         try:
             root = yaml.compose(text, Loader=_FAST)
         except yaml.YAMLError as error:
@@ -248,6 +252,21 @@ class _Reader:
                 ours.value.extend(theirs.value)
             elif name != "version" or ours.value != theirs.value:
                 self.problems.append(theirs.problem(f"{name} is already given at {ours.where}"))
+
+
+def _depth(text: str) -> int:
+    """How deep lists and mappings lie in each other, up to the first syntax error."""
+    deepest = depth = 0
+    try:
+        for event in yaml.parse(text, Loader=_FAST):
+            if isinstance(event, yaml.CollectionStartEvent):
+                depth += 1
+                deepest = max(deepest, depth)
+            elif isinstance(event, yaml.CollectionEndEvent):
+                depth -= 1
+    except (yaml.YAMLError, RecursionError):
+        pass
+    return deepest
 
 
 def _plain_scalar(tag: str, text: str) -> Any:

@@ -163,7 +163,9 @@ class Approvals:
             asset=grant.asset,
             destination=grant.spender,
             evidence={
+                "kind": str(event.kind),
                 "account": grant.account,
+                "value": grant.spender,
                 "allowance": None if grant.value is None else str(grant.value),
                 "unlimited": grant.is_unlimited,
                 "exposure": None if exposed is None else str(exposed),

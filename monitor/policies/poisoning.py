@@ -26,13 +26,11 @@ POISONING = Detector(
     lookalikes="Two honest addresses that agree by chance: once in 270 million pairs of EVM addresses. Where a wallet "
     "has so many counterparties that this counts, an imitator must have shown itself, or agree in more characters.",
     evidence=(),
-    rules=(
-        "an imitator that shows itself by a worthless or forged transfer is info: it opens no incident",
-    ),
+    rules=("an imitator that shows itself by a worthless or forged transfer is info: it opens no incident",),
     references=("Tsuchiya et al., Blockchain Address Poisoning, USENIX Security 2025",),
 )
 PLANTINGS = 8  # that are told of a wallet, a chain and a UTC day: strangers decide how many there are
-_ROLES = (Role.HOT, Role.TREASURY, Role.PERSONAL)
+_ROLES = (Role.TREASURY, Role.PERSONAL)  # people who copy addresses; an exchange pays from its books
 _SEPARATOR = "\x1f"
 _HOW = {
     "zero": "a transfer of nothing", "dust": "a tiny amount", "fake": "a worthless or forged token transfer",
@@ -204,7 +202,7 @@ class Poisoning:
             block_number=event.block.number,
             asset=asset,
             destination=event.subject,
-            evidence=_evidence(found) | {"account": event.account},
+            evidence=_evidence(found) | {"kind": str(event.kind), "account": event.account},
         )
 
     # -- state ----------------------------------------------------------------------------------------------------

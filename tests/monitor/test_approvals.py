@@ -13,6 +13,7 @@ from monitor.block_evidence import BlockEvidence
 from monitor.config.types import Planned
 from monitor.engine import Engine, Folded
 from monitor.errors import StoreError
+from monitor.explain import body, title
 from monitor.incidents import Correlator
 from monitor.labels import Label, LabelBook, LabelKind
 from monitor.memory_store import MemoryStore
@@ -292,7 +293,10 @@ async def test_approval_and_spend_are_one_incident_that_escalates() -> None:
     evidence = BlockEvidence(chain.engine, correlator, store, chain.engine.names)
     assert await evidence.add(chain.fold(0, controls=[approval(ROUTER, spender_code="contract")]), work) == []
     [name] = await evidence.add(chain.fold(60, controls=[approval(SPENDER, 500_000, **EOA)]), work)
-    assert correlator.incident(name).severity is Severity.HIGH and correlator.incident(name).lost == ()
+    opened = correlator.incident(name)
+    assert opened.severity is Severity.HIGH and opened.lost == ()
+    assert title(opened, chain.engine.names) == f"HIGH: Us: approval of {ME}"
+    assert any(f"kind: approval, value: {SPENDER}" in line for line in body(opened, chain.engine.names).splitlines())
     assert await evidence.add(chain.fold(3600, (ME, "0xthief", 400_000, SPENDER)), work) == [name]
     assert await evidence.add(chain.fold(3660, controls=[approval(ROUTER, spender_code="contract")]), work) == []
     [incident] = correlator.all()

