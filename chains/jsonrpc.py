@@ -12,6 +12,7 @@ import msgspec
 
 from chains.batching import BatchSizes
 from chains.exchange import Exchange, Kind, MethodUnsupported, RpcError, Unanswered, Unusable
+from chains.nesting import nested
 
 __all__ = ["JsonRpc"]
 
@@ -99,7 +100,7 @@ class JsonRpc:
         decoder = _decoder(type)
 
         def decode(data: bytes) -> Any:
-            reply = decoder.decode(data)
+            reply = nested(decoder.decode, data)
             if reply.error is not None:
                 return self._error(method, reply.error)
             if reply.id not in (ident, str(ident)):

@@ -19,6 +19,7 @@ import msgspec
 from chains.endpoints.endpoint import Answer, Request, Send
 from chains.endpoints.failure import Failure
 from chains.exchange import Kind, backoff, kind_of, reason, redact
+from chains.nesting import nested
 from monitor.errors import ChainError
 
 __all__ = ["Note", "SocketLink"]
@@ -38,6 +39,9 @@ class _Peek(msgspec.Struct):
     id: int | str | None = None
     method: str | None = None
     params: Note | None = None
+
+
+_PEEK = msgspec.json.Decoder(_Peek | list[_Peek])
 
 
 class _Ident(msgspec.Struct):
@@ -95,7 +99,7 @@ class _Line:
 
     def _take(self, data: bytes) -> None:
         try:
-            seen = msgspec.json.decode(data, type=_Peek | list[_Peek])
+            seen = nested(_PEEK.decode, data)
         except (msgspec.DecodeError, UnicodeError, RecursionError):
             return
         # Replies of a batch may come in any order: the first that somebody waits for names it.

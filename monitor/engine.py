@@ -79,6 +79,7 @@ class Engine:
         self.watchlist = watchlist
         self.state = EngineState()
         self.trust = TrustBook(watchlist)
+        self.settings = settings or {}
         self.intake = Intake(watchlist, self.state, self.trust, listed, labels, settings)
         self.policies = policies or PolicyBook(watchlist)
         self.names = AssetNames()  # for the texts of policies; whoever runs the engine may know more names

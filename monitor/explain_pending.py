@@ -33,8 +33,8 @@ def waits(incident: Incident) -> list[str]:
     lines = []
     if incident.unconfirmed:
         lines.append(
-            "Not yet confirmed: the transaction waits to be mined. Until it is, it may still be dropped, or replaced by "
-            "another one of the same sender and nonce that pays more for gas."
+            "Not yet confirmed: the transaction waits to be mined. Until it is, it may still be dropped, or replaced "
+            "by another one of the same sender and nonce that pays more for gas."
         )
     else:
         said = "Not yet confirmed, and not counted as lost"

@@ -18,6 +18,8 @@ from monitor.marks import Mark, MarkState
 from monitor.mempool import KEPT, Foreseen, Pool, moment, settled_by, txs_of
 from monitor.model import Block, BlockRef, TransferKind
 from monitor.open_commit import OpenCommit
+from monitor.policies.mempool import MEMPOOL
+from monitor.policies.settings import Settings
 from monitor.store import Store
 from monitor.unconfirmed import Unconfirmed
 
@@ -39,6 +41,7 @@ class Foresight:
     def __init__(self, engine: Engine, correlator: Correlator, evidence: BlockEvidence, store: Store) -> None:
         self.unconfirmed = Unconfirmed(correlator)
         self._engine, self._evidence, self._store = engine, evidence, store
+        self._settings = Settings(MEMPOOL, engine.settings)
         self._pools: dict[str, Pool] = {}
 
     def pool(self, chain: str) -> Pool:
@@ -93,7 +96,7 @@ class Foresight:
         shown: set[str] = set()
         changed: list[str] = []
         if block is not None:
-            folded = replace(self._engine.foresee(block, told), signals=())
+            folded = self._wanted(self._engine.foresee(block, told), block)
             note: Mapping[str, Any] = {}
             if mark is not None and mark.state is MarkState.GAP:
                 folded, note = provisional(mark, folded), PROVISIONAL
@@ -130,6 +133,17 @@ class Foresight:
             return []
         changed = self.unconfirmed.settle(chain, settled_by(txs, waits.values()))
         return [*changed, *self._kept(chain, self.pool(chain), block.ref.number)]
+
+    def _wanted(self, folded: Folded, block: Block) -> Folded:
+        """Without signals, which count together with others alone, and without what wallets do not want to hear."""
+        controlled = {event.tx.hash for event in block.controls}
+
+        def wants(wallet: str, stage: str) -> bool:
+            return self._settings.enabled(wallet, "MP-1") and self._settings.enabled(wallet, stage)
+
+        hits = tuple(hit for hit in folded.hits if wants(hit.flow.wallet, "MP-1"))
+        findings = (f for f in folded.findings if wants(f.wallet, "MP-4" if f.tx in controlled else "MP-1"))
+        return replace(folded, hits=hits, findings=tuple(findings), signals=())
 
     def _signs(self, foreseen: Foreseen, block: Block, folded: Folded) -> Foreseen:
         """The stages that evidence is of (MP-1 to MP-4), and fees far beyond the wallet's own."""

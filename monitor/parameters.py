@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from monitor.detectors import DETECTORS, Detector, Evidence, Parameter
 from monitor.features.dtypes import PARAMETERS
 from monitor.model import Role
-from monitor.policies import APPROVALS, COLD, CONTROL, FLEET, POISONING, POLICIES, RULE
+from monitor.policies import APPROVALS, COLD, CONTROL, FLEET, MEMPOOL, POISONING, POLICIES, RULE
 
 __all__ = ["JUDGES", "LISTED", "fault_of", "faults", "faults_at", "number_text", "parameters"]
 
@@ -33,6 +33,7 @@ JUDGES: Mapping[str, frozenset[Role]] = {
     APPROVALS.id: _LIVELY,
     POISONING.id: _STATISTICAL,
     RULE.id: frozenset(Role),
+    **{detector.id: frozenset(Role) for detector in MEMPOOL},
 }
 """The roles whose wallets a detector judges."""
 

@@ -38,6 +38,7 @@ __all__ = ["created_address", "decode_block", "decode_recorded", "native_asset",
 NO_TRACES = "internal transfers"
 NO_STATUS = "transaction status"
 NO_TOKENS = "token transfers"
+NO_FEES = "fees paid in tokens"
 INTERNAL_BASE = 2**32  # of the index of internal transfers: above all places of transactions and logs
 BATCH_BASE = 2**40  # of the index of further items of a batch: above those
 MINT_PLACE = -1  # what a deposit gives comes before what its transaction spends
@@ -106,6 +107,7 @@ def decode_block(
         receipt.logs if receipt is not None else () for receipt in told
     ]
     reading.read(block.transactions, told, own, screen or screen_of(watch), traced)
+    blind += [NO_FEES] if reading.unknown_fees else []
     if traced is not None:
         reading.internal(block.transactions, told, traced)
     reading.credits(len(block.transactions), block.withdrawals or (), traced.rewards if traced is not None else ())
@@ -172,6 +174,7 @@ class _Reading:
         self.controls: list[ControlEvent] = []
         self.undecoded: dict[str, None] = {}
         self.seen = 0
+        self.unknown_fees = False
         self._ref, self._watch, self._asset = ref, watch, asset
         network = by_chain(ref.chain)
         assert network is not None  # the asset is one of an EVM chain
@@ -216,12 +219,14 @@ class _Reading:
             for offset, log in enumerate(logs, 1):
                 if log.topics and log.topics[0] in MOVES:
                     self._token(tx, place + offset, log)
+        self.unknown_fees |= tx.raw.fee_currency is not None and tx.sender in self._watch
         if tx.fee and tx.sender in self._watch and not self._network.coin_tells_all:
             self._keep(tx, place + 1 + len(logs), TransferKind.FEE, self._asset, tx.sender, "", tx.fee)
 
     def _minted(self, tx: _Reader) -> None:
         """What a rollup's deposit gives its sender, to spend in the same transaction; it stays where that fails."""
-        value = _number(tx.raw.mint) or (tx.value if tx.raw.type == ARBITRUM_DEPOSIT else 0)
+        value = _number(tx.raw.mint) or _number(tx.raw.deposit_value)
+        value = value or (tx.value if tx.raw.type == ARBITRUM_DEPOSIT else 0)
         if value and tx.sender in self._watch:
             self._keep(tx, MINT_PLACE, TransferKind.INTERNAL, self._asset, "", tx.sender, value)
 
@@ -268,6 +273,8 @@ class _Reading:
                 self.seen += 1
                 continue
             tx, kind = reader(call.position), TransferKind.INTERNAL
+            if tx.status == 0:
+                continue  # the tracer left the failure out: what failed moved nothing
             self._move(tx, INTERNAL_BASE + n, kind, self._asset, call.sender, call.receiver, call.value)
 
     def credits(self, count: int, withdrawals: Sequence[RpcWithdrawal], rewards: Sequence[Reward]) -> None:
@@ -323,9 +330,11 @@ class _Reader:
         self.nonce = _number(raw.nonce)
         # An unreadable status counts as success, beside its mention in `undecoded`: better loud than blind.
         self.status = 1 if receipt is None or receipt.status is None else _number(receipt.status)
-        # Nodes before London have no effective price; for the others gasPrice of a mined transaction equals it.
+        # Nodes before London have no effective price; for the others gasPrice of a mined transaction equals it. What is
+        # paid in a token is told in its units, by an adapter's word: it is no fee in the coin.
         price = receipt.effective_gas_price if receipt is not None else None
-        self.rate = _number(raw.gas_price if price is None else price)
+        price = raw.gas_price if price is None else price
+        self.rate = _number(price) if raw.fee_currency is None else None
         self.fee = _fee(receipt, self.rate)
         self._noun: Tx | None = None
 

@@ -39,6 +39,7 @@ LARGEST = 64 * 2**20  # bytes of an answer: a pool as a whole
 MOST = 128  # transactions of interest that are to be told; beyond them they are counted and left
 PATIENCE = 0.4  # seconds that a transaction must have waited: nodes that mine at once give no early warning
 TOLD = 1024  # transactions whose end is waited for; the oldest is given up
+PACE = 0.1  # seconds between two looks at what was told
 CHECKED = 64  # of them that are asked about at once
 CHECK_SECONDS = 2.0
 MISSED = 2  # times that no node knows a transaction before it counts as dropped
@@ -156,7 +157,7 @@ class EvmMempool:
 
     async def _wait(self) -> None:
         """Until something was told, or it is time to look."""
-        await asyncio.sleep(0)  # others run, however much was told
+        await self._sleep(PACE)  # others run, however much is told
         since = min((since for _, since in self._fresh.values()), default=self._clock() + self._poll)
         try:
             async with asyncio.timeout(min(self._poll, max(0.0, since + self._patience - self._clock()))):

@@ -114,7 +114,7 @@ class Screen:
 
     def _watched(self, names: list[str], words: list[str]) -> tuple[AbstractSet[str], AbstractSet[str]]:
         """Which of these are watched accounts, as they are written: names, and topics."""
-        if self._plain is not None and "".join(names[:8]).islower():
+        if self._plain is not None and "".join(names).islower():
             if self._plain.isdisjoint(names) and self._padded.isdisjoint(words):
                 return frozenset(), frozenset()
             return self._plain, self._padded

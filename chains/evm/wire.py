@@ -50,7 +50,7 @@ class RpcReceipt(msgspec.Struct, rename="camel", gc=False):
 
     transaction_hash: str
     block_hash: str
-    logs: list[RpcLog] = []
+    told: list[RpcLog] | None = msgspec.field(name="logs", default=None)
     status: str | None = None
     gas_used: Any = None
     effective_gas_price: Any = None
@@ -58,6 +58,11 @@ class RpcReceipt(msgspec.Struct, rename="camel", gc=False):
     l1_fee: Any = msgspec.field(name="l1Fee", default=None)
     blob_gas_used: Any = None
     blob_gas_price: Any = None
+
+    @property
+    def logs(self) -> Sequence[RpcLog]:
+        """Its logs; some nodes write null where there are none."""
+        return self.told or ()
 
 
 class RpcAuthorization(msgspec.Struct, rename="camel"):
@@ -72,7 +77,11 @@ class RpcAuthorization(msgspec.Struct, rename="camel"):
 
 
 class RpcTx(msgspec.Struct, rename="camel", gc=False):
-    """A transaction of a block. ``input`` stays undecoded JSON: few transactions need it."""
+    """A transaction of a block. ``input`` stays undecoded JSON: few transactions need it.
+
+    Deposits from the layer below bring coins along: ``mint`` (OP stack), ``depositValue`` (Arbitrum). ``feeCurrency``
+    (Celo, CIP-64) is the token that pays for gas, in whose units prices are then.
+    """
 
     hash: str
     sender: str = msgspec.field(name="from")
@@ -85,6 +94,8 @@ class RpcTx(msgspec.Struct, rename="camel", gc=False):
     input: msgspec.Raw = msgspec.Raw(b'"0x"')
     authorization_list: list[RpcAuthorization] | None = None
     mint: Any = None
+    deposit_value: Any = None
+    fee_currency: str | None = None
 
     @property
     def calldata(self) -> bytes:

@@ -7,9 +7,10 @@ from monitor.policies.approvals import APPROVALS
 from monitor.policies.cold import COLD
 from monitor.policies.control.cards import CONTROL
 from monitor.policies.fleet_limits import FLEET
+from monitor.policies.mempool import MEMPOOL
 from monitor.policies.plain import RULE
 from monitor.policies.poisoning import POISONING
 
-__all__ = ["APPROVALS", "COLD", "CONTROL", "FLEET", "POISONING", "POLICIES", "RULE"]
+__all__ = ["APPROVALS", "COLD", "CONTROL", "FLEET", "MEMPOOL", "POISONING", "POLICIES", "RULE"]
 
-POLICIES: tuple[Detector, ...] = (RULE, *COLD, *FLEET, *CONTROL, APPROVALS, POISONING)
+POLICIES: tuple[Detector, ...] = (RULE, *COLD, *FLEET, *CONTROL, APPROVALS, POISONING, *MEMPOOL)

@@ -47,6 +47,7 @@ class Field:
         self.people = iter(range(3, 100))  # numbers of accounts that belong to nobody yet
         self.singleton = deploy(node, self.boss, "Safe")
         self.factory = deploy(node, self.boss, "SafeProxyFactory")
+        self.feed = deploy(node, self.boss, "Feed", 2_000 * 10**8)
         self.token = deploy(node, self.boss, "ERC20PresetMinterPauser", "Coin", "COIN")
         self.wallets: list[dict[str, Any]] = []
         self.planned: list[dict[str, Any]] = []
@@ -101,6 +102,7 @@ def made(
         "assets": [{"chain": "ethereum", "asset": field.token.address, "symbol": "COIN", "decimals": 18}],
         "wallets": field.wallets,
         "planned": field.planned,
+        "prices": {"source": "chainlink", "feeds": {"ethereum:native": f"ethereum:{field.feed.address}"}, "every": 1},
         "http": {"listen": "127.0.0.1:0", "token": "a-token-of-the-tests"},
         "receivers": [{"name": "soc", "channels": [{"type": "webhook", "url": hook, "secret": SECRET}]}],
         "route": {"receiver": "soc"},
@@ -499,6 +501,7 @@ def test_a_treasury_that_is_emptied_from_inside(made: Any) -> None:
     receipt = scene.treasuries[0].send(boss, "payThroughPurse", thief, 90 * ETHER)
     incident = alerted(made, "inner", receipt, "GUARD")
     assert [item["value"] for item in incident["lost"]] == [str(90 * ETHER)]
+    assert incident["lost_usd"] == incident["lost"][0]["usd"] == 180_000.0  # the feed is read through the same node
     twin = scene.treasuries[1].send(boss, "pay", scene.friend, 90 * ETHER)
     undone = scene.treasuries[2].send(boss, "tryToPay", thief, 90 * ETHER)
     silent(made, "inner-trusted", after(made, twin))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,12 +16,27 @@ from monitor.explain import explain
 from monitor.features.dtypes import FUSION
 from monitor.fees import fee_spike
 from monitor.incidents import Correlator
-from monitor.mempool import KEPT, Pool, moment
 from monitor.memory_store import MemoryStore
-from monitor.model import Alert, Block, BlockRef, Pending, Role, Severity, Status, Transfer, TransferKind, Tx, Wallet
+from monitor.mempool import KEPT, Pool, moment
+from monitor.model import (
+    Alert,
+    Block,
+    BlockRef,
+    ControlEvent,
+    ControlKind,
+    Pending,
+    Role,
+    Severity,
+    Status,
+    Transfer,
+    TransferKind,
+    Tx,
+    Wallet,
+)
 from monitor.pipeline import Pipeline
 from monitor.policies.book import PolicyBook
 from monitor.policies.cold import ColdWallets
+from monitor.policies.control.policy import ControlChanges
 from monitor.rows import pack_marks
 from monitor.store import OutboxRow
 from monitor.verdicts import verdict
@@ -71,12 +86,12 @@ def gone(pay: Pay, why: str, block: int | None = None) -> Any:
 class Monitor:
     """A pipeline on a store, and a chain that grows."""
 
-    def __init__(self, store: MemoryStore | None = None) -> None:
+    def __init__(self, store: MemoryStore | None = None, settings: Any = None) -> None:
         self.store = store or MemoryStore()
         self.alerts: list[Alert] = []
         watchlist = Watchlist([HOT, COLD])
-        policies = PolicyBook(watchlist, (ColdWallets(watchlist, (), {ETHER}),))
-        self.engine = Engine(watchlist, [ETHER], policies)
+        policies = PolicyBook(watchlist, (ColdWallets(watchlist, (), {ETHER}), ControlChanges(watchlist, ())))
+        self.engine = Engine(watchlist, [ETHER], policies, None, settings)
         self.pipeline = Pipeline(
             self.engine, Correlator(), self.store, AssetNames(), self._route, lambda: float(START), {ETH: 64}
         )
@@ -378,6 +393,37 @@ async def test_a_cold_wallet_is_guarded_too() -> None:
     found = [f.id for f in monitor.incident.findings]
     await monitor.block(pay)
     assert [f.id for f in monitor.incident.findings] == found and not monitor.incident.unconfirmed
+
+
+async def test_a_change_of_control_that_waits() -> None:
+    """MP-4: a delegation is told before it is mined, under the name that it has then; the baseline stays."""
+    monitor = await warm()
+    before = monitor.engine.dump()
+    tx = Tx("tx-7702", 0, initiator="stranger", nonce=3, pending=True)
+    detail = {"code_hash": "0x" + "77" * 32}
+    event = ControlEvent(NOWHERE, tx, ControlKind.DELEGATION, "c1", "0x" + "99" * 20, detail)
+    await monitor.hear(SimpleNamespace(pending=Pending(tx, (), (event,))))
+    (finding,) = monitor.incident.findings
+    assert finding.evidence["mempool"] == ["MP-1", "MP-4"] and monitor.incident.unconfirmed
+    assert monitor.engine.dump() == before and monitor.alerts[0].title.startswith("Unconfirmed: ")
+    tip = monitor.pipeline.tips[ETH]
+    assert tip is not None
+    ref = BlockRef(ETH, tip.number + 1, "mined")
+    mined = replace(event, block=ref, tx=replace(tx, pending=False))
+    await monitor.pipeline.connect(Block(ref, tip.hash, START + 99, (), (mined,)))
+    await monitor.pipeline.flush(ETH)
+    assert [f.id for f in monitor.incident.findings] == [finding.id] and not monitor.incident.unconfirmed
+    assert monitor.kinds == ["opened", "updated"]
+
+
+async def test_a_wallet_may_leave_it_out() -> None:
+    """Switched off, nothing is told before it is mined."""
+    monitor = await Monitor(settings={"hot": {"MP-1": {"enabled": False}}}).start()
+    await monitor.block(Pay("shop", HELD // 1000, 1))
+    await monitor.hear(seen(THEFT))
+    assert monitor.alerts == []
+    await monitor.block(THEFT)
+    assert monitor.kinds == ["opened"]
 
 
 async def test_behind_the_head_nothing_is_foreseen() -> None:
