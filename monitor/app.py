@@ -142,6 +142,7 @@ def fold_history(
     ConfigError : the data cannot be read at all
     """
     from chains.tables import parse_source, read
+    from monitor.prices.make import table_book
     from monitor.replay import replay
     from monitor.report import report
 
@@ -164,7 +165,7 @@ def fold_history(
     names = asset_names(config)
     names.add(AssetInfo(asset, symbol, decimals) for asset, (symbol, decimals) in _named(reading).items())
     replayed = replay(engine, reading.frame, names, reading.balances, reading.blind_spots, reading.controls)
-    if (book := price_table(config, names)) is not None:
+    if (book := table_book(config, names)) is not None:
         for record in replayed.correlator.records.values():
             book.appraise(record)
     seconds = time.perf_counter() - begin
@@ -355,40 +356,6 @@ def make_router(config: Config, channels: Mapping[str, tuple[Any, ...]]) -> Call
         return rows(alert, channels, [*receivers(route, alert), *told], now)
 
     return routed
-
-
-def price_table(config: Config, names: AssetNames) -> Any:
-    """The prices of a configuration's table; None where prices come from elsewhere."""
-    from monitor.config.prices import table_resolver
-    from monitor.prices.book import PriceBook
-    from monitor.prices.file import fill_from
-
-    if config.prices.source != "file" or config.prices.path is None:
-        return None
-    book = PriceBook(names, config.prices.max_age, kept=None)
-    fill_from(Path(config.prices.path), book, table_resolver(config))
-    return book
-
-
-def make_prices(config: Config, names: AssetNames, chains: Mapping[str, Any]) -> tuple[Any, Any]:
-    """(price book, source that keeps it fresh): None where there is none.
-
-    Parameters
-    ----------
-    chains : followed chains by CAIP-2, for feeds
-    """
-    from monitor.prices.book import PriceBook
-    from monitor.prices.chainlink import ChainlinkPrices, Feed
-    from monitor.prices.http import HttpPrices
-
-    prices = config.prices
-    if prices.source in ("none", "file"):
-        return price_table(config, names), None
-    book = PriceBook(names, prices.max_age)
-    if prices.source == "chainlink":
-        return book, ChainlinkPrices(tuple(Feed(*feed) for feed in prices.feeds), chains)
-    assert prices.url is not None  # checked with the configuration
-    return book, HttpPrices(prices.url.get_secret_value(), prices.ids, prices.pick)
 
 
 def make_store(config: Config) -> Any:

@@ -20,6 +20,7 @@ from monitor.model import BlockRef, Delivery, Outcome
 from monitor.naming import Naming
 from monitor.networks import by_name
 from monitor.pipeline import Pipeline
+from monitor.prices.make import make_prices
 from monitor.prices.refresh import keep_fresh
 from monitor.registry import HISTORIES
 from monitor.watch import SETTLE_SECONDS, Followed, Watch
@@ -129,9 +130,9 @@ async def running(
                     mempool=_mempool(config, chain, stack),
                 )
             )  # fmt: skip
-        book, prices = app.make_prices(config, names, {item.chain: item.source for item in followed})
+        book, prices = make_prices(config, names, {item.chain: item.source for item in followed})
         pipeline.appraise = book.appraise if book is not None else None
-        if prices is not None:
+        if book is not None and prices is not None:
             stack.push_async_callback(_ended, asyncio.create_task(keep_fresh(prices, book, config.prices.every)))
         if not followed:
             raise ConfigError("no chain is followed: no wallet has an address on a chain with an endpoint")

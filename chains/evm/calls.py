@@ -9,13 +9,13 @@ Forms: the flat traces of Parity's ``trace_block``, and the frames of geth's ``c
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
-from monitor.errors import ChainInconsistent
+from monitor.errors import ChainInconsistent, ChainUnavailable
 
 __all__ = ["Frame", "InternalCall", "ParityTrace", "Reward", "Traced", "TxFrame", "from_frames", "from_parity"]
 
@@ -115,21 +115,28 @@ class TxFrame(msgspec.Struct, rename="camel"):
     error: str | None = None
 
 
-def from_parity(traces: Sequence[ParityTrace], hash: str = "", transactions: Sequence[str] | None = None) -> Traced:
+def from_parity(
+    traces: Sequence[ParityTrace],
+    hash: str = "",
+    transactions: Sequence[str] | None = None,
+    silent: Container[int] = (),
+) -> Traced:
     """The calls of a block from its flat traces.
 
     Parameters
     ----------
     hash : of the block; "" does not compare
     transactions : hashes of its transactions; None does not compare
+    silent : positions of those that may be without traces: of the system, which run no code
 
     Raises
     ------
-    ChainInconsistent : traces of another block, or of other transactions
+    ChainInconsistent : traces of another block, of other transactions, or not of all
     """
     calls: list[InternalCall] = []
     rewards: list[Reward] = []
     failed: set[tuple[int, ...]] = set()
+    seen: set[int] = set()
     current: int | None = None
     for trace in traces:
         if hash and trace.block_hash is not None and trace.block_hash.lower() != hash:
@@ -143,32 +150,39 @@ def from_parity(traces: Sequence[ParityTrace], hash: str = "", transactions: Seq
             continue
         if position != current:
             current, failed = position, set()
+            seen.add(position)
             _check(transactions, position, trace.transaction_hash)
         path = trace.trace_address
         if trace.error is not None or any(path[:length] in failed for length in range(len(path))):
             failed.add(path)
             continue
         calls.append(_of_parity(trace, position))
-    if transactions is not None and len({call.position for call in calls}) == 0 and transactions and not traces:
-        raise ChainInconsistent(f"no traces of {len(transactions)} transactions")
+    count = len(transactions or ())
+    if missing := sum(at not in seen and at not in silent for at in range(count)):
+        raise ChainInconsistent(f"no traces of {missing} transactions, the block has {count}")
     return Traced(tuple(calls), tuple(rewards))
 
 
-def from_frames(results: Sequence[TxFrame], transactions: Sequence[str] | None = None) -> Traced:
-    """The calls of a block from the frames of its transactions.
+def from_frames(
+    results: Sequence[TxFrame], transactions: Sequence[str] | None = None, silent: Container[int] = ()
+) -> Traced:
+    """The calls of a block from the frames of its transactions; parameters as for `from_parity`.
 
     Raises
     ------
-    ChainInconsistent : they are not those of its transactions, or one could not be traced
+    ChainInconsistent : they are not those of its transactions
+    ChainUnavailable : a transaction could not be traced (in the time that a node takes for it, say)
     """
-    if transactions is not None and len(results) != len(transactions):
-        raise ChainInconsistent(f"traces of {len(results)} transactions, the block has {len(transactions)}")
+    positions = list(range(len(results) if transactions is None else len(transactions)))
+    if len(results) != len(positions):
+        positions = [at for at in positions if at not in silent]
+    if len(results) != len(positions):
+        raise ChainInconsistent(f"traces of {len(results)} transactions, the block has {len(transactions or ())}")
     calls: list[InternalCall] = []
-    for position, traced in enumerate(results):
-        if traced.tx_hash is not None:
-            _check(transactions, position, traced.tx_hash)
+    for position, traced in zip(positions, results, strict=True):
+        _check(transactions, position, traced.tx_hash)
         if traced.result is None:
-            raise ChainInconsistent(f"transaction {position} could not be traced")
+            raise ChainUnavailable(f"transaction {position} could not be traced")
         calls.extend(_walk(traced.result, position))
     return Traced(tuple(calls))
 

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Container, Sequence
 
-from Crypto.Hash import keccak
-
 from chains.evm.calls import InternalCall, Reward, Traced
 from chains.evm.controls.authorization import authority_of
 from chains.evm.controls.calldata import SAFE_CALLS
 from chains.evm.controls.told import Happened, controls_of, tells_safe
+from chains.evm.reader import TxReader, created_address, number_of
 from chains.evm.screen import Screen
 from chains.evm.tokens import MOVES, TRANSFER, moves_of, parties_of
 from chains.evm.wire import (
@@ -33,7 +32,7 @@ from monitor.errors import DecodeError
 from monitor.model import Block, BlockRef, ControlEvent, Transfer, TransferKind, Tx
 from monitor.networks import by_chain
 
-__all__ = ["created_address", "decode_block", "decode_recorded", "native_asset", "screen_of", "touching"]
+__all__ = ["decode_block", "decode_recorded", "native_asset", "screen_of", "touching"]
 
 NO_TRACES = "internal transfers"
 NO_STATUS = "transaction status"
@@ -147,25 +146,6 @@ def touching(block: RpcBlock, logs: Sequence[RpcLog], watch: Container[str]) -> 
     return [tx.hash for tx in block.transactions if tx.hash in by_logs or _involves(tx, watch)]
 
 
-def created_address(creator: str, nonce: int) -> str:
-    """The address of the contract that ``creator`` makes with its transaction ``nonce`` (Yellow Paper, section 7).
-
-    ValueError where ``creator`` is not an address or ``nonce`` passes 64 bits.
-
-    >>> created_address("0x6ac7ea33f8831ea9dcc53393aaa88b25a785dbf0", 0)
-    '0xcd234a471b72ba2f1ccf0a70fcaba648a5eecd8d'
-    """
-    account = bytes.fromhex(creator[2:])
-    if len(account) != 20 or not 0 <= nonce < 2**64:
-        raise ValueError("not an account and its nonce")
-    number = nonce.to_bytes((nonce.bit_length() + 7) // 8, "big")
-    if len(number) != 1 or number[0] >= 0x80:
-        number = bytes([0x80 + len(number)]) + number
-    body = b"\x94" + account + number
-    digest = keccak.new(digest_bits=256, data=bytes([0xC0 + len(body)]) + body).digest()
-    return "0x" + digest[12:].hex()
-
-
 class _Reading:
     """One pass over the transactions of a block."""
 
@@ -179,7 +159,7 @@ class _Reading:
         network = by_chain(ref.chain)
         assert network is not None  # the asset is one of an EVM chain
         self._network = network
-        self._readers: dict[int, _Reader] = {}  # by position
+        self._readers: dict[int, TxReader] = {}  # by position
 
     def read(
         self,
@@ -193,11 +173,11 @@ class _Reading:
         calls = self._calls(traced, {found.position for found in candidates})
         for found in candidates:
             at = found.position
-            tx = self._readers[at] = _Reader(transactions[at], receipts[at], at)
+            tx = self._readers[at] = TxReader(transactions[at], receipts[at], at)
             self._transaction(tx, found.place, _in_order(logs[at]))
             self._controls(tx, logs[at], calls.pop(at, None if traced is None else ()))
         for at, inside in calls.items():  # a Safe without logs was called from inside
-            tx = self._readers[at] = _Reader(transactions[at], receipts[at], at)
+            tx = self._readers[at] = TxReader(transactions[at], receipts[at], at)
             self._controls(tx, logs[at], inside)
 
     def _calls(self, traced: Traced | None, wanted: Container[int]) -> dict[int, list[InternalCall]]:
@@ -210,7 +190,7 @@ class _Reading:
                 found.setdefault(call.position, []).append(call)
         return found
 
-    def _transaction(self, tx: _Reader, place: int, logs: Sequence[RpcLog]) -> None:
+    def _transaction(self, tx: TxReader, place: int, logs: Sequence[RpcLog]) -> None:
         if tx.status is None:
             self.undecoded[tx.hash] = None
         self._minted(tx)
@@ -223,14 +203,14 @@ class _Reading:
         if tx.fee and tx.sender in self._watch and not self._network.coin_tells_all:
             self._keep(tx, place + 1 + len(logs), TransferKind.FEE, self._asset, tx.sender, "", tx.fee)
 
-    def _minted(self, tx: _Reader) -> None:
+    def _minted(self, tx: TxReader) -> None:
         """What a rollup's deposit gives its sender, to spend in the same transaction; it stays where that fails."""
-        value = _number(tx.raw.mint) or _number(tx.raw.deposit_value)
+        value = number_of(tx.raw.mint) or number_of(tx.raw.deposit_value)
         value = value or (tx.value if tx.raw.type == ARBITRUM_DEPOSIT else 0)
         if value and tx.sender in self._watch:
             self._keep(tx, MINT_PLACE, TransferKind.INTERNAL, self._asset, "", tx.sender, value)
 
-    def _native(self, tx: _Reader, place: int) -> None:
+    def _native(self, tx: TxReader, place: int) -> None:
         if self._network.coin_tells_all:
             return
         try:
@@ -245,7 +225,7 @@ class _Reading:
             # Nothing is sent and nothing is called: what is left is the sender's address in the account's history.
             self._keep(tx, place, TransferKind.NATIVE, self._asset, tx.sender, tx.target, 0)
 
-    def _token(self, tx: _Reader, place: int, log: RpcLog) -> None:
+    def _token(self, tx: TxReader, place: int, log: RpcLog) -> None:
         try:
             moves = moves_of(log, self._ref.chain, self._network.wrapped)
         except ValueError:
@@ -262,9 +242,9 @@ class _Reading:
     ) -> None:
         """What moved inside of the transactions."""
 
-        def reader(at: int) -> _Reader:
+        def reader(at: int) -> TxReader:
             if at not in self._readers:
-                self._readers[at] = _Reader(transactions[at], receipts[at], at)
+                self._readers[at] = TxReader(transactions[at], receipts[at], at)
             return self._readers[at]
 
         moving = (call for call in traced.calls if call.moves and not self._network.coin_tells_all)
@@ -282,7 +262,8 @@ class _Reading:
         number = self._ref.number
         withdrawals = withdrawals if self._network.withdrawals else ()
         given = [
-            (w.address.lower(), (_number(w.amount) or 0) * GWEI, f"withdrawal-{_number(w.index)}") for w in withdrawals
+            (w.address.lower(), (number_of(w.amount) or 0) * GWEI, f"withdrawal-{number_of(w.index)}")
+            for w in withdrawals
         ]
         given += [(r.receiver, r.value, f"reward-{r.receiver}-{number}-{n}") for n, r in enumerate(rewards)]
         for n, (receiver, value, name) in enumerate(given):
@@ -293,7 +274,7 @@ class _Reading:
                     Transfer(self._ref, tx, n, TransferKind.INTERNAL, self._asset, ("",), receiver, value, (value,))
                 )
 
-    def _controls(self, tx: _Reader, logs: Sequence[RpcLog], calls: Sequence[InternalCall] | None) -> None:
+    def _controls(self, tx: TxReader, logs: Sequence[RpcLog], calls: Sequence[InternalCall] | None) -> None:
         """Changes of control of watched accounts."""
         created = tx.receipt.contract_address if tx.receipt is not None else None
         what = Happened(tx.raw, _in_order(logs), tx.status != 0, (created or "").lower(), calls)
@@ -301,77 +282,18 @@ class _Reading:
             self.controls.append(control.at(self._ref, tx.noun()))
 
     def _move(
-        self, tx: _Reader, place: int, kind: TransferKind, asset: str, sender: str, receiver: str, value: int
+        self, tx: TxReader, place: int, kind: TransferKind, asset: str, sender: str, receiver: str, value: int
     ) -> None:
         self.seen += bool(value)
         if sender in self._watch or receiver in self._watch:
             self._keep(tx, place, kind, asset, sender, receiver, value)
 
     def _keep(
-        self, tx: _Reader, place: int, kind: TransferKind, asset: str, sender: str, receiver: str, value: int
+        self, tx: TxReader, place: int, kind: TransferKind, asset: str, sender: str, receiver: str, value: int
     ) -> None:
         self.transfers.append(
             Transfer(self._ref, tx.noun(), place, kind, asset, (sender,), receiver, value, input_values=(value,))
         )
-
-
-class _Reader:
-    """A transaction and its receipt, with quantities as integers, None where they are unreadable."""
-
-    __slots__ = ("_noun", "fee", "hash", "nonce", "position", "rate", "raw", "receipt", "sender", "status",
-                 "target", "value")  # fmt: skip
-
-    def __init__(self, raw: RpcTx, receipt: RpcReceipt | None, position: int) -> None:
-        self.raw, self.receipt, self.position = raw, receipt, position
-        self.hash = raw.hash.lower()
-        self.sender = raw.sender.lower()
-        self.target = raw.to.lower() if raw.to else None
-        self.value = _number(raw.value)
-        self.nonce = _number(raw.nonce)
-        # An unreadable status counts as success, beside its mention in `undecoded`: better loud than blind.
-        self.status = 1 if receipt is None or receipt.status is None else _number(receipt.status)
-        # Nodes before London have no effective price; for the others gasPrice of a mined transaction equals it. What is
-        # paid in a token is told in its units, by an adapter's word: it is no fee in the coin.
-        price = receipt.effective_gas_price if receipt is not None else None
-        price = raw.gas_price if price is None else price
-        self.rate = _number(price) if raw.fee_currency is None else None
-        self.fee = _fee(receipt, self.rate)
-        self._noun: Tx | None = None
-
-    def receiver(self) -> str:
-        """The target, or the contract that a transaction without a target makes."""
-        if self.target is not None:
-            return self.target
-        if self.receipt is not None and self.receipt.contract_address:
-            return self.receipt.contract_address.lower()
-        if self.nonce is None:
-            raise ValueError("no nonce")
-        return created_address(self.sender, self.nonce)
-
-    def noun(self) -> Tx:
-        """The transaction as the engine knows it, made once and only where a transfer needs it."""
-        if self._noun is None:
-            self._noun = Tx(
-                hash=self.hash,
-                index=self.position,
-                initiator=self.sender,
-                nonce=self.nonce,
-                fee=self.fee,
-                fee_rate=None if self.rate is None else float(self.rate),
-                gas_limit=_number(self.raw.gas),
-                version=_number(self.raw.type),
-                target=self.target,
-            )
-        return self._noun
-
-
-def _fee(receipt: RpcReceipt | None, rate: int | None) -> int | None:
-    """Wei: gas, blob gas and, on rollups, the data fee of the first layer."""
-    gas = _number(receipt.gas_used) if receipt is not None else None
-    if receipt is None or rate is None or gas is None:
-        return None
-    blobs = (_number(receipt.blob_gas_used) or 0) * (_number(receipt.blob_gas_price) or 0)
-    return gas * rate + blobs + (_number(receipt.l1_fee) or 0)
 
 
 def _touches(log: RpcLog, watch: Container[str]) -> bool:
@@ -392,7 +314,7 @@ def _involves(tx: RpcTx, watch: Container[str]) -> bool:
     if tx.to:
         return tx.to.lower() in watch
     try:
-        return created_address(tx.sender, _number(tx.nonce) or 0) in watch
+        return created_address(tx.sender, number_of(tx.nonce) or 0) in watch
     except ValueError:
         return False
 
@@ -420,13 +342,3 @@ def _in_order(logs: Sequence[RpcLog]) -> Sequence[RpcLog]:
         return sorted(logs, key=lambda log: int(log.log_index or "", 16))
     except ValueError:
         return logs
-
-
-def _number(quantity: object) -> int | None:
-    """A hex quantity; None where there is none or it makes no sense."""
-    if not isinstance(quantity, str) or quantity[:2] != "0x":
-        return None
-    try:
-        return int(quantity, 16)
-    except ValueError:
-        return None

@@ -1,9 +1,10 @@
 """Past blocks of an EVM chain: which of them touch the watch set, and those in full.
 
 Native coins leave no log, so every block is read with its transactions, in batches. Token transfers and approvals are
-found through logs, filtered by the watched addresses; ranges adapt to what the endpoint gives at once. A block that
-touches the watch set is then completed as the watcher does it, so that it is the very block that a live reading gives.
-Where more addresses are watched than a filter holds, each block is completed.
+found through logs, filtered by the watched addresses, what contracts move inside of transactions through
+``trace_filter`` where it is offered; ranges adapt to what the endpoint gives at once. A block that touches the watch
+set is then completed as the watcher does it, so that it is the very block that a live reading gives. Where more
+addresses are watched than a filter holds, each block is completed. What could not be looked for is a blind spot.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ from typing import Any
 
 from chains.base import ChainSpec, Stretch
 from chains.evm.decode import NO_TRACES, touching
+from chains.evm.reconcile import RECONCILED
+from chains.evm.trace_filter import TraceFilter
+from chains.evm.traces import mode_of
 from chains.evm.watcher import EvmChain
 from chains.evm.wire import RpcBlock, RpcLog
 from chains.rpc import Refused, RpcError
@@ -58,6 +62,9 @@ class EvmHistory:
         self._rpc = self._chain.rpc
         self._throttle = Throttle(rate, sleep=sleep, clock=clock)
         self._filters = _filters(watch)
+        self._calls: TraceFilter | None = None
+        if isinstance(watch, Mapping | Set) and self._filters is not None and mode_of(spec.options) != "off":
+            self._calls = TraceFilter(self._chain.nodes, sorted(watch), self._throttle)
         self._log_blocks = FIRST_LOG_BLOCKS
         self._batch = max(1, min(MOST_BATCH, int(rate)))
         self._opened = False
@@ -81,15 +88,19 @@ class EvmHistory:
         _check_links(blocks)
         source = self._rpc.endpoint
         logs = await self._logs_of(blocks, start, end)
+        called = await self._called(blocks, start, end)
         found: list[Block] = []
         for block in blocks:
-            if logs is None or touching(block, logs.get(block.hash, ()), self._watch):
+            if logs is None or self._touches(block, logs.get(block.hash, ()), called or ()):
                 await self._throttle.take(3)
                 found.append(await self._chain.complete(block, source))
+        spots = {NO_TRACES if spot == RECONCILED else spot for block in found for spot in block.blind_spots}
+        if called is None and logs is not None:
+            spots.add(NO_TRACES)
         first, last = blocks[0], blocks[-1]
         return Stretch(
             self._ref(first), first.parent_hash.lower(), self._ref(last),
-            _number(first.timestamp), _number(last.timestamp), source, (NO_TRACES,),
+            _number(first.timestamp), _number(last.timestamp), source, tuple(sorted(spots)),
             tuple(block for block in found if block.transfers or block.controls),
             tuple((block.hash.lower(), _number(block.timestamp)) for block in blocks),
         )  # fmt: skip
@@ -144,6 +155,25 @@ class EvmHistory:
                 return block
             self._chain.rotate()
         raise HistoryRefused(f"{self.spec.name}: no endpoint gives block {number}: {why}")
+
+    # -- calls ----------------------------------------------------------------------------------------------------
+
+    async def _called(self, blocks: Sequence[RpcBlock], start: int, end: int) -> set[str] | None:
+        """Hashes of the blocks in which contracts called watched accounts or back; None where that is not told."""
+        if self._calls is None:
+            return None
+        found = await self._calls.blocks(start, end)
+        if found is not None and not found <= {block.hash.lower() for block in blocks}:
+            raise ChainInconsistent(f"{self.spec.name}: a trace of another block than {start} to {end - 1}")
+        return found
+
+    def _touches(self, block: RpcBlock, logs: Sequence[RpcLog], called: Container[str]) -> bool:
+        """Whether a block concerns the watch set: through a call, a log, a transaction, or a validator's withdrawal."""
+        return (
+            block.hash.lower() in called
+            or any(one.address.lower() in self._watch for one in block.withdrawals or ())
+            or bool(touching(block, logs, self._watch))
+        )
 
     # -- logs -----------------------------------------------------------------------------------------------------
 

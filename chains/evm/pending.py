@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 
 LARGEST = 64 * 2**20  # bytes of an answer: a pool as a whole
 MOST = 128  # transactions of interest that are to be told; beyond them they are counted and left
+TRIES = 3  # rounds in which a transaction may fail to be looked at
 PATIENCE = 0.4  # seconds that a transaction must have waited: nodes that mine at once give no early warning
 TOLD = 1024  # transactions whose end is waited for; the oldest is given up
 PACE = 0.1  # seconds between two looks at what was told
@@ -48,6 +49,13 @@ QUIET_SECONDS = 30.0  # without a note, after which the pool is looked at all th
 AGAIN_SECONDS = 60.0  # until a node that offered nothing is asked again, where one could not be reached
 SHARE = 0.25  # of the rate that an endpoint allows
 ZERO = "0x" + "0" * 64
+
+
+@dataclass(slots=True)
+class _Fresh:
+    tx: RpcPending
+    since: float
+    tries: int = 0
 
 
 @dataclass(slots=True)
@@ -88,7 +96,7 @@ class EvmMempool:
         self._poll = min(spec.poll_seconds or 1.0, max(0.25, seconds / 4))
         self._codes = Codes(Pinned(self._rpc), seconds)
         self._patience = min(PATIENCE, seconds / 5)
-        self._fresh: dict[str, tuple[RpcPending, float]] = {}  # that are to be told, and when they came
+        self._fresh: dict[str, _Fresh] = {}  # that are to be told
         self._told: dict[str, _Told] = {}
         self._places: dict[tuple[str, int], str] = {}  # what was told last of a sender and nonce
         self._checked_at = self._news_at = self._answered_at = clock()
@@ -158,7 +166,7 @@ class EvmMempool:
     async def _wait(self) -> None:
         """Until something was told, or it is time to look."""
         await self._sleep(PACE)  # others run, however much is told
-        since = min((since for _, since in self._fresh.values()), default=self._clock() + self._poll)
+        since = min((fresh.since for fresh in self._fresh.values()), default=self._clock() + self._poll)
         try:
             async with asyncio.timeout(min(self._poll, max(0.0, since + self._patience - self._clock()))):
                 await self._feed.news.wait()
@@ -176,14 +184,12 @@ class EvmMempool:
             return []
         for hash, place in known.items():
             self._told[hash], self._places[place] = _Told(place), hash
-        answers = await self._rpc.batch([("eth_getTransactionByHash", [hash]) for hash in known], type=RpcPending)
-        return await self._tell([tx for tx in answers if isinstance(tx, RpcPending) and tx.block_number is None])
+        return await self._tell(await self._feed.fetch(list(known)))
 
     async def _round(self) -> list[PendingEvent]:
         for tx in await self._feed.take():
             self._keep(tx)
-        ripe = [tx for tx, since in self._fresh.values() if self._clock() - since >= self._patience]
-        events = await self._tell(await self._still(ripe))
+        events = await self._tell(await self._still(ripe := self._ripe()))
         for tx in ripe:
             del self._fresh[tx.hash.lower()]
         if self._told and self._clock() - self._checked_at >= CHECK_SECONDS:
@@ -191,12 +197,22 @@ class EvmMempool:
             events += await self._check()
         return events
 
+    def _ripe(self) -> list[RpcPending]:
+        """Those that have waited; one that nodes choke on is given up, lest it hides the others."""
+        ripe = [fresh for fresh in self._fresh.values() if self._clock() - fresh.since >= self._patience]
+        for fresh in ripe:
+            fresh.tries += 1
+            if fresh.tries > TRIES:
+                del self._fresh[fresh.tx.hash.lower()]
+                self._beyond += 1
+        return [fresh.tx for fresh in ripe if fresh.tries <= TRIES]
+
     def _keep(self, tx: RpcPending) -> None:
         """Until it has waited for a moment, and is told, were it in a later round."""
         if tx.hash.lower() in self._fresh or not self._matters(tx):
             return
         if len(self._fresh) < MOST:
-            self._fresh[tx.hash.lower()] = tx, self._clock()
+            self._fresh[tx.hash.lower()] = _Fresh(tx, self._clock())
         else:
             self._beyond += 1
 
@@ -210,8 +226,8 @@ class EvmMempool:
         """Those that are not mined meanwhile: what is in a block already is no early warning."""
         if not ripe:
             return []
-        answers = await self._rpc.batch([("eth_getTransactionByHash", [tx.hash]) for tx in ripe], type=RpcPending)
-        mined = (isinstance(answer, RpcPending) and answer.block_number is not None for answer in answers)
+        answers = await self._rpc.batch([("eth_getTransactionByHash", [tx.hash]) for tx in ripe])
+        mined = (isinstance(answer, dict) and answer.get("blockNumber") is not None for answer in answers)
         return [tx for tx, is_mined in zip(ripe, mined, strict=True) if not is_mined]
 
     async def _tell(self, fresh: Sequence[RpcPending]) -> list[PendingEvent]:
@@ -303,7 +319,7 @@ class EvmMempool:
         calls += [("eth_getTransactionCount", [sender, "latest"]) for sender in senders]
         answers = await self._rpc.batch(calls)
         nonces = dict(zip(senders, map(number, answers[len(asked) :]), strict=True))
-        coming = {tx.place for tx, _ in self._fresh.values()}
+        coming = {fresh.tx.place for fresh in self._fresh.values()}
         events: list[PendingEvent] = []
         for hash, answer in zip(asked, answers[: len(asked)], strict=True):
             told = self._told.pop(hash)

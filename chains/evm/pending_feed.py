@@ -87,12 +87,21 @@ class Feed:
         found, hashes = self._read_notes()
         if hashes:
             self.dropped += max(0, len(hashes) - FETCHED)
-            calls = [("eth_getTransactionByHash", [hash]) for hash in hashes[-FETCHED:]]
-            answers = await self._rpc.batch(calls, type=RpcPending)
-            found += [tx for tx in answers if isinstance(tx, RpcPending) and tx.block_number is None]
+            found += await self.fetch(hashes[-FETCHED:])
         if self._missed or not self.subscribed:
             found += await self._look()
         return found
+
+    async def fetch(self, hashes: Sequence[str]) -> list[RpcPending]:
+        """Those that are not mined; one that makes no sense costs itself alone.
+
+        Raises
+        ------
+        ChainUnavailable : no endpoint answers
+        """
+        answers = await self._rpc.batch([("eth_getTransactionByHash", [hash]) for hash in hashes])
+        waiting = [a for a in answers if isinstance(a, dict) and a.get("blockNumber") is None]
+        return [tx for answer in waiting if (tx := _read(msgspec.json.encode(answer))) is not None]
 
     def _read_notes(self) -> tuple[list[RpcPending], list[str]]:
         told, hashes = [], []
@@ -158,10 +167,16 @@ class Feed:
             if mark in self._seen:
                 continue
             self._seen[mark] = None
-            try:
-                found.append(msgspec.json.decode(raw, type=RpcPending))
-            except (msgspec.DecodeError, UnicodeError, RecursionError):
-                continue
+            if (tx := _read(raw)) is not None:
+                found.append(tx)
         while len(self._seen) > REMEMBERED:
             del self._seen[next(iter(self._seen))]
         return found
+
+
+def _read(raw: bytes | msgspec.Raw) -> RpcPending | None:
+    """A transaction; None where it is none."""
+    try:
+        return msgspec.json.decode(raw, type=RpcPending)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return None

@@ -1,7 +1,8 @@
 """Reading traces: by ``trace_block`` or geth's ``callTracer``, whichever an endpoint offers, as the owner wants.
 
-``traces: auto`` (where offered), ``off`` or ``required`` in the chain's options. Traces are heavy: where a node fails
-to give them in time, the block goes on without, and its blind spot says so.
+``traces: auto`` (where offered), ``off`` or ``required`` in the chain's options. Traces are heavy, and contracts are
+made that no node traces in time: where a node fails to give them, or gives those of another block again and again, the
+block goes on without, and its blind spot says so. Unless they are required, nothing of theirs may stop a chain.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from chains.evm.calls import ParityTrace, Traced, TxFrame, from_frames, from_par
 from chains.evm.nodes import EvmNodes
 from chains.evm.wire import RpcBlock
 from chains.exchange import MethodUnsupported, RpcError
+from chains.patience import READS
 from monitor.errors import ChainInconsistent, ChainUnavailable, ConfigError
 
 __all__ = ["MODES", "Traces", "mode_of"]
@@ -22,6 +24,7 @@ log = logging.getLogger(__name__)
 
 MODES = ("auto", "off", "required")
 TRACER: Mapping[str, Any] = {"tracer": "callTracer"}
+KEPT = 64  # blocks whose contradictions are counted at a time
 PATIENCE = 3  # blocks in a row that may fail before the log says so
 
 
@@ -46,6 +49,7 @@ class Traces:
     def __init__(self, nodes: EvmNodes, mode: str = "auto") -> None:
         self._nodes, self._mode = nodes, mode
         self._failures = 0
+        self._odd: dict[str, int] = {}  # blocks whose traces contradicted them, and how often
 
     async def of(self, block: RpcBlock) -> Traced | None:
         """The calls of a block; None where nobody offers traces, or they are not wanted.
@@ -53,19 +57,22 @@ class Traces:
         Raises
         ------
         ChainUnavailable : they are required, and cannot be had
-        ChainInconsistent : they are not those of this block
+        ChainInconsistent : they are not those of this block; not for ever, where they are not required
         """
         if self._mode == "off":
             return None
-        if not block.transactions:
+        if not block.transactions and not _was_mined(block):
             return Traced(())
         try:
             traced = await self._read(block)
         except MethodUnsupported as error:
             self._allow(error)
             return None
-        except ChainInconsistent:
-            raise
+        except ChainInconsistent as error:
+            if not self._is_enough(block.hash):
+                raise
+            log.warning("%s: block %s goes on without traces: %s", self._nodes.spec.name, block.hash[:66], error)
+            return None
         except ChainUnavailable as error:
             self._failures += 1
             if self._failures == PATIENCE:
@@ -75,6 +82,14 @@ class Traces:
         self._failures = 0
         return traced
 
+    def _is_enough(self, hash: str) -> bool:
+        """Whether the traces of a block contradicted it as often as it is read."""
+        times = self._odd.pop(hash, 0) + 1
+        self._odd[hash] = times
+        if len(self._odd) > KEPT:
+            del self._odd[next(iter(self._odd))]
+        return times >= READS and self._mode != "required"
+
     def _allow(self, error: ChainUnavailable) -> None:
         """Go on without traces, unless they are required."""
         if self._mode == "required":
@@ -82,6 +97,7 @@ class Traces:
 
     async def _read(self, block: RpcBlock) -> Traced:
         transactions, hash = [tx.hash for tx in block.transactions], block.hash.lower()
+        silent = {at for at, tx in enumerate(block.transactions) if tx.is_system}
         try:
             flat = await self._nodes.ask("trace_block", "trace_block", block.number, type=list[ParityTrace])
         except MethodUnsupported:
@@ -91,10 +107,15 @@ class Traces:
         else:
             if flat is None:
                 raise ChainInconsistent(f"block {block.hash} has gone while it was traced")
-            return from_parity(flat, hash, transactions)
+            return from_parity(flat, hash, transactions, silent)
         frames = await self._nodes.ask(
             "debug_traceBlockByHash", "debug_traceBlockByHash", block.hash, TRACER, type=list[TxFrame]
         )
         if frames is None:
             raise ChainInconsistent(f"block {block.hash} has gone while it was traced")
-        return from_frames(frames, transactions)
+        return from_frames(frames, transactions, silent)
+
+
+def _was_mined(block: RpcBlock) -> bool:
+    """Whether its miner may have got a reward, which traces tell even where there are no transactions."""
+    return bool((block.difficulty or "").strip("0x"))

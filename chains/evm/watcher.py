@@ -1,8 +1,9 @@
 """The EVM chain watcher: heads, blocks with their receipts, balances.
 
 A block is read by number once; everything else is asked by its hash, so that a reorganisation or a change of endpoint
-in between cannot mix two blocks. Blind spots: value that contracts move internally, validator withdrawals and block
-rewards (they leave no transaction or log).
+in between cannot mix two blocks. Value that contracts move internally comes from traces (`chains.evm.traces`), where an
+endpoint offers them; without, the state of watched accounts tells of it (`chains.evm.accounts`). Both say what they
+could not see in `Block.blind_spots`.
 
 Which endpoint is asked is a matter of `chains.evm.nodes`. The hash of each block is recomputed from its header, and
 where a quorum is asked for, as many endpoints as it says must give the same hash and the same logs.

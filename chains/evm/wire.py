@@ -98,6 +98,11 @@ class RpcTx(msgspec.Struct, rename="camel", gc=False):
     fee_currency: str | None = None
 
     @property
+    def is_system(self) -> bool:
+        """Whether nobody sent it to nobody: a node's way to show what the chain itself did."""
+        return self.sender == self.to == ZERO
+
+    @property
     def calldata(self) -> bytes:
         """What it calls with; empty where it makes no sense."""
         try:
@@ -201,7 +206,7 @@ def _without_receipt(block: RpcBlock, receipts: Sequence[RpcReceipt]) -> int:
     if len(receipts) >= len(block.transactions):
         return 0
     named = {receipt.transaction_hash for receipt in receipts}
-    return sum(tx.sender == tx.to == ZERO and tx.hash not in named for tx in block.transactions)
+    return sum(tx.is_system and tx.hash not in named for tx in block.transactions)
 
 
 def check_same_block(block: RpcBlock, receipts: Sequence[RpcReceipt]) -> None:

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chains.evm.decode import created_address, decode_block, decode_recorded, touching
+from chains.evm.decode import decode_block, decode_recorded, touching
+from chains.evm.reader import created_address
 from chains.evm.tokens import TRANSFER
 from chains.evm.wire import RpcBlock, RpcLog, RpcReceipt
 from monitor.errors import ChainInconsistent, DecodeError

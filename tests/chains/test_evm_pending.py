@@ -238,6 +238,20 @@ async def test_an_endpoint_that_comes_back_goes_on(canned: Any, listen: Listen) 
     assert canned.script == []
 
 
+async def test_one_that_makes_no_sense_hides_no_other(canned: Any, listen: Listen) -> None:
+    """Half a transaction in the pool, and one whose call the endpoint cannot carry out."""
+    stranger = {"from": OTHER, "to": OTHER, "input": "0x23b872dd" + f"{int(OWN, 16):064x}{5:064x}{9:064x}"}
+    pool = {OTHER: {"0": {**raw("0xcc", nonce="0x9"), **stranger}}, OWN: {"0": {"hash": 5}, "1": raw("0xaa")}}
+    canned.methods = methods(txpool_content={"pending": pool}, eth_call=lambda *_: web.Response)  # no JSON: it breaks
+    listener = listen(canned.url, [OWN])
+    async with asyncio.timeout(PATIENCE):
+        while not listener.mempool.dropped:
+            await asyncio.sleep(0.05)
+    canned.methods["txpool_content"] = {"pending": {OWN: {"1": raw("0xdd", nonce="0x1")}}}
+    assert (await listener.wait("0xdd", PendingSeen)).pending.transfers[0].value == 5
+    assert listener.of("0xcc") == []
+
+
 def _calls(canned: Any) -> list[dict[str, Any]]:
     return [one for body in canned.asked for one in (body if isinstance(body, list) else [body])]
 

@@ -108,7 +108,7 @@ def test_traces_of_another_block():
         flat(transactions=[TX])
     with pytest.raises(ChainInconsistent, match="2 transactions, the block has 1"):
         framed(frame(), frame(), transactions=[TX])
-    with pytest.raises(ChainInconsistent, match="could not be traced"):
+    with pytest.raises(ChainUnavailable, match="could not be traced"):
         from_frames([TxFrame(None, TX, "timeout")], [TX])
 
 

@@ -14,7 +14,6 @@ from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.app import make_prices, price_table
 from monitor.assets import AssetInfo, AssetNames
 from monitor.config import config_from_mapping
 from monitor.errors import ChainUnavailable, ConfigError
@@ -24,6 +23,7 @@ from monitor.model import Finding, Movement, Severity
 from monitor.prices.book import PriceBook
 from monitor.prices.chainlink import ChainlinkPrices, Feed
 from monitor.prices.http import HttpPrices
+from monitor.prices.make import make_prices, table_book
 from monitor.prices.refresh import keep_fresh
 from monitor.published import incident_data
 
@@ -146,7 +146,7 @@ def test_tables_of_every_form_say_the_same(tmp_path, name):
     else:
         {".csv": frame.write_csv, ".ndjson": frame.write_ndjson, ".json": frame.write_json,
          ".parquet": frame.write_parquet}[path.suffix](path)  # fmt: skip
-    book = price_table(configured(source="file", path=str(path)), names())
+    book = table_book(configured(source="file", path=str(path)), names())
     assert book.price(ETHER, 1_699_999_300) == 2000.5  # 22:01:40
     assert book.price(ETHER, START) == 2001.0 and book.price(COIN, START) == 0.99
     assert len(book) == 4
@@ -156,14 +156,14 @@ def test_a_table_that_is_none_says_where(tmp_path):
     path = tmp_path / "p.csv"
     path.write_text("asset,time,price\nETH,yesterday,1\nETH,1,-1\nnonsense,1,1\n")
     with pytest.raises(ConfigError) as error:
-        price_table(configured(source="file", path=str(path)), names())
+        table_book(configured(source="file", path=str(path)), names())
     told = str(error.value)
     assert "row 2: time 'yesterday'" in told and "row 3: price '-1'" in told and "row 4: is no asset" in told
     path.write_text("asset,price\nETH,1\n")
     with pytest.raises(ConfigError, match="no column time"):
-        price_table(configured(source="file", path=str(path)), names())
+        table_book(configured(source="file", path=str(path)), names())
     with pytest.raises(ConfigError, match=r"expected a file named \.csv"):
-        price_table(configured(source="file", path=str(tmp_path / "p.xls")), names())
+        table_book(configured(source="file", path=str(tmp_path / "p.xls")), names())
 
 
 # -- the configuration ------------------------------------------------------------------------------------------------
