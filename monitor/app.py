@@ -380,8 +380,9 @@ def make_history(config: Config, chain: ChainConfig) -> Any:
 
     if chain.kind not in HISTORIES:
         return None
-    watch = Watchlist(config.wallets).watch(chain.chain)
-    return load(HISTORIES, chain.kind, "chain kind")(chain_spec(chain), watch, chain.backfill_rate)
+    watchlist = Watchlist(config.wallets)
+    spec = replace(chain_spec(chain), accounts=watchlist.accounts(chain.chain))
+    return load(HISTORIES, chain.kind, "chain kind")(spec, watchlist.watch(chain.chain), chain.backfill_rate)
 
 
 def make_mempool(config: Config, chain: ChainConfig) -> Any:

@@ -158,7 +158,7 @@ class Pipeline:
             self.marks[chain] = after
             work.state[mark_key(chain)] = write_mark(after)
             changed[mark_key(chain)] = write_mark(mark) if mark is not None else None
-        touches = block.transfers or block.controls or block.readings
+        touches = block.transfers or block.controls or block.readings or block.balances
         if after.is_filling and (touches or told or said):
             heard = dict(told or {})
             if after.state is MarkState.GAP:  # those that were known are in the state from which it is folded

@@ -102,21 +102,25 @@ class Accounts:
         self._patience = min(spec.timeout_seconds, PATIENCE)
         self._failures, self._rest_until = 0, -1
 
-    async def observe(self, block: Block, raw: RpcBlock, logs: Iterable[RpcLog] = ()) -> Block:
+    async def observe(
+        self, block: Block, raw: RpcBlock, logs: Iterable[RpcLog] = (), emitted: Emitted | None = None
+    ) -> Block:
         """The block with readings, reconciled transfers and balances, and what it still cannot show.
 
         Parameters
         ----------
         block, raw : the same block, decoded and as it was read
         logs : of the block, as far as they are known
+        emitted : which readings are no news, for blocks that are not read in the order of the chain; None: its own
         """
         if not self._accounts:
             return block
+        emitted = self._emitted if emitted is None else emitted
         why = "the endpoint did not answer before"
         if block.ref.number >= self._rest_until:
             try:
                 async with asyncio.timeout(self._patience):
-                    seen = await self._look(block, raw, logs)
+                    seen = await self._look(block, raw, logs, emitted)
                 self._failures = 0
                 return seen
             except TimeoutError:
@@ -129,11 +133,11 @@ class Accounts:
             logging.WARNING if self._failures == 1 else logging.DEBUG,
             "%s: block %d: state of accounts not read: %s", self._name, block.ref.number, why,
         )  # fmt: skip
-        self._emitted.forget(block.ref.hash)
+        emitted.forget(block.ref.hash)
         self._balances.skip(block)
         return replace(block, blind_spots=(*block.blind_spots, NO_STATE))
 
-    async def _look(self, block: Block, raw: RpcBlock, logs: Iterable[RpcLog]) -> Block:
+    async def _look(self, block: Block, raw: RpcBlock, logs: Iterable[RpcLog], emitted: Emitted) -> Block:
         touches = Touches(block, raw, logs, self._accounts)
         plan = self._plan(block, raw, touches)
         states = {account: self._states[account] for account in plan.probe}
@@ -145,7 +149,7 @@ class Accounts:
         await self._take_fingerprints(fresh, states, probes, block, balances)
         values = {one: state.values for one, state in fresh.items()}
         values |= {one: states[one].values for one in probes if one in states and one not in {*changed, *fresh}}
-        news = self._emitted.news(block.parent_hash, block.ref.hash, dict(sorted(values.items())))
+        news = emitted.news(block.parent_hash, block.ref.hash, dict(sorted(values.items())))
         readings = tuple(Reading(account, values[account], touches.last(account)) for account in news)
         refused = len(states.keys() - probes.keys()) + len(wanted) - len(fresh) - late
         block = await enrich(replace(block, readings=(*block.readings, *readings)), self._codes)

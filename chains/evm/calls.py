@@ -55,10 +55,14 @@ class Reward:
 
 @dataclass(frozen=True, slots=True)
 class Traced:
-    """All calls of a block that took effect, in the order in which they were begun."""
+    """All calls of a block that took effect, in the order in which they were begun.
+
+    ``whole`` is False where the node left out what a ``SELFDESTRUCT`` moved, as geth's first tracer did.
+    """
 
     calls: tuple[InternalCall, ...]
     rewards: tuple[Reward, ...] = ()
+    whole: bool = True
 
 
 class ParityAction(msgspec.Struct, rename="camel", gc=False):
@@ -184,7 +188,8 @@ def from_frames(
         if traced.result is None:
             raise ChainUnavailable(f"transaction {position} could not be traced")
         calls.extend(_walk(traced.result, position))
-    return Traced(tuple(calls))
+    whole = all(call.kind != "suicide" or call.receiver for call in calls)
+    return Traced(tuple(calls), whole=whole)
 
 
 def _walk(root: Frame, position: int) -> Iterator[InternalCall]:

@@ -82,7 +82,7 @@ def decode_block(
     ChainInconsistent : receipts or logs are not those of this block
     DecodeError : the header makes no sense. A transaction or log that makes none goes to `Block.undecoded`.
     """
-    blind = [NO_TRACES] if traced is None else []
+    blind = [NO_TRACES] if traced is None or not traced.whole else []
     if logs is not None:
         receipts = receipts or ()
         check_same_block(block, receipts)

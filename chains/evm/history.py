@@ -17,6 +17,7 @@ from typing import Any
 
 from chains.base import ChainSpec, Stretch
 from chains.evm.decode import NO_TRACES, touching
+from chains.evm.emitted import Emitted
 from chains.evm.reconcile import RECONCILED
 from chains.evm.trace_filter import TraceFilter
 from chains.evm.traces import mode_of
@@ -31,6 +32,8 @@ __all__ = ["EvmHistory"]
 
 MOST_LOG_BLOCKS = 10_000  # of one question for logs
 FIRST_LOG_BLOCKS = 1_000
+BLOCK_CALLS = 3  # about, for receipts and traces of one block
+STATE_CALLS = 2  # and for the state of its accounts
 MOST_BATCH = 20  # blocks of one batch
 IN_A_FILTER = 500  # addresses of one question for logs
 MOST_ADDRESSES = 5_000  # beyond them each block is completed: two requests a block are fewer than so many filters
@@ -90,10 +93,13 @@ class EvmHistory:
         logs = await self._logs_of(blocks, start, end)
         called = await self._called(blocks, start, end)
         found: list[Block] = []
+        emitted = Emitted()  # of this stretch alone: those above it were read before
         for block in blocks:
-            if logs is None or self._touches(block, logs.get(block.hash, ()), called or ()):
-                await self._throttle.take(3)
-                found.append(await self._chain.complete(block, source))
+            # Who controls the accounts is read at the lower end, too: changes without an event are between two ends.
+            own = block is blocks[0] and bool(self.spec.accounts)
+            if logs is None or own or self._touches(block, logs.get(block.hash, ()), called or ()):
+                await self._throttle.take(BLOCK_CALLS + (STATE_CALLS if self.spec.accounts else 0))
+                found.append(await self._chain.complete(block, source, emitted=emitted))
         spots = {NO_TRACES if spot == RECONCILED else spot for block in found for spot in block.blind_spots}
         if called is None and logs is not None:
             spots.add(NO_TRACES)
@@ -101,7 +107,7 @@ class EvmHistory:
         return Stretch(
             self._ref(first), first.parent_hash.lower(), self._ref(last),
             _number(first.timestamp), _number(last.timestamp), source, tuple(sorted(spots)),
-            tuple(block for block in found if block.transfers or block.controls),
+            tuple(block for block in found if block.transfers or block.controls or block.readings),
             tuple((block.hash.lower(), _number(block.timestamp)) for block in blocks),
         )  # fmt: skip
 

@@ -198,14 +198,15 @@ class EvmMempool:
         return events
 
     def _ripe(self) -> list[RpcPending]:
-        """Those that have waited; one that nodes choke on is given up, lest it hides the others."""
+        """Those that have waited. After a failure one by one: what nodes choke on is given up, and hides no other."""
         ripe = [fresh for fresh in self._fresh.values() if self._clock() - fresh.since >= self._patience]
-        for fresh in ripe:
+        chosen = [fresh for fresh in ripe if not fresh.tries] or sorted(ripe, key=lambda fresh: fresh.tries)[:1]
+        for fresh in chosen:
             fresh.tries += 1
             if fresh.tries > TRIES:
                 del self._fresh[fresh.tx.hash.lower()]
                 self._beyond += 1
-        return [fresh.tx for fresh in ripe if fresh.tries <= TRIES]
+        return [fresh.tx for fresh in chosen if fresh.tries <= TRIES]
 
     def _keep(self, tx: RpcPending) -> None:
         """Until it has waited for a moment, and is told, were it in a later round."""

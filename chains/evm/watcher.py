@@ -21,6 +21,7 @@ from typing import Any
 from chains.base import ChainSpec, EndpointState
 from chains.evm.accounts import Accounts
 from chains.evm.decode import decode_block, native_asset, screen_of, touching
+from chains.evm.emitted import Emitted
 from chains.evm.finality import FinalHeight
 from chains.evm.header import HeaderCheck
 from chains.evm.names import TokenNames
@@ -217,8 +218,12 @@ class EvmChain:
             return block, None
         return await self._rpc.call(asked[0], *asked[1], type=RpcBlock), None
 
-    async def complete(self, block: RpcBlock, source: str, receipts: list[RpcReceipt] | None = None) -> Block:
+    async def complete(
+        self, block: RpcBlock, source: str, receipts: list[RpcReceipt] | None = None, emitted: Emitted | None = None
+    ) -> Block:
         """A block that was read from ``source`` (redacted), with its receipts, asked for unless they are given.
+
+        ``emitted``: see `Accounts.observe`.
 
         Raises
         ------
@@ -245,7 +250,7 @@ class EvmChain:
             await self._quorum.agree(block, said, source)
         if spot is not None:
             decoded = replace(decoded, blind_spots=(*decoded.blind_spots, spot))
-        return await self._accounts.observe(decoded, block, said)
+        return await self._accounts.observe(decoded, block, said, emitted)
 
     async def _receipts(self, block: RpcBlock) -> list[RpcReceipt] | None:
         """The block's receipts; None where the endpoint does not offer them by hash."""

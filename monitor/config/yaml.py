@@ -256,16 +256,19 @@ class _Reader:
 
 def _depth(text: str) -> int:
     """How deep lists and mappings lie in each other, up to the first syntax error."""
-    deepest = depth = 0
-    try:
-        for event in yaml.parse(text, Loader=_FAST):
-            if isinstance(event, yaml.CollectionStartEvent):
-                depth += 1
-                deepest = max(deepest, depth)
-            elif isinstance(event, yaml.CollectionEndEvent):
-                depth -= 1
-    except (yaml.YAMLError, RecursionError):
-        pass
+    deepest = 0
+    for loader in (_FAST, yaml.SafeLoader):  # the compiled one gives up before it tells
+        depth = 0
+        try:
+            for event in yaml.parse(text, Loader=loader):
+                if isinstance(event, yaml.CollectionStartEvent):
+                    depth += 1
+                    deepest = max(deepest, depth)
+                elif isinstance(event, yaml.CollectionEndEvent):
+                    depth -= 1
+            return deepest
+        except (yaml.YAMLError, RecursionError):
+            continue
     return deepest
 
 

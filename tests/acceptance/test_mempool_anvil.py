@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from eth_account import Account
 
+MNEMONIC = "test test test test test test test test test test test junk"  # anvil's own, public
 GWEI = 10**9
 ETHER = 10**18
 
@@ -130,6 +132,25 @@ def test_a_dropped_transaction_is_retracted(waiting: Pending) -> None:
     else:
         pytest.fail("it was never retracted")
     assert any("dropped" in line for line in retracted.incident["explanation"])
+
+
+def test_a_delegation_that_waits_is_told_before_it_holds(waiting: Pending) -> None:
+    """A stranger brings what the account's key signed (EIP-7702): one finding, before its block and after it."""
+    entity, address = waiting.wallet()
+    Account.enable_unaudited_hdwallet_features()
+    place = f"m/44'/60'/0'/0/{waiting.node.accounts.index(address)}"
+    key, delegate = Account.from_mnemonic(MNEMONIC, account_path=place), f"0x{0xF6:040x}"
+    signed = Account.sign_authorization({"chainId": 31337, "address": delegate, "nonce": 1}, key.key)
+    entry = {"chainId": "0x7a69", "address": delegate, "nonce": "0x1", "yParity": hex(signed.y_parity),
+             "r": hex(signed.r), "s": hex(signed.s)}  # fmt: skip
+    waiting.send(waiting.node.accounts[-2], delegate, 0, gas="0x40000", type="0x4", authorizationList=[entry])
+    opened = waiting.soc.wait(entity, "incident.opened")
+    (finding,) = opened.incident["findings"]
+    assert finding["detector"] == "CT-12" and finding["evidence"]["mempool"] == ["MP-1", "MP-4"]
+    assert opened.incident["unconfirmed"] and opened.incident["severity"] == "critical"
+    waiting.mine()
+    mined = waiting.soc.wait(entity, "incident.updated")
+    assert [f["id"] for f in mined.incident["findings"]] == [finding["id"]] and not mined.incident["unconfirmed"]
 
 
 def test_it_is_settled_after_a_restart(waiting: Pending, watch: Callable[..., Any]) -> None:

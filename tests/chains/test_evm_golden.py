@@ -131,7 +131,7 @@ def test_logs_of_single_files(golden: dict[str, str]):
     rows = table(golden, folder + "expected_token_transfers.csv")
     extracted = [raw_log(row) for row in table(golden, "test_extract_token_transfers_job/logs/logs.csv")]
     more = table(golden, "test_extract_token_transfers_job/logs/expected_token_transfers.csv")
-    for logs, expected, every in ((filtered, rows, 4), (extracted, more, 3)):
+    for logs, expected, every in ((filtered, rows, 2), (extracted, more, 3)):
         assert len(logs) == every
         found = [
             (log.transaction_hash, int(log.log_index or "", 16), move.asset, move.sender, move.receiver, move.value)
@@ -250,7 +250,7 @@ def test_streamed_traces(number: str, golden: dict[str, str]):
 
 
 def test_every_recorded_trace_is_of_its_block(golden: dict[str, str]):
-    """Flat traces and frames of the same block, compared with its transactions: as many, in both forms the same."""
+    """Flat traces and frames of the same block say the same; what an old node left out of its frames is known to be."""
     pairs = 0
     for name in sorted(golden):
         if not name.startswith("test_extract_geth_traces_job/") or "calltracer" not in name:
@@ -261,7 +261,9 @@ def test_every_recorded_trace_is_of_its_block(golden: dict[str, str]):
         flat = next(n for n in golden if n.startswith(f"test_export_traces_job/{folder}/") and "trace_block" in n)
         frames = from_frames(typed(answer(golden, name), list[TxFrame]))
         traced = from_parity(typed(answer(golden, flat), list[ParityTrace]))
-        assert [c for c in frames.calls if c.moves] == [c for c in traced.calls if c.moves]
+        told = [c for c in traced.calls if c.moves and (frames.whole or c.kind != "suicide")]
+        assert [c for c in frames.calls if c.moves] == told
+        assert frames.whole is (folder != "block_with_suicide") and traced.whole
         assert {c.position for c in frames.calls} == {c.position for c in traced.calls}
         pairs += 1
     assert pairs == 4

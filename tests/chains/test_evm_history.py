@@ -14,6 +14,7 @@ from chains.evm.history import EvmHistory, _filters
 from chains.evm.watcher import EvmChain
 from monitor.errors import ChainInconsistent, ChainUnavailable, HistoryRefused
 from monitor.model import Block
+from tests.contracts.artifacts import artifact
 
 CHAIN = "eip155:31337"
 FRESH = "0x" + "ab" * 20
@@ -237,3 +238,68 @@ async def test_a_watch_set_too_large_for_filters(
     few = await made(EvmHistory, anvil.url, frozenset([watched]), 1000.0).history(1, height + 1)
     monkeypatch.setattr("chains.evm.history.MOST_ADDRESSES", 0)
     assert (await made(EvmHistory, anvil.url, frozenset([watched]), 1000.0).history(1, height + 1)) == few
+
+
+async def test_payments_from_inside_of_calls(anvil: Any, made: Any, serve: Any) -> None:
+    """A contract pays a watched account, in blocks that name it nowhere else: found where ``trace_filter`` is offered.
+
+    Where it is not, the stretch says what it cannot show.
+    """
+    boss, friend = anvil.accounts[0], "0x" + "f1" * 20
+    contract = artifact("Treasury")
+    receipt = await anvil.send(**{"from": boss, "data": contract.creation(), "gas": hex(5_000_000)})
+    treasury = receipt["contractAddress"]
+    await anvil.send(**{"from": boss, "to": treasury, "value": hex(10**18)})
+    for function in ("pay", "payThroughPurse", "tryToPay"):
+        await anvil.send(**{"from": boss, "to": treasury, "data": contract.call(function, friend, 10**17)})
+    height = int(await anvil.rpc("eth_blockNumber"), 16)
+    history = made(EvmHistory, anvil.url, frozenset([friend]), 1000.0)
+    found = await history.history(1, height + 1)
+    chain = made(EvmChain, anvil.url, frozenset([friend]))
+    assert list(found.blocks) == await live_blocks(chain, 1, height + 1) and len(found.blocks) == 2
+    assert sum(t.value for block in found.blocks for t in block.transfers) == 2 * 10**17
+    assert "internal transfers" not in found.blind_spots
+
+    proxy, asked = await forwarded(serve, anvil, lambda body: body["method"] == "trace_filter")
+    history = made(EvmHistory, proxy.url, frozenset([friend]), 1000.0)
+    for _ in range(2):
+        less = await history.history(1, height + 1)
+        assert less.blocks == () and "internal transfers" in less.blind_spots
+    assert asked.count("trace_filter") == 1
+
+
+async def test_ranges_of_calls_adapt(anvil: Any, made: Any, serve: Any) -> None:
+    """An endpoint that looks through two blocks at a time is asked for no more."""
+    for _ in range(9):
+        await anvil.send(**{"from": anvil.accounts[0], "to": FRESH, "value": "0x1"})
+    spans: list[int] = []
+
+    def refuses(body: dict[str, Any]) -> bool:
+        if body["method"] != "trace_filter":
+            return False
+        spans.append(int(body["params"][0]["toBlock"], 16) - int(body["params"][0]["fromBlock"], 16) + 1)
+        return spans[-1] > 2
+
+    proxy, _ = await forwarded(serve, anvil, refuses, code=-32000)
+    history = made(EvmHistory, proxy.url, frozenset([FRESH]), 1000.0)
+    found = await history.history(1, 10)
+    assert len(found.blocks) == 9 and found.blind_spots == ()
+    assert max(spans) == 9 and spans[-1] <= 2
+
+
+async def test_withdrawals_of_the_past(made: Any, canned: Any) -> None:
+    """A block that names a watched account in a validator's withdrawal alone."""
+    given = [{"index": "0x7", "address": FRESH, "amount": "0x3"}]
+    blocks = [
+        {
+            "hash": f"0x{n:064x}", "parentHash": f"0x{n - 1:064x}", "number": hex(n), "timestamp": hex(n),
+            "transactions": [], "withdrawals": given if n == 2 else [],
+        }
+        for n in range(5)
+    ]  # fmt: skip
+    canned.methods = {
+        "eth_chainId": hex(31337), "eth_getLogs": [],
+        "eth_getBlockByNumber": lambda number, _: blocks[4 if number == "latest" else int(number, 16)],
+    }  # fmt: skip
+    found = await made(EvmHistory, canned.url, frozenset([FRESH]), 1000.0).history(1, 5)
+    assert [(block.ref.number, block.transfers[0].value) for block in found.blocks] == [(2, 3 * 10**9)]

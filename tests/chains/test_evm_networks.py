@@ -62,6 +62,23 @@ def test_a_deposit_gives_before_it_spends():
     assert moves(arbitrum) == [("internal", "", A, 5), ("native", A, B, 5)]
 
 
+def test_a_deposit_with_a_message_on_arbitrum():
+    """Type 0x69: what came along is the sender's; the message spends it later, in a transaction of its own."""
+    found = decoded("arbitrum", [tx(type="0x69", value="0x0", depositValue="0x9")], [receipt()])
+    assert moves(found) == [("internal", "", A, 9), ("fee", A, "", 6)]
+
+
+def test_gas_paid_in_a_token():
+    """Celo's feeCurrency: prices are in the token's units, so nothing is told of the coin; the token's logs tell it."""
+    token = "0x" + "c3" * 20
+    paid = receipt("0x1", moved(token, A, ZERO, 6), effectiveGasPrice="0x2")
+    block = decoded("celo", [tx(type="0x7b", feeCurrency=token)], [paid])
+    assert moves(block) == [("native", A, B, 5), ("token", A, ZERO, 6)]
+    assert {(t.tx.fee, t.tx.fee_rate) for t in block.transfers} == {(None, None)}
+    assert block.blind_spots == ("internal transfers", "fees paid in tokens")
+    assert decoded("celo", [tx(feeCurrency=None)], [receipt()]).blind_spots == ("internal transfers",)
+
+
 def test_the_receipt_of_a_state_synchronisation():
     """Polygon's nodes give it with or without its transaction, or a transaction without it; its deposits count."""
     token = "0x" + "c3" * 20
@@ -105,6 +122,8 @@ def test_what_nodes_leave_out():
     plain = {"hash": "0x1", "from": A.upper().replace("X", "x"), "to": B, "value": "0x5"}
     block = decoded("sonic", [plain], [{"transactionHash": "0x1", "blockHash": "0xab", "logs": []}])
     assert moves(block) == [("native", A, B, 5)] and "transaction status" in block.blind_spots
+    no_logs = {"transactionHash": "0x1", "blockHash": "0xab", "status": "0x1", "logs": None}
+    assert moves(decoded("sonic", [plain], [no_logs])) == [("native", A, B, 5)]
 
 
 def test_every_network_is_sound():

@@ -21,6 +21,7 @@ from chains.evm.pending_feed import FETCHED, KEPT, Feed
 from chains.evm.pending_tx import RpcPending, fee_rate, is_of_interest, pending_of
 from chains.rpc import HttpPool, JsonRpc
 from chains.websocket import Note
+from monitor.errors import ChainUnavailable
 from tests.contracts.chain import deploy
 from tests.contracts.driver import Driver
 
@@ -238,18 +239,35 @@ async def test_an_endpoint_that_comes_back_goes_on(canned: Any, listen: Listen) 
     assert canned.script == []
 
 
-async def test_one_that_makes_no_sense_hides_no_other(canned: Any, listen: Listen) -> None:
-    """Half a transaction in the pool, and one whose call the endpoint cannot carry out."""
-    stranger = {"from": OTHER, "to": OTHER, "input": "0x23b872dd" + f"{int(OWN, 16):064x}{5:064x}{9:064x}"}
-    pool = {OTHER: {"0": {**raw("0xcc", nonce="0x9"), **stranger}}, OWN: {"0": {"hash": 5}, "1": raw("0xaa")}}
-    canned.methods = methods(txpool_content={"pending": pool}, eth_call=lambda *_: web.Response)  # no JSON: it breaks
+async def test_one_that_makes_no_sense_hides_no_other(
+    canned: Any, listen: Listen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half a transaction in the pool, and one on whose call the endpoint chokes each time."""
+
+    choked, tired = list[RpcPending](), asyncio.Event()
+
+    async def choke(self: EvmMempool, doubtful: Sequence[RpcPending]) -> set[str]:
+        choked.extend(doubtful)
+        if len(choked) == module.TRIES:
+            tired.set()
+        if doubtful:
+            raise ChainUnavailable("no answer in time")
+        return set()
+
+    monkeypatch.setattr(EvmMempool, "_possible", choke)
+    monkeypatch.setattr(module, "backoff", lambda rng, failures: 0.0)
+    theft = "0x23b872dd" + f"{int(OWN, 16):064x}{5:064x}{9:064x}"
+    bad = {**raw("0xcc", OTHER, nonce="0x9"), "input": theft}
+    pool: dict[str, dict[str, Any]] = {OTHER: {"0": bad}, OWN: {"0": {"hash": 5}, "1": raw("0xaa")}}
+    canned.methods = methods(txpool_content={"pending": pool})
     listener = listen(canned.url, [OWN])
+    assert (await listener.wait("0xaa", PendingSeen)).pending.transfers[0].value == 5
     async with asyncio.timeout(PATIENCE):
-        while not listener.mempool.dropped:
-            await asyncio.sleep(0.05)
-    canned.methods["txpool_content"] = {"pending": {OWN: {"1": raw("0xdd", nonce="0x1")}}}
-    assert (await listener.wait("0xdd", PendingSeen)).pending.transfers[0].value == 5
-    assert listener.of("0xcc") == []
+        await tired.wait()
+    for hash_, nonce in (("0xdd", "0x1"), ("0xee", "0x2")):  # the next rounds
+        pool[OWN][nonce] = raw(hash_, nonce=nonce)
+        await listener.wait(hash_, PendingSeen)
+    assert listener.of("0xcc") == [] and listener.mempool.dropped == 1
 
 
 def _calls(canned: Any) -> list[dict[str, Any]]:

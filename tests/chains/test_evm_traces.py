@@ -6,6 +6,7 @@ import csv
 import gzip
 import json
 import re
+import sys
 import tarfile
 from collections import Counter
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,6 +23,7 @@ from chains.evm.calls import ParityTrace, TxFrame, from_frames, from_parity
 from chains.evm.traces import mode_of
 from chains.evm.watcher import EvmChain
 from monitor.errors import ChainInconsistent, ChainUnavailable, ConfigError
+from monitor.model import Block
 from tests.contracts.artifacts import artifact
 
 A, B, C, D = ("0x" + c * 40 for c in "abcd")
@@ -112,12 +115,115 @@ def test_traces_of_another_block():
         from_frames([TxFrame(None, TX, "timeout")], [TX])
 
 
-def test_deep_nesting_costs_no_stack():
-    """Frames within frames, as deep as the machine allows and deeper."""
-    inner = frame(B, C, 1)
-    for _ in range(400):
-        inner = frame(B, B, 0, inner)
-    assert framed(inner) == [(0, B, C, 1)]
+def test_an_answer_that_was_cut():
+    """Traces of the first transactions alone; those of the system, which run no code, may be without."""
+    two = [TX, "0x" + "22" * 32]
+    with pytest.raises(ChainInconsistent, match="no traces of 1 transactions, the block has 2"):
+        flat(parity([]), transactions=two)
+    with pytest.raises(ChainInconsistent, match="traces of 1 transactions, the block has 2"):
+        framed(frame(), transactions=two)
+    assert flat(parity([]), parity([0], B, C, 2), transactions=two, silent={1}) == [(0, B, C, 2)]
+    assert framed(frame(A, B, 0, frame(B, C, 2)), transactions=two, silent={0}) == [(1, B, C, 2)]
+
+
+def deep(levels: int) -> bytes:
+    """A payment of 1 wei within so many calls, as JSON: Python's own encoder does not get so deep."""
+    around = json.dumps(frame(B, B, 0)).replace('"calls": []', '"calls": [@]').split("@")
+    return (around[0] * levels + json.dumps(frame(B, C, 1)) + around[1] * levels).encode()
+
+
+BLOCK = {
+    "hash": "0x" + "ab" * 32, "parentHash": "0x" + "aa" * 32, "number": "0x10", "timestamp": "0x64",
+    "logsBloom": "0x" + "0" * 512,
+    "transactions": [{"hash": TX, "from": A, "to": B, "value": "0x5", "nonce": "0x1"}],
+}  # fmt: skip
+RECEIPT = {"transactionHash": TX, "blockHash": BLOCK["hash"], "status": "0x1", "logs": []}
+
+
+@pytest.fixture
+def node(canned: Any) -> Any:
+    """A node with block 16, which offers no traces yet."""
+    canned.methods = {"eth_chainId": "0x1", "eth_getBlockByNumber": BLOCK, "eth_getBlockReceipts": [RECEIPT]}
+    return canned
+
+
+async def read(node: Any, *watch: str, pauses: Any = None, **options: Any) -> Block:
+    """Block 16 of a node."""
+    more = {} if pauses is None else {"sleep": pauses}
+    chain = EvmChain(ChainSpec("x", "evm", "eip155:1", (node.url,), options=options), set(watch), **more)
+    try:
+        return await chain.block(16)
+    finally:
+        await chain.aclose()
+
+
+def internal(block: Block) -> list[tuple[str, str, int]]:
+    return [(t.from_addresses[0], t.to_address, t.value) for t in block.transfers if t.kind == "internal"]
+
+
+@pytest.mark.parametrize("levels", [10, 600, 1023])
+async def test_as_deep_as_the_machine_allows(levels: int, node: Any):
+    """Whoever hides a payment within a thousand calls hides nothing."""
+
+    async def handler(request: Any) -> Any:
+        body = await request.json()
+        if isinstance(body, dict) and body["method"] == "debug_traceBlockByHash":
+            return web.Response(body=b'{"id":%d,"result":[{"result":%b}]}' % (body["id"], deep(levels)))
+        one = isinstance(body, dict)
+        replies = [node.reply(each) for each in ([body] if one else body)]
+        return web.json_response(replies[0] if one else replies)
+
+    node.handler = handler
+    before = sys.getrecursionlimit()
+    block = await read(node, C, state="off", reconcile="off")
+    assert internal(block) == [(B, C, 1)] and "internal transfers" not in block.blind_spots
+    assert sys.getrecursionlimit() == before
+
+
+async def test_traces_that_never_fit_do_not_stop_a_chain(node: Any, pauses: Any):
+    """A node that tells traces of another block is asked again, then left out, and the block says so."""
+    node.methods["trace_block"] = [parity([], blockHash="0xcc")]
+    block = await read(node, A, pauses=pauses, state="off")
+    assert "internal transfers" in block.blind_spots and len(block.transfers) == 1
+    asked = [body["method"] for body in node.asked if isinstance(body, dict)]
+    assert asked.count("trace_block") == 4
+    with pytest.raises(ChainInconsistent, match="trace of another block"):
+        await read(node, A, pauses=pauses, state="off", traces="required")
+
+
+async def test_a_transaction_that_no_node_can_trace(node: Any):
+    """Heavy contracts are made for that: the block goes on, and says what it cannot show."""
+    node.methods["debug_traceBlockByHash"] = [{"txHash": TX, "error": "execution timeout"}]
+    assert "internal transfers" in (await read(node, A, state="off")).blind_spots
+    with pytest.raises(ChainUnavailable, match="traces are required: transaction 0 could not be traced"):
+        await read(node, A, state="off", traces="required")
+
+
+async def test_a_failure_that_the_tracer_left_out(node: Any):
+    """What failed moved nothing, whatever its traces say."""
+    node.methods["trace_block"] = [parity([], blockHash=BLOCK["hash"]), parity([0], B, C, 2, blockHash=BLOCK["hash"])]
+    assert internal(await read(node, C, state="off")) == [(B, C, 2)]
+    node.methods["eth_getBlockReceipts"] = [{**RECEIPT, "status": "0x0"}]
+    assert internal(await read(node, C, state="off")) == []
+
+
+async def test_what_an_old_tracer_leaves_out(node: Any):
+    """Its frames do not say what a dying contract paid to whom: that stays a blind spot, what they say counts."""
+    inside = [frame(B, C, 2), {"type": "SELFDESTRUCT"}]
+    node.methods["debug_traceBlockByHash"] = [{"result": frame(A, B, 5, *inside)}]
+    block = await read(node, C, state="off", reconcile="off")
+    assert internal(block) == [(B, C, 2)] and "internal transfers" in block.blind_spots
+
+
+async def test_the_reward_of_an_empty_block(node: Any):
+    """Only traces tell it; blocks that nobody mined are not asked for."""
+    reward = {"action": {"author": A, "rewardType": "block", "value": "0x5"}, "type": "reward", "traceAddress": []}
+    node.methods |= {
+        "eth_getBlockByNumber": {**BLOCK, "transactions": [], "difficulty": "0x7"}, "trace_block": [reward],
+    }  # fmt: skip
+    assert internal(await read(node, A, state="off")) == [("", A, 5)]
+    node.methods["eth_getBlockByNumber"] = {**BLOCK, "transactions": [], "difficulty": "0x0"}
+    assert internal(await read(node, A, state="off")) == []
 
 
 @given(st.lists(st.lists(st.integers(0, 3), max_size=5), max_size=30), st.integers(0, 2**30))
@@ -279,24 +385,8 @@ def test_modes():
         mode_of({"traces": "no way"})
 
 
-async def test_required_traces_that_nobody_offers(canned: Any):
+async def test_required_traces_that_nobody_offers(node: Any):
     """Then there is no block rather than half a one; where they are optional the block says what it cannot show."""
-    block = {
-        "hash": "0x" + "ab" * 32, "parentHash": "0x" + "aa" * 32, "number": "0x10", "timestamp": "0x64",
-        "logsBloom": "0x" + "0" * 512,
-        "transactions": [{"hash": TX, "from": A, "to": B, "value": "0x5", "nonce": "0x1"}],
-    }  # fmt: skip
-    receipt = {"transactionHash": TX, "blockHash": block["hash"], "status": "0x1", "logs": []}
-    canned.methods = {
-        "eth_chainId": "0x1", "eth_getBlockByNumber": block, "eth_getBlockReceipts": [receipt],
-    }  # fmt: skip
-    for mode in ("auto", "required"):
-        chain = EvmChain(ChainSpec("x", "evm", "eip155:1", (canned.url,), options={"traces": mode}), {A})
-        try:
-            if mode == "auto":
-                assert "internal transfers" in (await chain.block(16)).blind_spots
-            else:
-                with pytest.raises(ChainUnavailable, match="traces are required"):
-                    await chain.block(16)
-        finally:
-            await chain.aclose()
+    assert "internal transfers" in (await read(node, A, traces="auto")).blind_spots
+    with pytest.raises(ChainUnavailable, match="traces are required"):
+        await read(node, A, traces="required")

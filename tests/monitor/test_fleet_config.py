@@ -163,7 +163,7 @@ def test_the_same_address_on_two_chains_is_two_addresses(tmp_path: Path) -> None
 def test_a_planned_change_at_a_member(tmp_path: Path) -> None:
     """A planned change may be of an address that only a long list has."""
     write(tmp_path / "a.txt", ALL)
-    entry = {"account": f"ethereum:{ALL[1]}", "kind": "delegation", "value": "0x1"}
+    entry = {"account": f"ethereum:{ALL[1]}", "kind": "delegation", "value": "0x" + "1" * 40}
     document = {"wallets": [fleet("ethereum:file:a.txt")], "planned": [entry]}
     (tmp_path / "c.yaml").write_text(yaml.safe_dump(document))
     assert load_config(tmp_path / "c.yaml", {}).planned[0].account == ALL[1]

@@ -111,12 +111,12 @@ def campaign(lab: Any, usual: int, chains: tuple[str, ...], **options: Any) -> N
 
 def test_an_account_chain(lab: Any) -> None:
     """Thefts, payments and forgeries wait, are mined, replaced, dropped and reorganised."""
-    campaign(lab, 40, (lab.ETH,), approvals=True)
+    campaign(lab, 24, (lab.ETH,), approvals=True)
 
 
 def test_several_chains(lab: Any) -> None:
     """One owner on three chains, one of them with outputs."""
-    campaign(lab, 16, (lab.ETH, lab.BSC, lab.BTC))
+    campaign(lab, 10, (lab.ETH, lab.BSC, lab.BTC))
 
 
 def caught(check: Any, scripts: int = 30) -> None:
