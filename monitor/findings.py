@@ -187,8 +187,6 @@ def _missing(hit: Hit) -> list[str]:
         missing.append("who signed")
     if tx.fee_rate is None and tx.gas_limit is None and tx.nonce is None and tx.version is None:
         missing.append("fee, nonce and gas limit")
-    if hit.flow.usd is None:
-        missing.append("a price")
     return missing
 
 

@@ -70,7 +70,7 @@ async def scene(anvil: Any, token: dict[str, Any]) -> str:
 
 async def live_blocks(chain: EvmChain, start: int, end: int) -> list[Block]:
     blocks = [await chain.block(n) for n in range(start, end)]
-    return [block for block in blocks if block.transfers or block.controls]
+    return [block for block in blocks if block.transfers or block.controls or block.readings]
 
 
 @pytest.mark.parametrize("rate", [1000.0, 3.0])
@@ -303,3 +303,35 @@ async def test_withdrawals_of_the_past(made: Any, canned: Any) -> None:
     }  # fmt: skip
     found = await made(EvmHistory, canned.url, frozenset([FRESH]), 1000.0).history(1, 5)
     assert [(block.ref.number, block.transfers[0].value) for block in found.blocks] == [(2, 3 * 10**9)]
+
+
+async def test_who_controls_an_account_and_what_it_lost(anvil: Any) -> None:
+    """Without traces: the same readings and reconciled transfers as live, and a reading at the lower end in any case.
+
+    What went in blocks that name the account nowhere is not looked for: the stretch says so.
+    """
+    boss, friend = anvil.accounts[0], "0x" + "f1" * 20
+    contract = artifact("Treasury")
+    receipt = await anvil.send(**{"from": boss, "data": contract.creation(), "gas": hex(5_000_000)})
+    treasury = receipt["contractAddress"].lower()
+    low = int(receipt["blockNumber"], 16)
+    await anvil.send(**{"from": boss, "to": treasury, "value": hex(10**18)})
+    await anvil.rpc("anvil_mine", "0x3")
+    await anvil.send(**{"from": boss, "to": treasury, "data": contract.call("pay", friend, 10**17)})
+    height = int(await anvil.rpc("eth_blockNumber"), 16)
+    spec = ChainSpec("local", "evm", CHAIN, (anvil.url,), accounts=(treasury,), options={"traces": "off"})
+    chain, history = EvmChain(spec, {treasury}), EvmHistory(spec, {treasury}, 1000.0)
+    try:
+        expected = await live_blocks(chain, low, height + 1)
+        upper = await history.history(low + 2, height + 1)
+        lower = await history.history(low, low + 2)
+    finally:
+        await chain.aclose()
+        await history.aclose()
+    assert [block.ref.number for block in upper.blocks] == [low + 2, height]
+    assert [len(block.readings) for block in upper.blocks] == [1, 0]
+    assert lower.blocks[0].readings == expected[0].readings != ()
+    assert [b.transfers for b in (*lower.blocks, upper.blocks[-1])] == [b.transfers for b in expected]
+    (lost,) = upper.blocks[-1].transfers
+    assert (str(lost.kind), lost.from_addresses, lost.value) == ("reconciled", (treasury,), 10**17)
+    assert upper.blind_spots == ("internal transfers",)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from monitor.app import make_history
+from monitor.app import make_chain, make_history
 from monitor.backfill import Backfill, abandon
 from monitor.cli.watch import _learning
 from monitor.config import Config, config_from_mapping, json_schema
@@ -71,7 +71,9 @@ def test_check_says_what_it_takes() -> None:
 def test_families_with_history() -> None:
     """EVM and NEM chains give history, Bitcoin does not."""
     made = config()
-    assert type(make_history(made, made.chains[0])).__name__ == "EvmHistory"
+    history = make_history(made, made.chains[0])
+    assert type(history).__name__ == "EvmHistory"
+    assert history.spec.accounts == make_chain(made, made.chains[0]).spec.accounts != ()
     bitcoin = {"name": "bitcoin", "endpoints": ["http://127.0.0.1:1"]}
     wallet = {"id": "a", "role": "hot", "addresses": ["bitcoin:1A1zP1eP5QGefi2DMPTfTL5SLmv7DivfNa"]}
     text = {"version": 1, "chains": [bitcoin], "wallets": [wallet]}
