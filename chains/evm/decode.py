@@ -103,7 +103,7 @@ def decode_block(
     told = _aligned(block.transactions, receipts)
     grouped = _by_transaction(logs) if logs is not None else None
     own = [grouped.get(tx.hash, ()) for tx in block.transactions] if grouped is not None else [
-        receipt.logs if receipt is not None else () for receipt in told
+        receipt.told or () if receipt is not None else () for receipt in told
     ]
     reading.read(block.transactions, told, own, screen or screen_of(watch), traced)
     blind += [NO_FEES] if reading.unknown_fees else []

@@ -24,7 +24,8 @@ __all__ = ["Among", "Candidate", "Screen"]
 PADDING = "0x" + "0" * 24
 ZERO_WORD = "0x" + "0" * 64
 _NOTHING = (None, "0x0", "0x", "0x00")
-_STATES = ("0x1", "0x0", None)
+_FAILED = "0x0"
+_STATES = ("0x1", _FAILED, None)  # anything else says something odd
 _SHORT = 200_000  # watched accounts up to which their padded forms are kept beside them
 
 
@@ -76,22 +77,25 @@ class Screen:
         names = [tx.sender for tx in transactions]
         names += [tx.to or "" for tx in transactions]
         names += [log.address for log in every]
-        plain, padded = self._watched(names, [topic for log in every for topic in log.topics[1:]])
+        # The first topic is nearly never an account; to leave it out would take longer than to look it up.
+        plain, padded = self._watched(names, list(chain_of.from_iterable([log.topics for log in every])))
+        states = [None if receipt is None else receipt.status for receipt in receipts]
         odd = [
             n
-            for n, tx in enumerate(transactions)
-            if tx.to is None or tx.authorization_list is not None or _is_odd(receipts[n])
+            for n, (tx, state) in enumerate(zip(transactions, states, strict=True))
+            if tx.to is None or tx.authorization_list is not None or state not in _STATES
         ]
         tokens = [log for log in every if log.topics and log.topics[0] == self._counted]
         moved = sum([len(log.topics) == 4 or log.data != ZERO_WORD for log in tokens])
-        moved += sum([tx.value not in _NOTHING and not _failed(receipts[n]) for n, tx in enumerate(transactions)])
+        valued = zip(transactions, states, strict=True)
+        moved += sum([state != _FAILED and tx.value not in _NOTHING for tx, state in valued])
         if plain or padded or any(len(log.topics) == 1 and log.topics[0] in self._hidden for log in every):
             touched = [n for n, tx in enumerate(transactions) if self._touches(tx, logs[n], plain, padded)]
             odd = sorted({*odd, *touched})
         if not odd:
             return [], moved
         places = list(accumulate((2 + len(own) for own in logs), initial=0))
-        moved -= sum(self._moves(transactions[n], receipts[n], logs[n]) for n in odd)
+        moved -= sum(self._moves(transactions[n], states[n], logs[n]) for n in odd)
         return [Candidate(n, places[n]) for n in odd], moved
 
     def _touches(
@@ -106,15 +110,15 @@ class Screen:
             for log in logs
         )
 
-    def _moves(self, tx: RpcTx, receipt: RpcReceipt | None, logs: Sequence[RpcLog]) -> int:
+    def _moves(self, tx: RpcTx, state: str | None, logs: Sequence[RpcLog]) -> int:
         """What `of` counted for a transaction."""
         tokens = (log for log in logs if log.topics and log.topics[0] == self._counted)
-        native = tx.value not in _NOTHING and not _failed(receipt)
+        native = tx.value not in _NOTHING and state != _FAILED
         return native + sum(len(log.topics) == 4 or log.data != ZERO_WORD for log in tokens)
 
     def _watched(self, names: list[str], words: list[str]) -> tuple[AbstractSet[str], AbstractSet[str]]:
         """Which of these are watched accounts, as they are written: names, and topics."""
-        if self._plain is not None and "".join(names).islower():
+        if self._plain is not None and not _has_capitals(names):
             if self._plain.isdisjoint(names) and self._padded.isdisjoint(words):
                 return frozenset(), frozenset()
             return self._plain, self._padded
@@ -136,10 +140,7 @@ class Screen:
         )
 
 
-def _failed(receipt: RpcReceipt | None) -> bool:
-    return receipt is not None and receipt.status == "0x0"
-
-
-def _is_odd(receipt: RpcReceipt | None) -> bool:
-    """Whether a receipt says something else than how the transaction ended."""
-    return receipt is not None and receipt.status not in _STATES
+def _has_capitals(names: list[str]) -> bool:
+    """Whether an address among these is written with capital letters; asking for the letters is the fastest way."""
+    text = "".join(names)
+    return any(letter in text for letter in "ABCDEF")

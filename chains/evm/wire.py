@@ -198,7 +198,7 @@ def check_receipts(block: RpcBlock, receipts: Sequence[RpcReceipt]) -> None:
     named, asked = [receipt.transaction_hash for receipt in receipts], [tx.hash for tx in block.transactions]
     if named != asked and (len(set(named)) < len(named) or not set(asked) >= set(named)):
         raise ChainInconsistent(f"block {_name(block)}: receipts of other transactions")
-    check_logs(block, [log for receipt in receipts for log in receipt.logs])
+    check_logs(block, [log for receipt in receipts for log in receipt.told or ()])
 
 
 def _without_receipt(block: RpcBlock, receipts: Sequence[RpcReceipt]) -> int:

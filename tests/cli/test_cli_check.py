@@ -94,7 +94,8 @@ def test_what_protects_nobody_yet_is_said(heistwatch: Callable[..., Any], config
     """Rules that wait, settings without effect, parts that are not applied: in words, and in JSON."""
     config.write_text(
         config.read_text().replace("role: hot,", "role: hot, rules: [{balance_below: '1 ETH'}], detectors: {CW-2: {}},")
-        + "planned: [{account: 'dev:0xf39fd6e51aad88f6f4ce6ab8827279cfffb92266', kind: signatory_change, value: none}]\n"
+        + "planned: [{kind: signatory_change, value: none,"
+        + " account: 'dev:0xf39fd6e51aad88f6f4ce6ab8827279cfffb92266'}]\n"
     )
     lines = heistwatch("check").out.splitlines()
     assert sum(line.startswith("note: wallet hot: rules[0] (balance_below) says nothing until") for line in lines) == 1
