@@ -96,8 +96,6 @@ class Traces:
             raise ChainUnavailable(f"{self._nodes.spec.name}: traces are required: {error}") from None
 
     async def _read(self, block: RpcBlock) -> Traced:
-        transactions, hash = [tx.hash for tx in block.transactions], block.hash.lower()
-        silent = {at for at, tx in enumerate(block.transactions) if tx.is_system}
         try:
             flat = await self._nodes.ask("trace_block", "trace_block", block.number, type=list[ParityTrace])
         except MethodUnsupported:
@@ -107,13 +105,22 @@ class Traces:
         else:
             if flat is None:
                 raise ChainInconsistent(f"block {block.hash} has gone while it was traced")
-            return from_parity(flat, hash, transactions, silent)
+            return from_parity(flat, block.hash.lower(), _hashes(block), _silent(block))
         frames = await self._nodes.ask(
             "debug_traceBlockByHash", "debug_traceBlockByHash", block.hash, TRACER, type=list[TxFrame]
         )
         if frames is None:
             raise ChainInconsistent(f"block {block.hash} has gone while it was traced")
-        return from_frames(frames, transactions, silent)
+        return from_frames(frames, _hashes(block), _silent(block))
+
+
+def _hashes(block: RpcBlock) -> list[str]:
+    return [tx.hash for tx in block.transactions]
+
+
+def _silent(block: RpcBlock) -> set[int]:
+    """Positions of transactions of the system, which some tracers leave out."""
+    return {at for at, tx in enumerate(block.transactions) if tx.is_system}
 
 
 def _was_mined(block: RpcBlock) -> bool:
