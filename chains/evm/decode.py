@@ -92,7 +92,7 @@ def decode_block(
         check_receipts(block, receipts)
     else:
         blind += [NO_STATUS, NO_TOKENS]
-    if any(receipt.status is None for receipt in receipts or ()):
+    if None in {receipt.status for receipt in receipts or ()}:
         blind.append(NO_STATUS)
     try:
         ref = BlockRef(chain, int(block.number, 16), block.hash.lower())

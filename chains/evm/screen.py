@@ -89,7 +89,8 @@ class Screen:
         moved = sum([len(log.topics) == 4 or log.data != ZERO_WORD for log in tokens])
         valued = zip(transactions, states, strict=True)
         moved += sum([state != _FAILED and tx.value not in _NOTHING for tx, state in valued])
-        if plain or padded or any(len(log.topics) == 1 and log.topics[0] in self._hidden for log in every):
+        alone = {log.topics[0] for log in every if len(log.topics) == 1}
+        if plain or padded or not alone.isdisjoint(self._hidden):
             touched = [n for n, tx in enumerate(transactions) if self._touches(tx, logs[n], plain, padded)]
             odd = sorted({*odd, *touched})
         if not odd:

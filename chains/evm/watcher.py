@@ -194,7 +194,7 @@ class EvmChain:
             raise ChainUnavailable(f"{self.spec.name}: {source} has no block {number} yet")
         if self._number(block.number) != number:
             raise ChainInconsistent(f"asked for block {number}, got {self._number(block.number)}")
-        if receipts is not None and any(receipt.block_hash != block.hash for receipt in receipts):
+        if receipts is not None and {receipt.block_hash for receipt in receipts} - {block.hash}:
             receipts = None  # another block has taken its place in between: ask by the hash
         return self._proposals.attach(await self.complete(block, source, receipts), len(block.transactions))
 

@@ -211,14 +211,14 @@ def _without_receipt(block: RpcBlock, receipts: Sequence[RpcReceipt]) -> int:
 
 def check_same_block(block: RpcBlock, receipts: Sequence[RpcReceipt]) -> None:
     """ChainInconsistent where a receipt is of another block."""
-    for receipt in receipts:
-        if receipt.block_hash != block.hash:
-            raise ChainInconsistent(f"block {_name(block)}: receipt of another block {receipt.block_hash[:66]}")
+    others = {receipt.block_hash for receipt in receipts} - {block.hash}
+    if others:
+        raise ChainInconsistent(f"block {_name(block)}: receipt of another block {min(others)[:66]}")
 
 
 def check_logs(block: RpcBlock, logs: Sequence[RpcLog]) -> None:
     """ChainInconsistent where ``logs`` are of another block, withdrawn, or missing although the bloom names some."""
-    if not {log.block_hash for log in logs} <= {block.hash, None} or any(log.removed for log in logs):
+    if not {log.block_hash for log in logs} <= {block.hash, None} or True in {log.removed for log in logs}:
         other = next(log for log in logs if log.removed or log.block_hash not in (block.hash, None))
         raise ChainInconsistent(f"block {_name(block)}: log of another block {(other.block_hash or '')[:66]}")
     if not logs and block.logs_bloom and block.logs_bloom.strip("0x"):
