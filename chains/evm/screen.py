@@ -25,7 +25,7 @@ PADDING = "0x" + "0" * 24
 ZERO_WORD = "0x" + "0" * 64
 _NOTHING = (None, "0x0", "0x", "0x00")
 _FAILED = "0x0"
-_STATES = ("0x1", _FAILED, None)  # anything else says something odd
+_STATES = frozenset(("0x1", _FAILED, None))  # anything else says something odd
 _SHORT = 200_000  # watched accounts up to which their padded forms are kept beside them
 
 
@@ -76,19 +76,27 @@ class Screen:
         every = list(chain_of.from_iterable(logs))
         names = [tx.sender for tx in transactions]
         names += [tx.to or "" for tx in transactions]
+        creates = "" in names
         names += [log.address for log in every]
         # The first topic is nearly never an account; to leave it out would take longer than to look it up.
         plain, padded = self._watched(names, list(chain_of.from_iterable([log.topics for log in every])))
         states = [None if receipt is None else receipt.status for receipt in receipts]
-        odd = [
-            n
-            for n, (tx, state) in enumerate(zip(transactions, states, strict=True))
-            if tx.to is None or tx.authorization_list is not None or state not in _STATES
-        ]
+        delegating = [tx.authorization_list for tx in transactions]
+        odd: list[int] = []
+        if creates or delegating.count(None) < len(delegating) or not _STATES.issuperset(states):
+            odd = [
+                n
+                for n, (tx, state) in enumerate(zip(transactions, states, strict=True))
+                if not tx.to or tx.authorization_list is not None or state not in _STATES
+            ]
         tokens = [log for log in every if log.topics and log.topics[0] == self._counted]
         moved = sum([len(log.topics) == 4 or log.data != ZERO_WORD for log in tokens])
-        valued = zip(transactions, states, strict=True)
-        moved += sum([state != _FAILED and tx.value not in _NOTHING for tx, state in valued])
+        if _FAILED in states:
+            valued = zip(transactions, states, strict=True)
+            moved += sum([state != _FAILED and tx.value not in _NOTHING for tx, state in valued])
+        else:
+            values = [tx.value for tx in transactions]
+            moved += len(values) - sum(map(values.count, _NOTHING))
         alone = {log.topics[0] for log in every if len(log.topics) == 1}
         if plain or padded or not alone.isdisjoint(self._hidden):
             touched = [n for n, tx in enumerate(transactions) if self._touches(tx, logs[n], plain, padded)]
