@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from functools import cache
 
-from Crypto.Hash import keccak
+from Crypto.Hash import keccak as _keccak
 
-__all__ = ["address_of", "array_at", "bytes_of", "topic", "word_at"]
+__all__ = ["address_of", "array_at", "bytes_of", "keccak", "topic", "word_at"]
 
 PADDING = "0x" + "0" * 24
+
+
+def keccak(data: bytes) -> bytes:
+    """Keccak-256 as Ethereum uses it: 32 bytes."""
+    return bytes(_keccak.new(digest_bits=256, data=data).digest())
 
 
 @cache
@@ -18,7 +23,7 @@ def topic(signature: str) -> str:
     >>> topic("Transfer(address,address,uint256)")
     '0xddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef'
     """
-    return "0x" + keccak.new(digest_bits=256, data=signature.encode()).digest().hex()
+    return "0x" + keccak(signature.encode()).hex()
 
 
 def address_of(word: str) -> str:

@@ -82,18 +82,10 @@ def decode_block(
     ChainInconsistent : receipts or logs are not those of this block
     DecodeError : the header makes no sense. A transaction or log that makes none goes to `Block.undecoded`.
     """
-    blind = [NO_TRACES] if traced is None or not traced.whole else []
-    if logs is not None:
-        receipts = receipts or ()
-        check_same_block(block, receipts)
-        check_logs(block, logs)
-    elif receipts is not None:
+    if logs is None and receipts is not None:
         block = with_system(block, receipts, chain)
-        check_receipts(block, receipts)
-    else:
-        blind += [NO_STATUS, NO_TOKENS]
-    if None in {receipt.status for receipt in receipts or ()}:
-        blind.append(NO_STATUS)
+    blind = [] if traced is not None and traced.whole else [NO_TRACES]
+    blind += _checked(block, receipts, logs)
     try:
         ref = BlockRef(chain, int(block.number, 16), block.hash.lower())
         timestamp = int(block.timestamp, 16)
@@ -121,6 +113,18 @@ def decode_block(
         source=source,
         blind_spots=tuple(blind),
     )
+
+
+def _checked(block: RpcBlock, receipts: Sequence[RpcReceipt] | None, logs: Sequence[RpcLog] | None) -> list[str]:
+    """What the parts of a block cannot show; ChainInconsistent where they do not belong together."""
+    if logs is not None:
+        check_same_block(block, receipts or ())
+        check_logs(block, logs)
+    elif receipts is not None:
+        check_receipts(block, receipts)
+    else:
+        return [NO_STATUS, NO_TOKENS]
+    return [NO_STATUS] if None in {receipt.status for receipt in receipts or ()} else []
 
 
 def screen_of(watch: Container[str]) -> Screen:

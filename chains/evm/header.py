@@ -9,8 +9,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 
-from Crypto.Hash import keccak
-
+from chains.evm.abi import keccak
 from chains.evm.wire import RpcBlock
 from monitor.errors import ChainInconsistent
 
@@ -45,8 +44,7 @@ def header_hash(block: RpcBlock) -> str | None:
     except (TypeError, ValueError, AttributeError):
         return None
     body = b"".join(parts)
-    digest = keccak.new(digest_bits=256, data=_prefix(len(body), 0xC0) + body)
-    return "0x" + str(digest.hexdigest())
+    return "0x" + keccak(_prefix(len(body), 0xC0) + body).hex()
 
 
 def check_header(block: RpcBlock) -> bool:

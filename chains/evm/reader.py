@@ -5,8 +5,7 @@ Pure. A quantity that is not there, or makes no sense, is None; it never costs m
 
 from __future__ import annotations
 
-from Crypto.Hash import keccak
-
+from chains.evm.abi import keccak
 from chains.evm.wire import RpcReceipt, RpcTx
 from monitor.model import Tx
 
@@ -28,8 +27,7 @@ def created_address(creator: str, nonce: int) -> str:
     if len(number) != 1 or number[0] >= 0x80:
         number = bytes([0x80 + len(number)]) + number
     body = b"\x94" + account + number
-    digest = keccak.new(digest_bits=256, data=bytes([0xC0 + len(body)]) + body).digest()
-    return "0x" + digest[12:].hex()
+    return "0x" + keccak(bytes([0xC0 + len(body)]) + body)[12:].hex()
 
 
 class TxReader:

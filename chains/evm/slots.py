@@ -7,13 +7,12 @@ the Safe contracts 1.0 to 1.4.1 and 1.5, which share a layout (``Singleton.sol``
 
 from __future__ import annotations
 
-from Crypto.Hash import keccak
+from chains.evm.abi import keccak
 
 __all__ = [
     "ADMIN",
     "BEACON",
     "DELEGATED",
-    "EMPTY_CODE",
     "FALLBACK",
     "GUARD",
     "IMPLEMENTATION",
@@ -43,12 +42,8 @@ DELEGATED = "0xef0100"  # EIP-7702: code that is a pointer to the code of anothe
 MOST_OWNERS = 10_000  # of what may still be taken for a Safe
 
 
-def _keccak(data: bytes) -> bytes:
-    return keccak.new(digest_bits=256, data=data).digest()
-
-
 def _named(name: str, less: int = 0) -> str:
-    return f"0x{int.from_bytes(_keccak(name.encode()), 'big') - less:064x}"
+    return f"0x{int.from_bytes(keccak(name.encode()), 'big') - less:064x}"
 
 
 IMPLEMENTATION = _named("eip1967.proxy.implementation", 1)
@@ -65,7 +60,6 @@ MODULE_GUARD = _named("module_manager.module_guard.address")
 
 PROXY_SLOTS = (IMPLEMENTATION, ADMIN, BEACON, PROXIABLE, OLD_IMPLEMENTATION, OLD_ADMIN)
 SAFE_SLOTS = (SINGLETON, OWNER_COUNT, THRESHOLD, GUARD, FALLBACK, MODULE_GUARD)
-EMPTY_CODE = "0x" + _keccak(b"").hex()
 
 
 def member(address: str, mapping: int) -> str:
@@ -74,7 +68,7 @@ def member(address: str, mapping: int) -> str:
     >>> member(SENTINEL, OWNERS)[:10]
     '0xe90b7bce'
     """
-    return "0x" + _keccak(bytes.fromhex(address[2:]).rjust(32, b"\0") + mapping.to_bytes(32, "big")).hex()
+    return "0x" + keccak(bytes.fromhex(address[2:]).rjust(32, b"\0") + mapping.to_bytes(32, "big")).hex()
 
 
 def address_in(word: str) -> str:
@@ -105,7 +99,7 @@ def delegate_of(code: str) -> str | None:
 
 def code_hash(code: str) -> str:
     """The hash of a contract's code, given as hex; ValueError where it is no hex."""
-    return "0x" + _keccak(bytes.fromhex(code.removeprefix("0x"))).hex()
+    return "0x" + keccak(bytes.fromhex(code.removeprefix("0x"))).hex()
 
 
 def is_safe(singleton: str, owner_count: str, first_owner: str) -> bool:
@@ -131,4 +125,4 @@ def selector(signature: str) -> str:
     >>> selector("owner()")
     '0x8da5cb5b'
     """
-    return "0x" + _keccak(signature.encode())[:4].hex()
+    return "0x" + keccak(signature.encode())[:4].hex()

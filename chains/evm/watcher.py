@@ -1,7 +1,8 @@
 """The EVM chain watcher: heads, blocks with their receipts, balances.
 
-A block is read by number once; everything else is asked by its hash, so that a reorganisation or a change of endpoint
-in between cannot mix two blocks. Value that contracts move internally comes from traces (`chains.evm.traces`), where an
+A block is read by number once, with the receipts at its height where one request gives both; receipts of another block
+are not taken. Everything else is asked by its hash, so that a reorganisation or a change of endpoint in between cannot
+mix two blocks. Value that contracts move internally comes from traces (`chains.evm.traces`), where an
 endpoint offers them; without, the state of watched accounts tells of it (`chains.evm.accounts`). Both say what they
 could not see in `Block.blind_spots`.
 

@@ -6,6 +6,7 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -107,25 +108,16 @@ async def test_a_log_left_out(nodes: Any, chain_of: Any, caplog: Any) -> None:
     assert (await chain_of(liar, honest, third).block(2)).source != redact(liar.url)
 
 
-async def test_too_few(nodes: Any, chain_of: Any, ticks: Any) -> None:
+async def test_too_few(nodes: Any, chain_of: Any, ticks: Any, free_port: int) -> None:
     """With too few endpoints in reach, or with the block, no block is handed on, and it is said why."""
-    first, lagging, dead = await nodes(), await nodes(shown=2), await nodes()
-    await dead.aclose()
+    first, lagging = await nodes(), await nodes(shown=2)
+    dead = SimpleNamespace(url=f"http://127.0.0.1:{free_port}")  # nothing listens
     with pytest.raises(ChainUnavailable, match=r"1 of the 2 endpoints that must agree: .*does not have it yet"):
         await chain_of(first, lagging).block(3)
     assert ticks.paused[: len(WAITS)] == list(WAITS)
     lagging.pace.ask()
     with pytest.raises(ChainUnavailable, match=r"1 of the 2 endpoints that must agree: .*connection refused"):
-        await chain_of(first, url_of(dead)).block(3)
-
-
-def url_of(server: RecordedEvmServer) -> Any:
-    """Something with the URL of a server that has ended."""
-
-    class Gone:
-        url = "http://127.0.0.1:9"  # discard: nothing listens
-
-    return Gone
+        await chain_of(first, dead).block(3)
 
 
 async def test_an_endpoint_that_is_a_moment_late(nodes: Any, chain_of: Any, ticks: Any) -> None:

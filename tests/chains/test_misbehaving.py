@@ -275,7 +275,7 @@ TRANSPORT = {
     "html": (answering(200, b"<html>maintenance</html>"), "unreadable"),
     "nothing": (answering(200), "unreadable"),
     "another answer": (answering(200, b'{"jsonrpc":"2.0","id":"x","result":{}}'), "unreadable"),
-    "redirect": (answering(302, Location="http://127.0.0.1:9/"), "refused"),
+    "redirect": (answering(302, Location="/elsewhere"), "refused"),
 }
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from coincurve import PublicKey
-from Crypto.Hash import keccak
 
+from chains.evm.abi import keccak
 from chains.evm.wire import RpcAuthorization, RpcTx
 
 __all__ = ["authorities", "authority_of", "nonces_of"]
@@ -51,13 +51,13 @@ def authority_of(entry: RpcAuthorization) -> str | None:
     if min(chain_id, nonce) < 0 or parity not in (0, 1) or len(target) != 20 or not (0 < r < 2**256 and 0 < s <= HALF):
         return None
     body = _number_rlp(chain_id) + b"\x94" + target + _number_rlp(nonce)
-    digest = _keccak(MAGIC + _list_head(len(body)) + body)
+    digest = keccak(MAGIC + _list_head(len(body)) + body)
     signature = r.to_bytes(32, "big") + s.to_bytes(32, "big") + bytes([parity])
     try:
         key = PublicKey.from_signature_and_message(signature, digest, hasher=None)
     except Exception:  # the library raises its own and plain ones for points that are none
         return None
-    return "0x" + _keccak(key.format(compressed=False)[1:])[12:].hex()
+    return "0x" + keccak(key.format(compressed=False)[1:])[12:].hex()
 
 
 def _number(quantity: object) -> int | None:
@@ -78,7 +78,3 @@ def _number_rlp(number: int) -> bytes:
 
 def _list_head(size: int) -> bytes:
     return bytes([0xC0 + size]) if size < 56 else b"\xf8" + bytes([size])
-
-
-def _keccak(data: bytes) -> bytes:
-    return bytes(keccak.new(digest_bits=256, data=data).digest())
