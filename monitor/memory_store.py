@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from monitor.errors import StoreError
 from monitor.model import BlockRef, Delivery
-from monitor.store import BlockRecord, Commit, CoverageRange, FlowRecord, OperatorEvent, OutboxRow
+from monitor.store import BlockRecord, Commit, CoverageRange, FlowRecord, Notes, OperatorEvent, OutboxRow
 from monitor.store_rules import (
     BLOCKS_KEPT,
     FLOW_SECONDS,
@@ -17,6 +17,7 @@ from monitor.store_rules import (
     clean_event,
     coverage_after,
     next_checkpoint,
+    revived,
     row_key,
 )
 
@@ -43,6 +44,7 @@ class MemoryStore:
         self._outbox: dict[RowKey, OutboxRow] = {}
         self._deliveries: list[Delivery] = []
         self._events: dict[str, OperatorEvent] = {}
+        self._notes: dict[str, bytes] = {}
 
     async def open(self) -> None:
         """Nothing to check: a new store is empty."""
@@ -73,6 +75,7 @@ class MemoryStore:
                 self._state[key] = value
         self._incidents.update(commit.incidents)
         self._queue(commit.outbox)
+        self._note(commit.notes)
         for event_id, block in commit.effective:
             self._events[event_id] = replace(self._events[event_id], effective=block)
 
@@ -96,6 +99,13 @@ class MemoryStore:
     def _queue(self, rows: Sequence[OutboxRow]) -> None:
         for row in rows:
             self._outbox.setdefault(row_key(row), row)
+
+    def _note(self, changes: Notes) -> None:
+        for key, value in changes:
+            if value is None:
+                self._notes.pop(key, None)
+            else:
+                self._notes[key] = value
 
     async def checkpoint(self, chain: str) -> BlockRef | None:
         """The last block that is wholly stored; None is "never seen"."""
@@ -183,17 +193,40 @@ class MemoryStore:
         )
         self._deliveries.append(delivery)
 
-    async def outbox(self, *, state: str | None = None, alert_id: str | None = None) -> Sequence[OutboxRow]:
+    async def outbox(
+        self, *, state: str | None = None, alert_id: str | None = None, incident_id: str | None = None
+    ) -> Sequence[OutboxRow]:
         """Outbox rows in order of insertion."""
         return [
             row
             for row in self._outbox.values()
-            if (state is None or row.state == state) and (alert_id is None or row.alert_id == alert_id)
+            if (state is None or row.state == state)
+            and (alert_id is None or row.alert_id == alert_id)
+            and (incident_id is None or row.incident_id == incident_id)
         ]
+
+    async def revive(self, keys: Sequence[RowKey], now: float) -> int:
+        """Make dead rows due again, as if queued at ``now`` and never tried; how many were dead."""
+        dead = [key for key in dict.fromkeys(keys) if key in self._outbox and self._outbox[key].state == "dead"]
+        for key in dead:
+            self._outbox[key] = replace(self._outbox[key], **revived(now))
+        return len(dead)
 
     async def deliveries(self, alert_id: str | None = None) -> Sequence[Delivery]:
         """Recorded attempts, oldest first."""
         return [delivery for delivery in self._deliveries if alert_id is None or delivery.alert_id == alert_id]
+
+    async def notes(self, prefix: str = "") -> Sequence[tuple[str, bytes]]:
+        """What is kept for alerts, in key order."""
+        return sorted(item for item in self._notes.items() if item[0].startswith(prefix))
+
+    async def note(self, changes: Notes, outbox: Sequence[OutboxRow] = (), expect: Notes = ()) -> bool:
+        """Change notes and queue alerts, where everything is as ``expect`` says; whether that was so."""
+        if any(self._notes.get(key) != value for key, value in expect):
+            return False
+        self._note(changes)
+        self._queue(outbox)
+        return True
 
     async def coverage(self, chain: str | None = None) -> Sequence[CoverageRange]:
         """Scanned ranges by chain, lowest first."""

@@ -364,9 +364,11 @@ class AlertKind(StrEnum):
     DRILL = "drill"
     BLIND = "blind"
     RECOVERED = "recovered"
+    SUMMARY = "summary"  # several held messages of one entity, in one
+    REMINDER = "reminder"  # an incident that is open is said again
 
 
-_PLAYED = {"opened", "escalated", "updated", "resolved", "retracted"}
+_PLAYED = {"opened", "escalated", "updated", "resolved", "retracted", "reminder"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -374,6 +376,8 @@ class Alert:
     """One message to people: ``id`` is a hash of incident, revision and kind.
 
     ``incident`` is the incident as published (see `monitor.published.incident_data`), None for `monitor.*` alerts.
+    ``links`` are made for one receiver when its rows are: ``incident``, ``acknowledge``, ``confirm``, ``false_alarm``
+    and ``resolve``, to URLs. ``covers`` are the ids of the alerts that a summary stands for.
     """
 
     id: str
@@ -384,6 +388,8 @@ class Alert:
     labels: Mapping[str, str] = field(default_factory=dict)
     runbook: str = ""
     incident: Mapping[str, Any] | None = None
+    links: Mapping[str, str] = field(default_factory=dict)
+    covers: tuple[str, ...] = ()
 
     @property
     def type(self) -> str:

@@ -14,21 +14,32 @@ from monitor import redis_rows as rows
 from monitor.errors import StoreError
 from monitor.model import BlockRef, Delivery
 from monitor.redis_rows import BlockRow, Keys
-from monitor.store import Commit, CoverageRange, OutboxRow
-from monitor.store_rules import BLOCKS_KEPT, coverage_after, coverage_floor, next_checkpoint, row_key
+from monitor.store import Commit, CoverageRange, Notes, OutboxRow
+from monitor.store_rules import (
+    BLOCKS_KEPT,
+    RowKey,
+    coverage_after,
+    coverage_floor,
+    next_checkpoint,
+    revived,
+    row_key,
+)
 
 __all__ = [
     "Before",
     "ask",
     "ask_flows",
     "ask_outbox",
+    "ask_rows",
     "flow_keys",
     "read",
     "read_flows",
     "there",
     "write",
     "write_delivery",
+    "write_notes",
     "write_outbox",
+    "write_revived",
 ]
 
 Pipe = Any
@@ -145,6 +156,7 @@ def write(pipe: Pipe, keys: Keys, commit: Commit, before: Before, revision: int)
         at = places.setdefault(name, rows.place(revision, number))
         pipe.hset(keys.incidents, rows.field(name), at + data)
     write_outbox(pipe, keys, commit.outbox, before.outbox, revision)
+    write_notes(pipe, keys, commit.notes)
     for name, block in commit.effective:
         if name not in before.events:
             raise StoreError(f"operator event {name!r} is not in the store")
@@ -221,6 +233,39 @@ def write_outbox(pipe: Pipe, keys: Keys, outbox: Sequence[OutboxRow], known: set
         pipe.sadd(keys.alert(row.alert_id), name)
         if row.state == "due":
             pipe.zadd(keys.due, {rows.due_member(row, at, name): row.next_at})
+
+
+def write_notes(pipe: Pipe, keys: Keys, changes: Notes) -> None:
+    """Queue changes of notes; the last of a key counts."""
+    last = dict(changes)
+    kept = {rows.field(key): value for key, value in last.items() if value is not None}
+    gone = [rows.field(key) for key, value in last.items() if value is None]
+    if kept:
+        pipe.hset(keys.notes, mapping=kept)
+    if gone:
+        pipe.hdel(keys.notes, *gone)
+
+
+def ask_rows(pipe: Pipe, keys: Keys, names: Sequence[RowKey]) -> None:
+    """Queue the read of outbox rows whose answer `write_revived` takes."""
+    _ask_fields(pipe, keys.outbox, map(rows.outbox_field, names))
+
+
+def write_revived(pipe: Pipe, keys: Keys, values: Sequence[bytes | None], now: float) -> int:
+    """Queue that dead rows are due again; how many are dead. ``values`` are rows as stored, and the marker."""
+    count = 0
+    for value in values[:-1]:
+        if value is None:
+            continue
+        at, packed = rows.split_place(value)
+        row = rows.unpack_outbox(packed)
+        if row.state != "dead":
+            continue
+        after, name = replace(row, **revived(now)), rows.outbox_field(row_key(row))
+        pipe.hset(keys.outbox, name, at + rows.pack_outbox(after))
+        pipe.zadd(keys.due, {rows.due_member(after, at, name): after.next_at})
+        count += 1
+    return count
 
 
 def write_delivery(

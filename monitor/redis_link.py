@@ -171,9 +171,13 @@ class RedisLink:
                 *whole, version = await reader.execute()
             if version is None and not any(whole):
                 return await self._create(pipe)
-        generation: bytes | None = whole[0]
-        if version is None or generation is None:
-            raise self.lost()
+            generation: bytes | None = whole[0]
+            if version is None or generation is None:
+                raise self.lost()
+            if version == b"1":  # had no notes
+                whole[1 + keys.marked.index(keys.notes)] = generation
+                self._check_whole(whole, generation)
+                return await self._renew(pipe, generation)
         if version != str(SCHEMA_VERSION).encode():
             raise StoreError(
                 f"store {self.where}: it is of version {_text(version)}, this program reads {SCHEMA_VERSION}; "
@@ -190,6 +194,14 @@ class RedisLink:
         for key in keys.marked:
             pipe.hset(key, MARKER, generation)
         pipe.zadd(keys.due, {MARKER + generation: "+inf"})
+        await pipe.execute()
+        return generation
+
+    async def _renew(self, pipe: Pipe, generation: bytes) -> bytes:
+        """Bring a store of the version before up to this one."""
+        pipe.multi()
+        pipe.hset(self.keys.notes, MARKER, generation)
+        pipe.hset(self.keys.meta, "schema", SCHEMA_VERSION)
         await pipe.execute()
         return generation
 

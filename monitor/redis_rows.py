@@ -15,6 +15,7 @@ due                zset    queued_at, place, outbox field, by next_at
 alert:ID           set     outbox fields of one alert
 deliveries:ID      list    attempts of one alert: place, delivery
 events             hash    event id -> place, event
+notes              hash    note key -> value
 blocks:CHAIN       zset    block without undo, by height
 undo:CHAIN         zset    height and undo, by height
 coverage:CHAIN     zset    range, by its last block
@@ -70,7 +71,7 @@ __all__ = [
     "unpack_wallet",
 ]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 MARKER = b"!"
 _PLACE = struct.Struct(">QI")  # revision, number within it
 _QUEUED = struct.Struct(">d")
@@ -94,11 +95,12 @@ class Keys:
         self.incidents, self.events = f"{prefix}incidents", f"{prefix}events"
         self.outbox, self.due = f"{prefix}outbox", f"{prefix}due"
         self.chains, self.wallets = f"{prefix}chains", f"{prefix}wallets"
+        self.notes = f"{prefix}notes"
 
     @property
     def marked(self) -> tuple[str, ...]:
         """The hashes that carry a marker (the set of due rows carries one too)."""
-        return self.checkpoint, self.state, self.incidents, self.outbox, self.events
+        return self.checkpoint, self.state, self.incidents, self.outbox, self.events, self.notes
 
     def blocks(self, chain: str) -> str:
         """Blocks of a chain."""

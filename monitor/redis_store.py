@@ -11,8 +11,8 @@ from monitor.errors import StoreError
 from monitor.model import BlockRef, Delivery
 from monitor.redis_link import Pipe, RedisLink
 from monitor.redis_rows import MARKER, field
-from monitor.store import BlockRecord, Commit, CoverageRange, FlowRecord, OperatorEvent, OutboxRow
-from monitor.store_rules import FLOW_SECONDS, check_record_state, clean_delivery, clean_event, row_key
+from monitor.store import BlockRecord, Commit, CoverageRange, FlowRecord, Notes, OperatorEvent, OutboxRow
+from monitor.store_rules import FLOW_SECONDS, RowKey, check_record_state, clean_delivery, clean_event, row_key
 
 __all__ = ["RedisStore"]
 
@@ -172,14 +172,55 @@ class RedisStore:
 
         await self._link.transact(ask, write)
 
-    async def outbox(self, *, state: str | None = None, alert_id: str | None = None) -> Sequence[OutboxRow]:
+    async def outbox(
+        self, *, state: str | None = None, alert_id: str | None = None, incident_id: str | None = None
+    ) -> Sequence[OutboxRow]:
         """Outbox rows in order of insertion."""
         if alert_id is None:
             found = [wire.unpack_outbox(value) for value in await self._placed(self._keys.outbox)]
         else:
             [names] = await self._link.read(lambda pipe: pipe.smembers(self._keys.alert(alert_id)))
             found = [_row(value) for value in sorted(await self._stored(list(names)))]
-        return [row for row in found if state is None or row.state == state]
+        return [
+            row for row in found
+            if (state is None or row.state == state) and (incident_id is None or row.incident_id == incident_id)
+        ]  # fmt: skip
+
+    async def revive(self, keys: Sequence[RowKey], now: float) -> int:
+        """Make dead rows due again, as if queued at ``now`` and never tried; how many were dead."""
+        names, count = list(dict.fromkeys(keys)), 0
+
+        def write(pipe: Pipe, answers: list[Any], _: int) -> None:
+            nonlocal count
+            count = plan.write_revived(pipe, self._keys, answers[0], now)
+
+        await self._link.transact(lambda pipe: plan.ask_rows(pipe, self._keys, names), write)
+        return count
+
+    async def notes(self, prefix: str = "") -> Sequence[tuple[str, bytes]]:
+        """What is kept for alerts, in key order."""
+        [found] = await self._link.read(lambda pipe: pipe.hgetall(self._keys.notes))
+        named = ((name[1:].decode(), value) for name, value in found.items() if name != MARKER)
+        return sorted(item for item in named if item[0].startswith(prefix))
+
+    async def note(self, changes: Notes, outbox: Sequence[OutboxRow] = (), expect: Notes = ()) -> bool:
+        """Change notes and queue alerts in one transaction, where everything is as ``expect`` says."""
+        same = True
+
+        def ask(pipe: Pipe) -> None:
+            plan.ask_outbox(pipe, self._keys, outbox)
+            pipe.hmget(self._keys.notes, [*(field(key) for key, _ in expect), MARKER])
+
+        def write(pipe: Pipe, answers: list[Any], revision: int) -> None:
+            nonlocal same
+            pairs = zip(expect, answers[-1][:-1], strict=True)
+            same = all(found == value for (_, value), found in pairs)
+            if same:
+                plan.write_notes(pipe, self._keys, changes)
+                plan.write_outbox(pipe, self._keys, outbox, plan.there(outbox, answers[0]), revision)
+
+        await self._link.transact(ask, write)
+        return same
 
     async def deliveries(self, alert_id: str | None = None) -> Sequence[Delivery]:
         """Recorded attempts, oldest first."""

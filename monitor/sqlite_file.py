@@ -16,7 +16,7 @@ from monitor.errors import StoreError
 __all__ = ["APPLICATION_ID", "SCHEMA_VERSION", "connect", "inode", "lock", "mapped", "transaction"]
 
 APPLICATION_ID = 0x48545753  # "HTWS", in the file's header
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 CHECKED_BYTES = 2**30  # files up to this size are checked page by page when opened (about a second)
 BUSY_SECONDS = 10.0
 
@@ -58,6 +58,13 @@ CREATE TABLE coverage (
     blind_spots TEXT NOT NULL, undecoded INTEGER NOT NULL) STRICT;
 CREATE INDEX coverage_end ON coverage (chain, last);
 """
+_STEPS = {  # from the version before
+    2: """
+CREATE TABLE note (key TEXT PRIMARY KEY NOT NULL, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
+CREATE INDEX outbox_of_incident ON outbox (incident_id, seq) WHERE incident_id != '';
+CREATE INDEX outbox_of_destination ON outbox (receiver, channel, queued_at, seq) WHERE state = 'due';
+"""
+}
 
 _HINTS = {
     sqlite3.SQLITE_BUSY: "another process holds it; end that process or try again",
@@ -146,7 +153,7 @@ def _create(path: Path) -> None:
                 connection.execute(f"PRAGMA {pragma}")
             connection.executescript(
                 f"BEGIN; PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION};"
-                f"{_SCHEMA} COMMIT;"
+                f"{_SCHEMA} {' '.join(_STEPS.values())} COMMIT;"
             )
         with contextlib.suppress(FileExistsError):  # another process was faster: its file is as good
             os.link(aside, path)
@@ -171,13 +178,25 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
             f"store {path}: it is of version {version}, this program reads up to {SCHEMA_VERSION}; "
             "use the newer program, or another store"
         )
-    if version != SCHEMA_VERSION:
+    if version < 1:
         raise StoreError(f"store {path}: its version {version} is unknown; put a backup in its place")
     if path.stat().st_size <= CHECKED_BYTES:
         problem = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
         if problem != "ok":
             text = " ".join(str(problem).split())
             raise StoreError(f"store {path}: it is damaged ({text}); move it away and put a backup in its place")
+    if version < SCHEMA_VERSION:
+        _renew(connection)
+
+
+def _renew(connection: sqlite3.Connection) -> None:
+    """Bring a file of an earlier version up to this one; another process may be doing the same."""
+    with transaction(connection):
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        for step in range(version + 1, SCHEMA_VERSION + 1):
+            for statement in filter(str.strip, _STEPS[step].split(";")):
+                connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 
 def lock(path: Path) -> int:

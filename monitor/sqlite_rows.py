@@ -10,8 +10,8 @@ import msgspec
 
 from monitor.errors import StoreError
 from monitor.model import BlockRef, Delivery, Outcome, Reason
-from monitor.store import BlockRecord, Commit, CoverageRange, Delta, FlowRecord, OperatorEvent, OutboxRow
-from monitor.store_rules import BLOCKS_KEPT, coverage_after, coverage_floor, next_checkpoint
+from monitor.store import BlockRecord, Commit, CoverageRange, Delta, FlowRecord, Notes, OperatorEvent, OutboxRow
+from monitor.store_rules import BLOCKS_KEPT, coverage_after, coverage_floor, next_checkpoint, revived
 
 __all__ = [
     "DELIVERY_COLUMNS",
@@ -28,7 +28,9 @@ __all__ = [
     "write_commit",
     "write_delivery",
     "write_event",
+    "write_notes",
     "write_outbox",
+    "write_revived",
 ]
 
 Connection = sqlite3.Connection
@@ -58,6 +60,7 @@ def write_commit(connection: Connection, commit: Commit) -> None:
             (incident_id, data),
         )
     write_outbox(connection, commit.outbox)
+    write_notes(connection, commit.notes)
     _write_coverage(connection, commit)
     for event_id, block in commit.effective:
         _write_effective(connection, event_id, block)
@@ -225,6 +228,23 @@ def write_outbox(connection: Connection, rows: Iterable[OutboxRow]) -> None:
             for row in rows
         ),
     )  # fmt: skip
+
+
+def write_notes(connection: Connection, changes: Notes) -> None:
+    """Change notes; the last of a key counts."""
+    for key, value in dict(changes).items():
+        if value is None:
+            connection.execute("DELETE FROM note WHERE key = ?", (key,))
+        else:
+            connection.execute("INSERT OR REPLACE INTO note (key, value) VALUES (?, ?)", (key, value))
+
+
+def write_revived(connection: Connection, keys: Iterable[tuple[str, str, str]], now: float) -> int:
+    """Make dead rows due again; how many were dead."""
+    changed = revived(now)
+    names = ", ".join(f"{name} = ?" for name in changed)
+    query = f"UPDATE outbox SET {names} WHERE alert_id = ? AND receiver = ? AND channel = ? AND state = 'dead'"
+    return sum(connection.execute(query, (*changed.values(), *key)).rowcount for key in dict.fromkeys(keys))
 
 
 def outbox_of(row: Row) -> OutboxRow:

@@ -14,7 +14,7 @@ from monitor.errors import StoreError
 from monitor.model import BlockRef, Delivery
 from monitor.sqlite_file import connect, inode, lock, mapped, transaction
 from monitor.sqlite_worker import Worker
-from monitor.store import BlockRecord, Commit, CoverageRange, FlowRecord, OperatorEvent, OutboxRow
+from monitor.store import BlockRecord, Commit, CoverageRange, FlowRecord, Notes, OperatorEvent, OutboxRow
 from monitor.store_rules import FLOW_SECONDS, check_record_state, clean_delivery, clean_event
 
 __all__ = ["SqliteStore"]
@@ -226,18 +226,49 @@ class SqliteStore:
         cleaned = clean_delivery(delivery)
         await self._write(lambda connection: sql.write_delivery(connection, cleaned, state, next_at))
 
-    async def outbox(self, *, state: str | None = None, alert_id: str | None = None) -> Sequence[OutboxRow]:
+    async def outbox(
+        self, *, state: str | None = None, alert_id: str | None = None, incident_id: str | None = None
+    ) -> Sequence[OutboxRow]:
         """Outbox rows in order of insertion."""
-        wanted = [(column, value) for column, value in (("state", state), ("alert_id", alert_id)) if value is not None]
+        given = (("state", state), ("alert_id", alert_id), ("incident_id", incident_id))
+        wanted = [(column, value) for column, value in given if value is not None]
         where = "WHERE " + " AND ".join(f"{column} = ?" for column, _ in wanted) if wanted else ""
+        if incident_id:  # as its index says
+            where += " AND incident_id != ''"
         query = f"SELECT {sql.OUTBOX_COLUMNS} FROM outbox {where} ORDER BY seq"
         return [sql.outbox_of(row) for row in await self._select(query, [value for _, value in wanted])]
+
+    async def revive(self, keys: Sequence[tuple[str, str, str]], now: float) -> int:
+        """Make dead rows due again, as if queued at ``now`` and never tried; how many were dead."""
+        return await self._write(lambda connection: sql.write_revived(connection, keys, now))
 
     async def deliveries(self, alert_id: str | None = None) -> Sequence[Delivery]:
         """Recorded attempts, oldest first."""
         where, values = ("", ()) if alert_id is None else ("WHERE alert_id = ?", (alert_id,))
         query = f"SELECT {sql.DELIVERY_COLUMNS} FROM delivery {where} ORDER BY seq"
         return [sql.delivery_of(row) for row in await self._select(query, values)]
+
+    async def notes(self, prefix: str = "") -> Sequence[tuple[str, bytes]]:
+        """What is kept for alerts, in key order."""
+        query = "SELECT key, value FROM note WHERE substr(key, 1, ?) = ? ORDER BY key"
+        if prefix:
+            query = query.replace("WHERE", "WHERE key >= ? AND", 1)
+        found = await self._select(query, (*([prefix] if prefix else []), len(prefix), prefix))
+        return [(key, value) for key, value in found]
+
+    async def note(self, changes: Notes, outbox: Sequence[OutboxRow] = (), expect: Notes = ()) -> bool:
+        """Change notes and queue alerts in one transaction, where everything is as ``expect`` says."""
+
+        def write(connection: Connection) -> bool:
+            for key, value in expect:
+                found = connection.execute("SELECT value FROM note WHERE key = ?", (key,)).fetchone()
+                if (found[0] if found is not None else None) != value:
+                    return False
+            sql.write_notes(connection, changes)
+            sql.write_outbox(connection, outbox)
+            return True
+
+        return await self._write(write)
 
     async def coverage(self, chain: str | None = None) -> Sequence[CoverageRange]:
         """Scanned ranges by chain, lowest first."""

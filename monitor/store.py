@@ -18,6 +18,7 @@ __all__ = [
     "CoverageRange",
     "Delta",
     "FlowRecord",
+    "Notes",
     "OperatorEvent",
     "OrderedOutbox",
     "OutboxRow",
@@ -26,6 +27,9 @@ __all__ = [
 
 Delta = tuple[tuple[bytes, bytes | None], ...]
 """State changes: (key, new value), None for "the key goes"."""
+
+Notes = Sequence[tuple[str, bytes | None]]
+"""What is kept for alerts (silences, what is held, who was told): (key, value), None for "the key goes"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +88,7 @@ class OutboxRow:
     next_at: float = 0.0  # wall clock, UTC seconds; 0 is at once
     state: str = "due"  # due | done | dead
     external_id: str | None = None
+    reply_to: str | None = None  # not stored: ``external_id`` of the incident's first message at this destination
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +125,7 @@ class Commit:
     effective: tuple[tuple[str, BlockRef | None], ...] = ()  # operator events that took effect: (id, at which block)
     final: int | None = None  # undo of blocks at or below this height may go
     base: BlockRef | None = None
+    notes: tuple[tuple[str, bytes | None], ...] = ()  # the last of a key counts
 
 
 class Store(Protocol):
@@ -173,11 +179,28 @@ class Store(Protocol):
     async def record(self, delivery: Delivery, *, state: str, next_at: float = 0.0) -> None:
         """Record an attempt: the row takes ``state`` (due, done, dead), ``next_at`` and the attempt's number."""
 
-    async def outbox(self, *, state: str | None = None, alert_id: str | None = None) -> Sequence[OutboxRow]:
+    async def outbox(
+        self, *, state: str | None = None, alert_id: str | None = None, incident_id: str | None = None
+    ) -> Sequence[OutboxRow]:
         """Outbox rows in order of insertion."""
+
+    async def revive(self, keys: Sequence[tuple[str, str, str]], now: float) -> int:
+        """Make dead rows due again, as if queued at wall clock ``now`` and never tried; how many were dead.
+
+        ``keys`` are (alert id, receiver, channel).
+        """
 
     async def deliveries(self, alert_id: str | None = None) -> Sequence[Delivery]:
         """Recorded attempts, oldest first."""
+
+    async def notes(self, prefix: str = "") -> Sequence[tuple[str, bytes]]:
+        """What is kept for alerts, in key order."""
+
+    async def note(self, changes: Notes, outbox: Sequence[OutboxRow] = (), expect: Notes = ()) -> bool:
+        """Change notes and queue alerts in one transaction.
+
+        False, and nothing is done, where a key of ``expect`` does not hold that value (None: where it is there).
+        """
 
     async def coverage(self, chain: str | None = None) -> Sequence[CoverageRange]:
         """Scanned ranges, merged where they touch and agree in source and blind spots, lowest first."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from monitor.errors import StoreError
 from monitor.model import BlockRef, Delivery
@@ -23,6 +24,7 @@ __all__ = [
     "coverage_floor",
     "cut_block",
     "next_checkpoint",
+    "revived",
     "row_key",
 ]
 
@@ -40,6 +42,11 @@ _STATES = ("due", "done", "dead")
 def row_key(row: OutboxRow | Delivery) -> RowKey:
     """What makes an outbox row one row: (alert id, receiver, channel)."""
     return row.alert_id, row.receiver, row.channel
+
+
+def revived(now: float) -> dict[str, Any]:
+    """What changes of a dead row that is to be tried again: its day begins anew."""
+    return {"state": "due", "queued_at": now, "attempts": 0, "next_at": 0.0}
 
 
 def next_checkpoint(

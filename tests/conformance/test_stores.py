@@ -457,6 +457,57 @@ async def test_concurrent_writers_lose_nothing(store: Any) -> None:
     assert len(await store.said(pending=True)) == 20
 
 
+async def test_notes(backend: Any, store: Any) -> None:
+    """Notes are kept by key, listed by prefix in key order, and change with rows, or with a block, or not at all."""
+    assert await store.note([("b/2", b"two"), ("b/1", b"one"), ("a", b"\x00\xff"), ("b%", b"other")], [row("a")])
+    await store.commit(connect(block(1), notes=(("c", b"old"), ("c", b"new"), ("b/2", None)), outbox=(row("b"),)))
+    store = await backend.again(store)
+    assert list(await store.notes()) == [("a", b"\x00\xff"), ("b%", b"other"), ("b/1", b"one"), ("c", b"new")]
+    assert list(await store.notes("b/")) == [("b/1", b"one")] and list(await store.notes("x")) == []
+    assert [found.alert_id for found in await store.outbox()] == ["a", "b"]
+
+
+async def test_notes_change_only_from_what_is_expected(store: Any) -> None:
+    """Where a key holds something else, or anything where nothing is expected, nothing is done."""
+    assert await store.note([("used", b"1")], [row("a")], expect=[("used", None)])
+    assert not await store.note([("used", b"2"), ("more", b"")], [row("b")], expect=[("used", None)])
+    assert not await store.note([("used", None)], expect=[("used", b"other")])
+    assert await store.note([("used", b"2")], expect=[("used", b"1"), ("more", None)])
+    assert list(await store.notes()) == [("used", b"2")]
+    assert [found.alert_id for found in await store.outbox()] == ["a"]
+
+
+async def test_only_one_of_many_wins_a_note(store: Any) -> None:
+    """Of writers that expect the same at the same time, one succeeds."""
+    asked = (store.note([("key", b"%d" % n)], expect=[("key", None)]) for n in range(10))
+    assert sum(await asyncio.gather(*asked)) == 1
+
+
+async def test_dead_letters_are_revived(store: Any) -> None:
+    """They are due at once, with a new day before them; what is delivered or still due stays as it is."""
+    await store.enqueue([row("dead", queued_at=1.0), row("done"), row("due", queued_at=5.0)])
+    await store.record(attempt("dead", 7), state="dead")
+    await store.record(attempt("done"), state="done")
+    keys = [(name, "soc", "0:webhook") for name in ("dead", "done", "due", "none", "dead")]
+    assert await store.revive([(name, row("x").receiver, row("x").channel) for name, *_ in keys], 90.0) == 1
+    found = {item.alert_id: item for item in await store.due(1e9)}
+    assert list(found) == ["due", "dead"]
+    assert found["dead"] == row("dead", queued_at=90.0)
+    await store.record(attempt("dead", 1), state="done")
+    assert list(await store.due(1e9)) == [row("due", queued_at=5.0)]
+    assert len(await store.deliveries("dead")) == 2
+
+
+async def test_the_outbox_of_an_incident(store: Any) -> None:
+    """Rows of one incident, in order of insertion, further by state."""
+    await store.enqueue([row("a", incident_id="i"), row("b", incident_id="k"), row("c", incident_id="i"), row("d")])
+    await store.record(attempt("a"), state="done")
+    assert [found.alert_id for found in await store.outbox(incident_id="i")] == ["a", "c"]
+    assert [found.alert_id for found in await store.outbox(incident_id="i", state="due")] == ["c"]
+    assert list(await store.outbox(incident_id="none")) == []
+    assert [found.alert_id for found in await store.outbox(incident_id="")] == ["d"]
+
+
 async def test_closing_twice_is_fine(backend: Any, store: Any) -> None:
     """A second `aclose` does nothing; a closed store says that it is closed."""
     await store.aclose()

@@ -330,11 +330,30 @@ async def test_a_server_that_forgets_at_its_end_is_a_warning(
 
 async def test_a_newer_store_is_refused(server: str, raw: Any, store: RedisStore) -> None:
     """Another layout is neither read nor changed."""
-    await raw.hset("heistwatch:meta", "schema", 2)
+    await raw.hset("heistwatch:meta", "schema", 99)
     again = RedisStore(f"redis://:hunter2@{server}/0")
-    with pytest.raises(StoreError, match="of version 2, this program reads 1"):
+    with pytest.raises(StoreError, match="of version 99, this program reads 2"):
         await again.open()
     await again.aclose()
+
+
+async def test_a_store_of_the_version_before_is_renewed(server: str, raw: Any, store: RedisStore) -> None:
+    """A store without notes gets them and keeps what it holds; one that lost something as well is refused."""
+    await store.commit(make(1))
+    await store.aclose()
+    await raw.delete("heistwatch:notes")
+    await raw.hset("heistwatch:meta", "schema", 1)
+    again = RedisStore(f"redis://:hunter2@{server}/0")
+    await again.open()
+    assert await again.checkpoint(CHAIN) == BlockRef(CHAIN, 1, make(1).connected[0].ref.hash)
+    assert await again.note([("a", b"1")]) and list(await again.notes()) == [("a", b"1")]
+    await again.aclose()
+    await raw.delete("heistwatch:notes", "heistwatch:events")
+    await raw.hset("heistwatch:meta", "schema", 1)
+    broken = RedisStore(f"redis://:hunter2@{server}/0")
+    with pytest.raises(StoreError, match="lost data"):
+        await broken.open()
+    await broken.aclose()
 
 
 async def test_a_second_monitor_cannot_mix_in(server: str, raw: Any, store: RedisStore) -> None:

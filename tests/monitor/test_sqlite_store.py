@@ -276,7 +276,7 @@ def cut_short(path: Path) -> None:
         (not_sqlite, "not a database; .*move it away"),
         (empty, "the file is empty; put a backup"),
         (of_another_program, "another program; correct the store's url"),
-        (newer, "version 2, this program reads up to 1; use the newer program"),
+        (newer, "version 3, this program reads up to 2; use the newer program"),
         (damaged, "damaged.*put a backup in its place"),
         (cut_short, "damaged.*put a backup in its place"),
     ],
@@ -446,6 +446,25 @@ async def test_commits_are_on_the_disk(store: SqliteStore) -> None:
     assert [name for _, name, kind, _, _, strict in tables if kind == "table" and not strict] == [
         "sqlite_schema", "sqlite_temp_schema"
     ]  # fmt: skip
+
+
+async def test_a_file_of_the_version_before_is_renewed(tmp_path: Path) -> None:
+    """A file without notes gets them, and keeps what it holds."""
+    path = tmp_path / "old.db"
+    store = SqliteStore(path)
+    await store.open()
+    await store.commit(make(1))
+    await store.aclose()
+    connection = sqlite3.connect(path)
+    connection.executescript(
+        "DROP TABLE note; DROP INDEX outbox_of_incident; DROP INDEX outbox_of_destination; PRAGMA user_version = 1;"
+    )
+    connection.close()
+    again = SqliteStore(path)
+    await again.open()
+    assert await again.checkpoint(CHAIN) == make(1).connected[0].ref
+    assert await again.note([("a", b"1")]) and list(await again.notes()) == [("a", b"1")]
+    await again.aclose()
 
 
 async def test_a_value_that_does_not_fit_is_a_store_error(store: SqliteStore) -> None:
