@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from monitor.model import Alert, Outcome, Reason
-from monitor.store import OutboxRow
+from monitor.store import OutboxRow, Store
 
-__all__ = ["Channel", "Receipt"]
+__all__ = ["Attached", "Channel", "ChannelTraits", "Previewed", "Receipt"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,18 @@ class Receipt:
     detail: str = ""  # for people; secrets removed
 
 
+class ChannelTraits:
+    """What a delivery needs to know of a channel, as most have it; a channel type inherits and says otherwise.
+
+    The configuration's ``rate`` and ``concurrency`` are set on the channel in their place.
+    """
+
+    threads = False  # `send` wants `OutboxRow.reply_to`
+    machine = False  # a program reads it: it gets every message singly, however many come
+    rate: float | None = None  # messages a second that the service allows; None: any
+    concurrency = 4  # attempts in flight, of different incidents
+
+
 class Channel(Protocol):
     """One way to reach people. Constructed as ``Type(options)`` from its mapping in the configuration.
 
@@ -30,6 +42,10 @@ class Channel(Protocol):
     """
 
     type: str
+    threads: bool
+    machine: bool
+    rate: float | None
+    concurrency: int
 
     def __init__(self, options: Mapping[str, Any]) -> None: ...
 
@@ -43,3 +59,20 @@ class Channel(Protocol):
 
     async def aclose(self) -> None:
         """Close connections; calling it twice is fine."""
+
+
+@runtime_checkable
+class Attached(Protocol):
+    """What a channel offers that keeps something of its own, as notes."""
+
+    def attach(self, store: Store) -> None:
+        """The open store, before the first `Channel.send`."""
+
+
+@runtime_checkable
+class Previewed(Protocol):
+    """What a channel offers whose messages people can read before they are sent."""
+
+    def preview(self, body: bytes) -> str:
+        """A rendered message as readable text, without secrets."""
+        ...

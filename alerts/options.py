@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from typing import Any
+
+from yarl import URL
 
 from monitor.errors import ConfigError, Problem
 from monitor.registry import did_you_mean
@@ -73,6 +76,42 @@ class Options:
         self.wrong(f"{name} must be a mapping from text to text")
         return {}
 
+    def address(self, name: str, default: str = "", *, required: bool = False) -> URL:
+        """An HTTP address, ``default`` where it is not given; ``URL()`` where it is none."""
+        text = self.text(name, required=required) or default
+        try:
+            url = URL(text)
+            usable = url.scheme in ("http", "https") and bool(url.host) and url.port != 0
+        except ValueError:  # its text quotes the address
+            usable = False
+        if usable and not re.search(r"\s", text):
+            return url
+        if text:
+            self.wrong(
+                f"{name} is no address such as https://example.com/path (its value is not shown, it may be a secret)"
+            )
+        return URL()
+
+    def flag(self, name: str, default: bool = False) -> bool:
+        """True or false."""
+        value = self._given.get(name, default)
+        if isinstance(value, bool):
+            return value
+        self.wrong(f"{name} must be true or false")
+        return default
+
+    def choice(self, name: str, valid: Collection[str], default: str) -> str:
+        """One of some words."""
+        value = self._given.get(name, default)
+        if isinstance(value, str) and value in valid:
+            return value
+        self.wrong(f"{name} must be one of {', '.join(valid)}")
+        return default
+
+    def raw(self, name: str) -> Any:
+        """The value as it was given, opened wherever it hides something; None where it is not given."""
+        return _opened_all(self._given.get(name))
+
     def seconds(self, name: str, default: float, most: float) -> float:
         """A time in seconds, over 0 and at most ``most``."""
         value = self._given.get(name, default)
@@ -85,3 +124,12 @@ class Options:
 def _opened(value: Any) -> Any:
     hidden = getattr(value, "get_secret_value", None)
     return hidden() if callable(hidden) else value
+
+
+def _opened_all(value: Any) -> Any:
+    value = _opened(value)
+    if isinstance(value, Mapping):
+        return {key: _opened_all(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_opened_all(item) for item in value]
+    return value

@@ -377,7 +377,8 @@ class Alert:
 
     ``incident`` is the incident as published (see `monitor.published.incident_data`), None for `monitor.*` alerts.
     ``links`` are made for one receiver when its rows are: ``incident``, ``acknowledge``, ``confirm``, ``false_alarm``
-    and ``resolve``, to URLs. ``covers`` are the ids of the alerts that a summary stands for.
+    and ``resolve``, to URLs; so is ``zone``, the IANA zone of whoever reads it (empty: UTC alone). ``covers`` are the
+    ids of the alerts that a summary stands for.
     """
 
     id: str
@@ -390,6 +391,7 @@ class Alert:
     incident: Mapping[str, Any] | None = None
     links: Mapping[str, str] = field(default_factory=dict)
     covers: tuple[str, ...] = ()
+    zone: str = ""
 
     @property
     def type(self) -> str:
