@@ -67,8 +67,8 @@ def _series(findings: Sequence[Mapping[str, Any]]) -> tuple[Steps, float] | None
 def _draw(draw: ImageDraw.ImageDraw, steps: Steps, usual: float, colour: str) -> None:
     width, height = SIZE[0] - _LEFT - _RIGHT, SIZE[1] - _TOP - _BOTTOM
     first, last = steps[0][0], steps[-1][0]
-    span = max(last - first, 60)
-    start, span = first - span * 0.15, span * 1.2
+    lasted = max(last - first, 60)
+    start, span = first - lasted * 0.15, lasted * 1.2
     most = max(steps[-1][1], usual) * 1.15
 
     def x(at: float) -> float:

@@ -3,31 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 
-from monitor.store import OutboxRow, Store
+from monitor.store import OutboxRow, Store, ready_rows
 
-__all__ = ["Heads", "heads_of"]
+__all__ = ["Heads"]
 
-FIRST_READ = 200  # rows; grows only where rows of other destinations, or rows that wait, lie before
-
-
-def heads_of(rows: Iterable[OutboxRow], destination: tuple[str, str]) -> Iterator[OutboxRow]:
-    """Of rows still due, oldest first, those of ``destination`` that no earlier one of their incident goes before."""
-    seen = set()
-    for row in rows:
-        if (row.receiver, row.channel) != destination or row.incident_id in seen:
-            continue
-        if row.incident_id:
-            seen.add(row.incident_id)
-        yield row
+FIRST_READ = 500  # rows; grows only where rows of other destinations, or rows that wait, lie before
 
 
 class Heads:
     """`monitor.store.OrderedOutbox` over any store.
 
     Reads from the oldest undelivered row on until it has enough, so that a backlog anywhere before costs time and
-    memory in proportion to it; a store that answers by destination itself does not.
+    memory in proportion to it, and critical rows come first among what was read alone; a store that answers by
+    destination itself does neither.
 
     Parameters
     ----------
@@ -38,21 +28,19 @@ class Heads:
         self._store = store
         self._enough = enough
 
-    async def heads(self, destination: tuple[str, str], now: float, limit: int = 100) -> Sequence[OutboxRow]:
-        """Heads to attempt at ``now``, oldest first."""
+    async def ready(self, destination: tuple[str, str], now: float, limit: int = 100) -> Sequence[OutboxRow]:
+        """Rows to attempt at ``now``."""
         size = max(FIRST_READ, limit)
         while True:
             rows = await self._store.due(math.inf, size)
-            found = [row for row in heads_of(rows, destination) if row.next_at <= now]
+            found = ready_rows([row for row in rows if (row.receiver, row.channel) == destination], now)
             if len(found) >= min(limit, self._enough) or len(rows) < size:
                 return found[:limit]
             size *= 4
 
-    async def next_head(self, destination: tuple[str, str], after: float) -> float | None:
-        """The earliest ``next_at`` later than ``after`` of any head."""
+    async def next_ready(self, destination: tuple[str, str], after: float) -> float | None:
+        """The earliest ``next_at`` later than ``after`` of a row still due there."""
         if await self._store.next_due() is None:
             return None
-        rows = await self._store.outbox(state="due")
-        ordered = sorted(rows, key=lambda row: row.queued_at)  # stable: insertion decides between equals
-        times = (row.next_at for row in heads_of(ordered, destination) if row.next_at > after)
-        return min(times, default=None)
+        mine = [row for row in await self._store.outbox(state="due") if (row.receiver, row.channel) == destination]
+        return min((row.next_at for row in mine if row.next_at > after), default=None)

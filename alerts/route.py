@@ -2,82 +2,100 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, TypeGuard
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-from monitor.errors import ConfigError, Problem
-from monitor.model import Alert, AlertKind, Role, Severity
-from monitor.networks import NETWORKS, by_name
+from alerts.intervals import Times, free_at
+from alerts.matchers import LABELS, Labels, Match, MatchReader, agrees, is_list, labels_of
+from monitor.errors import ConfigError
+from monitor.model import Alert
 from monitor.registry import did_you_mean
 
-__all__ = ["LABELS", "Route", "parse", "receivers"]
+__all__ = ["LABELS", "Route", "Way", "parse", "receivers", "ways"]
 
-LABELS = ("severity", "entity", "wallet", "role", "chain", "detector", "kind")
-"""The labels that a route may match."""
-
-_JOINED = {"wallet", "role", "chain", "detector"}  # labels that hold several values, joined by commas
-_KEYS = ("receiver", "match", "continue", "routes")
-_WORDS: dict[str, tuple[str, ...]] = {
-    "severity": tuple(str(severity) for severity in Severity),
-    "role": tuple(role.value for role in Role),
-    "kind": tuple(kind.value for kind in AlertKind),
-}
+_SECONDS = ("group_wait", "group_interval", "repeat_interval")
+_NAMES = ("quiet", "active")
+_KEYS = ("receiver", "match", "continue", "routes", "group_by", *_SECONDS, *_NAMES, "escalation")
+_ANY_WEEK = 1_704_067_200.0  # a Monday; times repeat weekly
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One place in the tree: what it takes, to whom it goes, and what is inside.
+    """One place in the tree: what it takes, to whom it goes, when it may wait, and what is inside.
 
     Every key of ``match`` must agree, with any one of its values; an empty ``match`` takes everything. Of the routes
     inside the first that takes an alert gets it, and those after it only where it says ``continue`` (``go_on``). What
     no route inside takes goes to ``receiver``. The root takes everything, so that no alert is without a receiver.
+
+    The rest is about messages that may wait at all (see `alerts.plan`); none of it waits where it is left out, and a
+    route has it from the route around it. ``group_by`` are labels whose values, with the entity, make a group;
+    ``group_wait`` is how long a group gathers, ``group_interval`` how long after a message the next one of a group
+    may come, and ``repeat_interval`` after how long an open incident that nobody acknowledged is said again, all in
+    seconds. ``quiet`` and ``active`` name times in which, and outside of which, low and medium severities wait.
+    ``escalation`` names a policy.
     """
 
     receiver: str
-    match: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    match: Match = field(default_factory=dict)
     go_on: bool = False
     routes: tuple[Route, ...] = ()
+    group_by: tuple[str, ...] = ()
+    group_wait: float = 0.0
+    group_interval: float = 0.0
+    repeat_interval: float = 0.0
+    quiet: tuple[str, ...] = ()
+    active: tuple[str, ...] = ()
+    escalation: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A route that takes an alert; ``path`` are the routes down to it, ``route.routes[0]`` for example."""
+
+    route: Route
+    path: tuple[str, ...]
+
+    @property
+    def receiver(self) -> str:
+        """Who gets it."""
+        return self.route.receiver
 
 
 def receivers(route: Route, alert: Alert) -> tuple[str, ...]:
     """Names of the receivers of ``alert``, each once, in the order of the tree; never empty for a root.
 
+    >>> from monitor.model import AlertKind, Severity
     >>> route = parse({"receiver": "desk", "routes": [{"match": {"severity": "critical"}, "receiver": "pager"}]})
     >>> receivers(route, Alert("1", AlertKind.OPENED, "title", "body", Severity.CRITICAL))
     ('pager',)
     >>> receivers(route, Alert("2", AlertKind.BLIND, "title", "body"))
     ('desk',)
     """
-    return tuple(dict.fromkeys(_taken(route, _labels(alert))))
+    return tuple(dict.fromkeys(way.receiver for way in ways(route, alert)))
 
 
-def _labels(alert: Alert) -> dict[str, frozenset[str]]:
-    labels = {
-        name: frozenset(value.split(",")) if name in _JOINED else frozenset((value,))
-        for name, value in alert.labels.items()
-    }
-    if alert.severity is not None:
-        labels.setdefault("severity", frozenset((str(alert.severity),)))
-    # A drill that plays an incident carries the played kind as its label and is a drill all the same.
-    labels["kind"] = labels.get("kind", frozenset()) | {str(alert.kind)}
-    return labels
+def ways(route: Route, alert: Alert) -> tuple[Way, ...]:
+    """Every route that ``alert`` ends in, in the order of the tree; never empty for a root.
+
+    >>> from monitor.model import AlertKind
+    >>> tree = parse({"receiver": "desk", "routes": [{"match": {"kind": "blind"}, "receiver": "ops"}]})
+    >>> [(way.receiver, way.path) for way in ways(tree, Alert("2", AlertKind.BLIND, "title", "body"))]
+    [('ops', ('route', 'route.routes[0]'))]
+    """
+    return tuple(_taken(route, labels_of(alert), ("route",)))
 
 
-def _taken(route: Route, labels: Mapping[str, frozenset[str]]) -> Iterator[str]:
+def _taken(route: Route, labels: Labels, path: tuple[str, ...]) -> Iterator[Way]:
     taken = False
-    for inner in route.routes:
-        if _matches(inner, labels):
+    for place, inner in enumerate(route.routes):
+        if agrees(inner.match, labels):
             taken = True
-            yield from _taken(inner, labels)
+            yield from _taken(inner, labels, (*path, f"{path[-1]}.routes[{place}]"))
             if not inner.go_on:
                 break
     if not taken:
-        yield route.receiver
-
-
-def _matches(route: Route, labels: Mapping[str, frozenset[str]]) -> bool:
-    return all(not values.isdisjoint(labels.get(name, ())) for name, values in route.match.items())
+        yield Way(route, path)
 
 
 def parse(
@@ -86,17 +104,19 @@ def parse(
     *,
     known: Mapping[str, Collection[str]] | None = None,
     chains: Mapping[str, str] | None = None,
+    times: Times | None = None,
+    policies: Collection[str] | None = None,
 ) -> Route:
     """The tree of a ``route`` mapping; ConfigError with every problem found, each at its place in the mapping.
 
     Parameters
     ----------
     mapping : ``{receiver, routes: [{match: {label: value or [values]}, receiver, continue, routes}]}``; a route
-        without a receiver has that of the route around it
+        without a receiver has that of the route around it; lengths of time are numbers of seconds
     receivers : names that exist; None accepts any
-    known : values that exist by label (entity, wallet, detector), since a misspelt one would match nothing for ever;
-        a label that is not in it accepts any value
-    chains : CAIP-2 identifiers by configured chain name; the names of built-in networks are known without it
+    known, chains : see `alerts.matchers.MatchReader`
+    times : what ``quiet`` and ``active`` may name
+    policies : what ``escalation`` may name
 
     Examples
     --------
@@ -104,10 +124,10 @@ def parse(
     Traceback (most recent call last):
     monitor.errors.ConfigError: route.routes[0].match.role: unknown role 'coldd': did you mean 'cold'?
     """
-    parser = _Parser(receivers, known or {}, chains or {})
+    parser = _Parser(receivers, MatchReader(known, chains), times or {}, policies or ())
     route = parser.route(mapping, "route", None)
-    if parser.problems:
-        raise ConfigError(parser.problems)
+    if parser.reader.problems:
+        raise ConfigError(parser.reader.problems)
     return route
 
 
@@ -115,18 +135,18 @@ class _Parser:
     """Reads one tree and collects what is wrong with it."""
 
     def __init__(
-        self, receivers: Collection[str] | None, known: Mapping[str, Collection[str]], chains: Mapping[str, str]
+        self, receivers: Collection[str] | None, reader: MatchReader, times: Times, policies: Collection[str]
     ) -> None:
-        self.problems: list[Problem] = []
+        self.reader = reader
         self._receivers = receivers
-        self._known = known
-        self._chains = chains
+        self._times = times
+        self._policies = policies
 
-    def route(self, mapping: object, where: str, around: str | None) -> Route:
-        """One route and those inside it; ``around`` is the receiver of the route around it, None for the root."""
+    def route(self, mapping: object, where: str, around: Route | None) -> Route:
+        """One route and those inside it; ``around`` is the route around it, None for the root."""
         if not isinstance(mapping, Mapping):
             self._wrong(where, "expected a mapping with receiver, match and routes")
-            return Route(around or "")
+            return around or Route("")
         for key in mapping:
             if key not in _KEYS:
                 self._wrong(where, f"unknown key {key!r}: {did_you_mean(str(key), _KEYS)}")
@@ -134,74 +154,74 @@ class _Parser:
         go_on = mapping.get("continue", False)
         if not isinstance(go_on, bool):
             self._wrong(f"{where}.continue", "expected true or false")
-        match = self._match(mapping.get("match"), f"{where}.match")
+        match = self.reader.match(mapping.get("match"), f"{where}.match")
         if around is None and (match or go_on is True):
             self._wrong(where, "the outermost route takes every alert: put `match` and `continue` into its `routes`")
         inside = mapping.get("routes")
         if inside is None:
             inside = ()
-        elif not _is_list(inside):
+        elif not is_list(inside):
             self._wrong(f"{where}.routes", "expected a list of routes")
             inside = ()
-        routes = tuple(self.route(item, f"{where}.routes[{place}]", receiver) for place, item in enumerate(inside))
-        return Route(receiver, match, go_on is True, routes)
+        own = Route(receiver, match, go_on is True, **self._waits(mapping, where, around))
+        routes = tuple(self.route(item, f"{where}.routes[{place}]", own) for place, item in enumerate(inside))
+        return replace(own, routes=routes)
 
-    def _receiver(self, name: object, where: str, around: str | None) -> str:
+    def _receiver(self, name: object, where: str, around: Route | None) -> str:
+        inherited = around.receiver if around is not None else ""
         if name is None:
             if around is None:
                 self._wrong(where, "receiver is missing: who gets what no other route takes?")
-            return around or ""
+            return inherited
         if not isinstance(name, str):
             self._wrong(f"{where}.receiver", "expected the name of a receiver")
-            return around or ""
+            return inherited
         if self._receivers is not None and name not in self._receivers:
             hint = did_you_mean(name, self._receivers)
             self._wrong(f"{where}.receiver", f"unknown receiver {name!r}: {hint}")
         return name
 
-    def _match(self, mapping: object, where: str) -> dict[str, frozenset[str]]:
-        if mapping is None:
-            return {}
-        if not isinstance(mapping, Mapping):
-            self._wrong(where, "expected a mapping from label to values, {severity: [critical]} for example")
-            return {}
-        match = {}
-        for label, values in mapping.items():
-            if label in LABELS:
-                match[label] = frozenset(self._values(label, values, f"{where}.{label}"))
-            else:
-                self._wrong(where, f"unknown label {label!r}: {did_you_mean(str(label), LABELS)}")
-        return match
+    def _waits(self, mapping: Mapping[str, Any], where: str, around: Route | None) -> dict[str, Any]:
+        """What the route says of waiting, else what the one around it says."""
+        found: dict[str, Any] = {}
+        around = around or Route("")
+        for name in _SECONDS:
+            given = mapping.get(name)
+            found[name] = getattr(around, name) if given is None else self._seconds(given, f"{where}.{name}")
+        by = mapping.get("group_by")
+        found["group_by"] = around.group_by if by is None else self.reader.labels(by, f"{where}.group_by")
+        for name in _NAMES:
+            given = mapping.get(name)
+            found[name] = getattr(around, name) if given is None else self._names(given, f"{where}.{name}")
+        if any(mapping.get(name) is not None for name in _NAMES):
+            self._check_open(found["quiet"], found["active"], where)
+        policy = mapping.get("escalation")
+        found["escalation"] = around.escalation if policy is None else self._policy(policy, f"{where}.escalation")
+        return found
 
-    def _values(self, label: str, values: object, where: str) -> Iterator[str]:
-        items: Sequence[Any] = values if _is_list(values) else (values,)
-        if not items:
-            self._wrong(where, "an empty list matches nothing: name values, or remove the label")
-        for item in items:
-            if not isinstance(item, str) or not item.strip():
-                self._wrong(where, "expected text or a list of texts")
-            else:
-                yield self._value(label, item.strip(), where)
+    def _seconds(self, given: object, where: str) -> float:
+        if isinstance(given, int | float) and not isinstance(given, bool) and 0 <= given < 1e9:
+            return float(given)
+        self._wrong(where, "expected a number of seconds, 0 for none")
+        return 0.0
 
-    def _value(self, label: str, value: str, where: str) -> str:
-        if label == "chain" and ":" not in value:
-            network = by_name(value)
-            chain = self._chains.get(value) or (network.chain if network else None)
-            if chain is None:
-                names = [*self._chains, *(network.name for network in NETWORKS)]
-                self._wrong(where, f"unknown chain {value!r}: {did_you_mean(value, names)}")
-            return chain or value
-        words = _WORDS.get(label)
-        if words is not None:
-            value = value.lower()
-        valid = words if words is not None else self._known.get(label)
-        if valid is not None and value not in valid:
-            self._wrong(where, f"unknown {label} {value!r}: {did_you_mean(value, valid)}")
-        return value
+    def _names(self, given: object, where: str) -> tuple[str, ...]:
+        items = given if is_list(given) else (given,)
+        for name in items:
+            if name not in self._times:
+                self._wrong(where, f"unknown time {name!r}: {did_you_mean(str(name), self._times)}")
+        return tuple(dict.fromkeys(name for name in items if name in self._times))
+
+    def _check_open(self, quiet: tuple[str, ...], active: tuple[str, ...], where: str) -> None:
+        spans = [[span for name in names for span in self._times[name]] for names in (quiet, active)]
+        if free_at(*spans, _ANY_WEEK) is None:
+            self._wrong(where, "quiet and active leave no moment of the week: what waits would wait for ever")
+
+    def _policy(self, name: object, where: str) -> str:
+        if not isinstance(name, str) or (name and name not in self._policies):
+            self._wrong(where, f"unknown escalation {name!r}: {did_you_mean(str(name), self._policies)}")
+            return ""
+        return name
 
     def _wrong(self, where: str, message: str) -> None:
-        self.problems.append(Problem(message, where))
-
-
-def _is_list(value: object) -> TypeGuard[Sequence[Any]]:
-    return isinstance(value, Sequence) and not isinstance(value, str | bytes)
+        self.reader.wrong(where, message)

@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["bounded", "clean", "encodable"]
+__all__ = ["bounded", "clean", "encodable", "within"]
 
 # Control, format (bidirectional and zero-width among them), half of a surrogate pair, private use.
 _REMOVED = {"Cc", "Cf", "Cs", "Co"}
@@ -58,6 +58,18 @@ def bounded(text: str, most: int) -> str:
     'ABCDE… (3 more characters left out)'
     """
     return text if len(text) <= most else f"{text[:most]}… ({len(text) - most} more characters left out)"
+
+
+def within(text: str, most: int) -> str:
+    """``text`` in at most ``most`` characters (50 or more), the note of what was left out among them.
+
+    >>> len(within("x" * 1000, 130))
+    130
+    """
+    if len(text) <= most:
+        return text
+    note = len(bounded(text, 0))
+    return bounded(text, most - note)
 
 
 def encodable(value: Any) -> Any:

@@ -301,10 +301,12 @@ class Correlator:
         if record is None:
             return []
         closed = record.status in CLOSED
-        if what != "acknowledge":
+        if what not in ("acknowledge", "note"):
             seen = build(record)
             record.kept_open = what == "reopen" and is_returned(dict(seen.lost), dict(seen.returned))
-        if record.status is not Status.RETRACTED or _SAID[what] in CLOSED:
+        # An acknowledgement says that somebody looks: it takes back no verdict, and opens nothing that is closed.
+        stands = what == "note" or (what == "acknowledge" and record.status is not Status.OPEN)
+        if not stands and (record.status is not Status.RETRACTED or _SAID[what] in CLOSED):
             record.status = _SAID[what]
         record.history.append({"what": what, "by": by, "comment": comment, "at": at})
         changed = [record.id]

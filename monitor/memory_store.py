@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from monitor.errors import StoreError
 from monitor.model import BlockRef, Delivery
-from monitor.store import BlockRecord, Commit, CoverageRange, FlowRecord, Notes, OperatorEvent, OutboxRow
+from monitor.store import BlockRecord, Commit, CoverageRange, FlowRecord, Notes, OperatorEvent, OutboxRow, ready_rows
 from monitor.store_rules import (
     BLOCKS_KEPT,
     FLOW_SECONDS,
@@ -164,21 +164,17 @@ class MemoryStore:
         """The earliest ``next_at`` of rows still due; None where nothing waits."""
         return min((row.next_at for row in self._outbox.values() if row.state == "due"), default=None)
 
-    async def heads(self, destination: tuple[str, str], now: float, limit: int = 100) -> Sequence[OutboxRow]:
-        """Of each incident the oldest row still due at ``destination``, where its time has come; oldest first."""
-        return [row for row in self._heads(destination) if row.next_at <= now][:limit]
+    async def ready(self, destination: tuple[str, str], now: float, limit: int = 100) -> Sequence[OutboxRow]:
+        """Rows to attempt at ``destination``: urgent incidents first, then by age."""
+        return ready_rows(sorted(self._due_at(destination), key=lambda row: row.queued_at), now)[:limit]
 
-    async def next_head(self, destination: tuple[str, str], after: float) -> float | None:
-        """The earliest ``next_at`` later than ``after`` of such rows; None where there is none."""
-        return min((row.next_at for row in self._heads(destination) if row.next_at > after), default=None)
+    async def next_ready(self, destination: tuple[str, str], after: float) -> float | None:
+        """The earliest ``next_at`` later than ``after`` of a row still due at ``destination``; None: there is none."""
+        return min((row.next_at for row in self._due_at(destination) if row.next_at > after), default=None)
 
-    def _heads(self, destination: tuple[str, str]) -> list[OutboxRow]:
-        rows = sorted(self._outbox.values(), key=lambda row: row.queued_at)
-        first: dict[str, OutboxRow] = {}
-        for row in rows:
-            if row.state == "due" and (row.receiver, row.channel) == destination:
-                first.setdefault(row.incident_id or f"\x1f{row.alert_id}", row)
-        return list(first.values())
+    def _due_at(self, destination: tuple[str, str]) -> list[OutboxRow]:
+        rows = self._outbox.values()
+        return [row for row in rows if row.state == "due" and (row.receiver, row.channel) == destination]
 
     async def record(self, delivery: Delivery, *, state: str, next_at: float = 0.0) -> None:
         """Record an attempt; StoreError where its row is not in the outbox."""

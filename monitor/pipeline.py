@@ -31,6 +31,7 @@ from monitor.swap import Swap, state_delta
 __all__ = ["Pipeline"]
 
 CORRECTIONS = ("retracted", "resolved")  # go to everyone who got the alarm, wherever the route leads now
+QUIET = ("acknowledge", "confirm", "reopen", "note")  # verdicts of which nobody is told
 _SEPARATOR = b"\x1f"  # of the parts of a state key: kind, wallet, chain, ...
 Told = Mapping[tuple[str, str, str], int]
 
@@ -394,7 +395,7 @@ class Pipeline:
                 for key, value in effect.undo:
                     if key.split(_SEPARATOR)[2] == ref.chain.encode():
                         undo.setdefault(key, value)
-                self._tell(work, changed, quiet=again or event.kind in ("acknowledge", "confirm", "reopen"))
+                self._tell(work, changed, quiet=again or event.kind in QUIET)
             work.effective[event.id] = ref
             self._again.pop(event.id, None)
         return undo

@@ -6,11 +6,11 @@ is the same kind of delta, inverted: putting it back gives the state before the 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from monitor.model import BlockRef, Delivery
+from monitor.model import BlockRef, Delivery, Severity
 
 __all__ = [
     "BlockRecord",
@@ -23,6 +23,7 @@ __all__ = [
     "OrderedOutbox",
     "OutboxRow",
     "Store",
+    "ready_rows",
 ]
 
 Delta = tuple[tuple[bytes, bytes | None], ...]
@@ -96,7 +97,7 @@ class OperatorEvent:
     """What a person said, and from which block on it holds (None: not yet in force)."""
 
     id: str
-    kind: str  # acknowledge | confirm | false-alarm | resolve | reopen
+    kind: str  # acknowledge | confirm | false-alarm | resolve | reopen | note
     incident_id: str
     by: str
     comment: str
@@ -210,13 +211,36 @@ class Store(Protocol):
 class OrderedOutbox(Protocol):
     """What a store may offer beside `Store`: the outbox by destination, in order, at a cost that no backlog raises.
 
-    A head is a row still due that no older row of the same incident, still due on the same destination (receiver,
-    channel), goes before, whatever the ``next_at`` of that one. Rows of no incident (``incident_id`` empty) are all
-    heads. Older is by (queued_at, order of insertion). Without it, `alerts.heads` finds the heads through `Store.due`.
+    A row is ready where its time has come, and that of every older row of the same incident that is still due on the
+    same destination (receiver, channel). Rows of no incident (``incident_id`` empty) wait for none. Older is by
+    (queued_at, order of insertion). Without it, `alerts.heads` finds ready rows through `Store.due`.
     """
 
-    async def heads(self, destination: tuple[str, str], now: float, limit: int = 100) -> Sequence[OutboxRow]:
-        """Heads to attempt at wall clock ``now``, oldest first."""
+    async def ready(self, destination: tuple[str, str], now: float, limit: int = 100) -> Sequence[OutboxRow]:
+        """Rows to attempt at wall clock ``now``, one after the other within an incident, none of it left out.
 
-    async def next_head(self, destination: tuple[str, str], after: float) -> float | None:
-        """The earliest ``next_at`` later than ``after`` of any head; None where there is none."""
+        Incidents of which a critical row is ready come first, however long the rest of the queue; else the oldest.
+        """
+
+    async def next_ready(self, destination: tuple[str, str], after: float) -> float | None:
+        """The earliest ``next_at`` later than ``after`` of a row still due there; None where there is none."""
+
+
+def ready_rows(rows: Iterable[OutboxRow], now: float) -> list[OutboxRow]:
+    """Of all rows still due on one destination, oldest first, those that are ready (`OrderedOutbox.ready`), in order.
+
+    >>> late = OutboxRow("a", "soc", "0:x", b"", 1.0, incident_id="i", next_at=9.0)
+    >>> behind = OutboxRow("b", "soc", "0:x", b"", 2.0, incident_id="i", severity=4)
+    >>> low, urgent = (OutboxRow(f"c{n}", "soc", "0:x", b"", 3.0, severity=n) for n in (1, 4))
+    >>> [row.alert_id for row in ready_rows([late, behind, low, urgent], 5.0)]
+    ['c4', 'c1']
+    """
+    found, waiting, urgent = [], set(), set()
+    for row in rows:
+        if row.next_at > now:
+            waiting.add(row.incident_id)
+        elif not row.incident_id or row.incident_id not in waiting:
+            found.append(row)
+            if row.severity >= Severity.CRITICAL:
+                urgent.add(row.incident_id or row.alert_id)
+    return sorted(found, key=lambda row: (row.incident_id or row.alert_id) not in urgent)  # stable: else by age

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import stat
@@ -47,6 +48,7 @@ class FileChannel(ChannelTraits):
         given.check()
         self._path = Path(path)
         self._file = -1
+        self._written = ""  # id of the alert written last
         self._turn = asyncio.Lock()
         self._apart = Apart("alerts file")
 
@@ -64,8 +66,10 @@ class FileChannel(ChannelTraits):
     async def send(self, row: OutboxRow, now: float) -> Receipt:
         """Append the line; accepted once the disk has it."""
         async with self._turn:
+            if row.alert_id == self._written:  # by an attempt that was given up, or whose record failed
+                return Receipt(Outcome.ACCEPTED, Reason.OK, detail="it is in the file already")
             try:
-                await self._apart.run(lambda: self._append(row.body), WRITE_SECONDS)
+                await self._apart.run(lambda: self._append(row.alert_id, row.body), WRITE_SECONDS)
             except Busy:
                 return Receipt(Outcome.RETRY, Reason.TIMEOUT, detail="the file is still blocked")
             except TimeoutError:
@@ -78,23 +82,25 @@ class FileChannel(ChannelTraits):
     async def aclose(self) -> None:
         """Close the file; the next `send` opens it anew."""
         async with self._turn:
-            self._close()
+            with contextlib.suppress(Busy):  # a thread that hangs in it keeps it: its number must not be used again
+                await self._apart.run(self._close, WRITE_SECONDS)
 
     # -- in the thread ---------------------------------------------------------------------------------------------
 
-    def _append(self, line: bytes) -> None:
+    def _append(self, alert_id: str, line: bytes) -> None:
         self._open()
         before = os.fstat(self._file).st_size
         if before and os.pread(self._file, 1, before - 1) != b"\n":
             line = b"\n" + line
+        left = memoryview(line)
         try:
-            left = memoryview(line)
             while left:
                 left = left[os.write(self._file, left) :]
             os.fsync(self._file)
         except OSError:
             self._take_back(before, len(line) - len(left))
             raise
+        self._written = alert_id
 
     def _open(self) -> None:
         """The file that has the name now: another one after a rotation."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
+from monitor.config.alerting import build_alerting, check_zone
 from monitor.config.chains import Chains, bad
 from monitor.config.claims import Claims
 from monitor.config.file import ConfigFile, TrustedEntry, WalletEntry
@@ -54,6 +55,7 @@ def build(
         problems.append(root.at("wallets").problem("wallets is empty: there is nothing to watch"))
     receivers = builder.receivers()
     route = build_route(file.route, root.child("route"), receivers, problems, builder.warnings)
+    alerting = build_alerting(file, root, receivers, problems, builder.warnings)
     planned = [
         build_planned(entry, node, builder.chains, builder.claims, problems)
         for entry, node in zip(file.planned, _items(root, "planned"), strict=True)
@@ -76,13 +78,14 @@ def build(
         false_alarms_per_wallet_month=file.budget.false_alarms_per_wallet_month,
         warnings=tuple(builder.warnings),
         lists=builder.lists,
+        alerting=alerting,
         places=dict(_places(root, ())),
     )
 
 
 def _places(node: Node, path: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], str]]:
     yield path, node.where
-    if len(path) < 2 or path[0] == "route":
+    if len(path) < 2 or path[0] in ("route", "times", "inhibit", "escalations", "receivers"):
         for child in node.children():
             yield from _places(child, (*path, child.key))
 
@@ -269,7 +272,10 @@ class _Builder:
                         place.problem(f"{place.label} is unknown: {did_you_mean(channel.type, CHANNELS)}")
                     )
                 channels.append(ChannelConfig(channel.type, seal(channel.model_extra or {}), item.where))
-            out[entry.name] = Receiver(entry.name, tuple(channels))
+            template = entry.template.model_dump(exclude_none=True) if entry.template is not None else {}
+            if entry.zone is not None:
+                check_zone(entry.zone, node.at("zone"), self.problems)
+            out[entry.name] = Receiver(entry.name, tuple(channels), template, entry.storm, entry.zone or "")
         return tuple(out.values())
 
     def labels(self) -> Iterator[str]:
@@ -317,7 +323,17 @@ class _Builder:
         host = match["host"].strip("[]")
         if entry.token is None and "token" not in self.root.at("http").lost and not _is_loopback(host):
             self.warnings.append(node.problem("http.listen is open to other machines, and there is no http.token"))
-        return HttpConfig(host, int(match["port"]), entry.token)
+        public = entry.public_url or ""
+        if public and not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", public):
+            place = self.root.at("http", "public_url")
+            self.problems.append(place.problem("http.public_url is no address such as https://watch.example.com"))
+        if public and not (entry.token or entry.link_secret):
+            self.warnings.append(
+                node.problem("http.public_url has no effect: links need http.token or http.link_secret to sign them")
+            )
+        return HttpConfig(
+            host, int(match["port"]), entry.token, public.rstrip("/"), tuple(entry.link_secret), entry.link_hours
+        )
 
 
 def _is_file(path: Path) -> bool:

@@ -5,13 +5,37 @@ They check one value at a time; what needs several values (references, addresses
 
 from __future__ import annotations
 
-import re
-from enum import StrEnum
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
-from monitor.ids import from_iso
+from monitor.config.alert_file import (
+    DrillEntry,
+    EscalationEntry,
+    HeartbeatEntry,
+    InhibitEntry,
+    RouteEntry,
+    Secrets,
+    TemplateEntry,
+    TimesEntry,
+)
+from monitor.config.shape import (
+    Amount,
+    Backfill,
+    Count,
+    Duration,
+    Entry,
+    Moment,
+    Positive,
+    SeverityWord,
+    Text,
+    Texts,
+    as_endpoint,
+    as_mapping,
+    described,
+    no_bool,
+    written,
+)
 from monitor.model import ControlKind, Role
 
 __all__ = [
@@ -25,105 +49,11 @@ __all__ = [
     "PlannedEntry",
     "PricesEntry",
     "ReceiverEntry",
-    "RouteEntry",
     "RuleEntry",
-    "SeverityWord",
     "StoreEntry",
     "TrustedEntry",
     "WalletEntry",
-    "parse_duration",
 ]
-
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-_DURATION = re.compile(r"([0-9]{1,9})([smhdw]?)")
-
-
-class SeverityWord(StrEnum):
-    """Severities as the file writes them."""
-
-    INFO = "info"
-    LOW = "low"
-    MEDIUM = "medium"
-    HIGH = "high"
-    CRITICAL = "critical"
-
-
-def parse_duration(value: Any) -> int:
-    """Seconds of ``45s``, ``30m``, ``6h``, ``1d``, ``2w`` or plain seconds; ValueError otherwise.
-
-    >>> parse_duration("6h"), parse_duration(90)
-    (21600, 90)
-    """
-    match = None if isinstance(value, bool) else _DURATION.fullmatch(str(value).strip())
-    seconds = int(match[1]) * _SECONDS[match[2] or "s"] if match else 0
-    if not seconds:
-        raise ValueError("expected a length of time such as 30m, 6h, 1d or seconds")
-    return seconds
-
-
-def _duration_or_none(value: Any) -> int:
-    return 0 if not isinstance(value, bool) and str(value).strip() == "0" else parse_duration(value)
-
-
-def _moment(value: Any) -> int:
-    if isinstance(value, (str, int)) and not isinstance(value, bool):
-        try:
-            return from_iso(str(value))
-        except (ValueError, OverflowError):
-            pass
-    raise ValueError("expected ISO 8601 such as 2018-01-25T15:02:00Z")
-
-
-def _amount(value: Any) -> str:
-    if isinstance(value, (str, int)) and not isinstance(value, bool):
-        return str(value)
-    raise ValueError("expected an amount such as '100 ETH', or base units as a whole number")
-
-
-def _written(value: Any) -> Any:
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
-def _no_bool(value: Any) -> Any:
-    if isinstance(value, bool):
-        raise ValueError("expected a number")
-    return value
-
-
-def _listed(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
-
-
-def _as_mapping(value: Any) -> Any:
-    return {"address": value} if isinstance(value, str) else value
-
-
-def _as_endpoint(value: Any) -> Any:
-    return {"url": value} if isinstance(value, str) else value
-
-
-Text = Annotated[str, Field(min_length=1)]
-Texts = Annotated[list[Text], BeforeValidator(_listed, json_schema_input_type=Text | list[Text])]
-Duration = Annotated[int, BeforeValidator(parse_duration, json_schema_input_type=int | str)]
-Backfill = Annotated[int, BeforeValidator(_duration_or_none, json_schema_input_type=int | str)]
-Moment = Annotated[int, BeforeValidator(_moment, json_schema_input_type=int | str)]
-Amount = Annotated[str, BeforeValidator(_amount, json_schema_input_type=int | str)]
-Count = Annotated[int, Field(ge=0), BeforeValidator(_no_bool)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False), BeforeValidator(_no_bool)]
-
-
-def described(description: str, default: Any = ..., **more: Any) -> Any:
-    """A field with its description (for the JSON Schema), required unless it has a default."""
-    return Field(description=description, **more) if "default_factory" in more else Field(
-        default, description=description, **more
-    )
-
-
-class Entry(BaseModel):
-    """A part of the file: strict about keys, frozen, silent about its input."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, ser_json_inf_nan="null")
-
 
 class BudgetEntry(Entry):
     """How many false alarms people accept."""
@@ -150,18 +80,18 @@ class ChainEntry(Entry):
     kind: Text | None = described("Chain family: evm, bitcoin or nem. Built-in networks know theirs.", None)
     chain_id: Text | None = described("CAIP-2 identifier, `eip155:1` for example. Built-in networks know theirs.", None)
     endpoints: list[
-        Annotated[EndpointEntry, BeforeValidator(_as_endpoint, json_schema_input_type=SecretStr | EndpointEntry)]
+        Annotated[EndpointEntry, BeforeValidator(as_endpoint, json_schema_input_type=SecretStr | EndpointEntry)]
     ] = described(
         "Nodes or providers, of equal weight the first first: URLs, or mappings with more. URLs are secrets.",
         [],
     )
-    quorum: Annotated[int, Field(ge=1), BeforeValidator(_no_bool)] = described(
+    quorum: Annotated[int, Field(ge=1), BeforeValidator(no_bool)] = described(
         "Endpoints, of different hosts, that must give the same hash and logs for a block before it counts (EVM).", 1
     )
     replay: bool = described("The chain repeats history: block times are not compared with the wall clock.", False)
     poll_seconds: Positive | None = described("Seconds between looks for a new block. Default: the network's.", None)
     start: Count | None = described("First block to read when nothing is stored yet. Default: the head.", None)
-    finality_depth: Annotated[int, Field(ge=1), BeforeValidator(_no_bool)] | None = described(
+    finality_depth: Annotated[int, Field(ge=1), BeforeValidator(no_bool)] | None = described(
         "Blocks this far below the head are final. Default: the network's.", None
     )
     finality: Literal["depth", "safe", "finalized"] | None = described(
@@ -190,7 +120,7 @@ class AssetEntry(Entry):
     chain: Text = described("Name of the chain.")
     asset: Text = described("Contract address, or CAIP-19 identifier.")
     symbol: Text = described("How people write it, `USDC` for example.", pattern=r"^\S+$")
-    decimals: Annotated[int, Field(ge=0, le=77), BeforeValidator(_no_bool)] = described(
+    decimals: Annotated[int, Field(ge=0, le=77), BeforeValidator(no_bool)] = described(
         "Digits after the point: 6 means that one unit is 1,000,000 base units."
     )
 
@@ -236,7 +166,7 @@ class WalletEntry(Entry):
         "Addresses with their chain, `ethereum:0x...`; also `file:PATH` or `ethereum:file:PATH` (text with one a "
         "line, CSV or Parquet with a column `address`)."
     )
-    trusted: list[Annotated[TrustedEntry, BeforeValidator(_as_mapping, json_schema_input_type=Text | TrustedEntry)]] = (
+    trusted: list[Annotated[TrustedEntry, BeforeValidator(as_mapping, json_schema_input_type=Text | TrustedEntry)]] = (
         described("Counterparties that the owner expects: an address, or a mapping with limits.", [])
     )
     rules: list[RuleEntry] = described("Plain rules, beside the statistical detectors.", [])
@@ -253,7 +183,7 @@ class PlannedEntry(Entry):
 
     account: Text = described("Address whose control changes, with its chain.")
     kind: ControlKind = described("What changes.")
-    value: Annotated[Text, BeforeValidator(_written, json_schema_input_type=int | str)] = described(
+    value: Annotated[Text, BeforeValidator(written, json_schema_input_type=int | str)] = described(
         "The exact new value: an address (owner, also one who goes; implementation, module, delegate, target of a "
         "delegatecall, ...), `none` for a guard that goes, a number (threshold, delay in seconds), or the hash of a "
         "proposed Safe transaction."
@@ -291,6 +221,9 @@ class HttpEntry(Entry):
 
     listen: Text = described("Host and port to listen on.", "127.0.0.1:8787")
     token: SecretStr | None = described("Bearer token that requests must carry.", None)
+    public_url: Text | None = described("Address at which people reach it, for links in messages.", None)
+    link_secret: Secrets = described("Signs links; several while one replaces another. Default: the token.", [])
+    link_hours: Positive = described("Hours for which a link in a message works.", 72.0)
 
 
 class ChannelEntry(BaseModel):
@@ -306,15 +239,13 @@ class ReceiverEntry(Entry):
 
     name: Text = described("Unique name, used in routes.")
     channels: list[ChannelEntry] = described("Each alert goes through every channel.")
-
-
-class RouteEntry(Entry):
-    """Which receiver gets which alerts; the first route that matches wins, unless it says `continue`."""
-
-    receiver: Text | None = described("Name of a receiver. Default: that of the route around this one.", None)
-    match: dict[str, Texts] = described("Label and the values that match: `{severity: [critical, high]}`.", {})
-    go_on: bool = described("Also try the routes after this one.", False, alias="continue")
-    routes: list[RouteEntry] = described("Routes inside this one, tried in order.", [])
+    template: TemplateEntry | None = described("Templates for all its channels that have none of their own.", None)
+    storm: Count | None = described(
+        "Messages a minute beyond which what may wait comes as one summary an entity; 0: none. Default: 30, and none "
+        "where only programs read.",
+        None,
+    )
+    zone: Text | None = described("Time zone of these people, `Asia/Tokyo`: shown beside UTC.", None)
 
 
 class ConfigFile(Entry):
@@ -336,3 +267,8 @@ class ConfigFile(Entry):
     http: HttpEntry = described("The monitor's own HTTP interface.", default_factory=HttpEntry)
     receivers: list[ReceiverEntry] = described("Who can be told.", [])
     route: RouteEntry | None = described("Who is told of what. Default: the first receiver, of everything.", None)
+    times: dict[str, list[TimesEntry]] = described("Named times, for `quiet` and `active` of routes.", {})
+    inhibit: list[InhibitEntry] = described("What need not be told while something else is open.", [])
+    escalations: dict[str, list[EscalationEntry]] = described("Who comes next while nobody acknowledges, by name.", {})
+    drill: DrillEntry | None = described("Drills that run by themselves.", None)
+    heartbeat: list[HeartbeatEntry] = described("Dead-man's switches: pinged while scanning is healthy.", [])

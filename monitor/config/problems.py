@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from monitor.config import alert_file
 from monitor.config import file as config_file
 from monitor.config.file import ConfigFile
 from monitor.config.tree import Node, key_shown
@@ -22,7 +23,7 @@ __all__ = ["shown", "validate"]
 
 _MAX_PASSES = 20
 _SHOWN_LENGTH = 60
-_SECRET_PARTS = {"endpoints", "receivers", "http", "store", "prices", "options"}
+_SECRET_PARTS = {"endpoints", "receivers", "http", "store", "prices", "options", "heartbeat"}
 _NEUTRAL: Mapping[str, Any] = {"role": "hot", "addresses": [], "channels": [], "wallets": []}
 _WHAT = {
     "list_type": "a list",
@@ -61,8 +62,12 @@ _MODELS: Mapping[str, type[BaseModel]] = {
     "store": config_file.StoreEntry,
     "http": config_file.HttpEntry,
     "receivers": config_file.ReceiverEntry,
-    "route": config_file.RouteEntry,
-    "routes": config_file.RouteEntry,
+    "route": alert_file.RouteEntry,
+    "routes": alert_file.RouteEntry,
+    "template": alert_file.TemplateEntry,
+    "inhibit": alert_file.InhibitEntry,
+    "drill": alert_file.DrillEntry,
+    "heartbeat": alert_file.HeartbeatEntry,
 }
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from monitor.config.file import RouteEntry, SeverityWord
+from monitor.config.alert_file import RouteEntry
 from monitor.config.problems import shown
+from monitor.config.shape import SeverityWord
 from monitor.config.tree import Node
 from monitor.config.types import Receiver
 from monitor.errors import Problem

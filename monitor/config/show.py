@@ -69,12 +69,31 @@ def public(config: Config) -> dict[str, Any]:
             "options": mask(config.prices.options),
         },
         "store": {"kind": config.store.kind, "url": MASK if config.store.kind != "sqlite" else _store_url(config)},
-        "http": {"listen": config.http.listen, "token": mask(config.http.token)},
+        "http": {
+            "listen": config.http.listen,
+            "token": mask(config.http.token),
+            "public_url": config.http.public_url,
+            "link_secret": mask(config.http.link_secrets),
+            "link_hours": config.http.link_hours,
+        },
         "receivers": [
-            {"name": receiver.name, "channels": [{"type": c.type, **mask(c.options)} for c in receiver.channels]}
+            {
+                "name": receiver.name,
+                "channels": [{"type": c.type, **mask(c.options)} for c in receiver.channels],
+                "template": dict(receiver.template),
+                "storm": receiver.storm,
+                "zone": receiver.zone,
+            }
             for receiver in config.receivers
         ],
         "route": mask(config.route),
+        "times": mask(config.alerting.times),
+        "inhibit": mask(config.alerting.inhibit),
+        "escalations": mask(config.alerting.escalations),
+        "drill": mask(config.alerting.drill),
+        "heartbeat": [
+            {"type": entry.type, "url": mask(entry.url), "every": entry.every} for entry in config.alerting.heartbeat
+        ],
         "warnings": [str(warning) for warning in config.warnings],
     }
 

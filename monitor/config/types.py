@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from fractions import Fraction
@@ -21,10 +21,12 @@ from monitor.networks import Network, by_chain
 from monitor.registry import did_you_mean
 
 __all__ = [
+    "Alerting",
     "ChainConfig",
     "ChannelConfig",
     "Config",
     "EndpointConfig",
+    "HeartbeatConfig",
     "HttpConfig",
     "Planned",
     "PricesConfig",
@@ -161,6 +163,9 @@ class HttpConfig:
     host: str = "127.0.0.1"
     port: int = 8787
     token: SecretStr | None = None
+    public_url: str = ""  # at which people reach it, without a slash at its end
+    link_secrets: tuple[SecretStr, ...] = ()  # the first signs, each is believed
+    link_hours: float = 72.0
 
     @property
     def listen(self) -> str:
@@ -187,6 +192,29 @@ class Receiver:
 
     name: str
     channels: tuple[ChannelConfig, ...]
+    template: Mapping[str, str] = field(default_factory=dict)
+    storm: int | None = None  # messages a minute; None: as its channels have it
+    zone: str = ""  # IANA
+
+
+@dataclass(frozen=True, slots=True)
+class HeartbeatConfig:
+    """One dead-man's switch; ``type`` is ``ping`` or ``alertmanager``, ``every`` in seconds."""
+
+    type: str
+    url: SecretStr
+    every: float
+
+
+@dataclass(frozen=True, slots=True)
+class Alerting:
+    """What the file says of alerts beyond receivers and routes, as written but for lengths of time, in seconds."""
+
+    times: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    inhibit: tuple[Mapping[str, Any], ...] = ()
+    escalations: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    drill: Mapping[str, Any] | None = None
+    heartbeat: tuple[HeartbeatConfig, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +243,7 @@ class Config:
     false_alarms_per_wallet_month: float
     warnings: tuple[Problem, ...] = ()
     lists: Mapping[str, frozenset[tuple[str, str]]] = field(default_factory=dict)  # (CAIP-2, address) by name
+    alerting: Alerting = Alerting()
     places: Mapping[tuple[str | int, ...], str] = field(default_factory=dict, repr=False, compare=False)
 
     def chain(self, name: str) -> ChainConfig:

@@ -1,0 +1,137 @@
+"""A case: what the alerts' side knows of one incident: what was said last, to whom, and who looks at it."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+import msgspec
+
+from alerts.matchers import entity_of, incident_of, severity_of
+from monitor.errors import StoreError
+from monitor.model import Alert, AlertKind, Severity
+from monitor.store import OperatorEvent
+
+__all__ = ["CORRECTIONS", "DRILLS", "KEPT_SECONDS", "PREFIX", "Case", "case_key", "hear", "is_correction", "opened",
+           "read_case", "renewed", "write_case"]  # fmt: skip
+
+PREFIX = "case/"
+DRILLS = f"{PREFIX}drill-"
+"""Cases that other processes may write, too."""
+
+KEPT_SECONDS = 30 * 86400.0
+"""So long a closed case is kept: a correction of it still finds who was told."""
+
+CORRECTIONS = ("resolved", "retracted")
+"""What is over, or was never: it goes to whoever got the alarm, and to nobody else."""
+
+_HEARD = 50  # verdicts remembered by id, so that none counts twice
+
+
+class Case(msgspec.Struct):
+    """One incident, as it was told. Times are wall clock, UTC seconds; ``said`` is when each receiver heard last."""
+
+    incident: str
+    entity: str
+    latest: Alert
+    opened: float
+    told: list[str] = []  # receivers, in order; a correction goes to all of them
+    said: dict[str, float] = {}
+    acknowledged_at: float | None = None
+    acknowledged_by: str = ""
+    acknowledged_severity: int = 0
+    policy: str = ""  # of escalation
+    step: int = 0  # the last one taken
+    since: float | None = None  # from when the steps count; None: nobody was told so far
+    closed: float | None = None
+    into: str = ""  # the incident that took it over
+    heard: list[str] = []  # ids of verdicts
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is anything to say of it."""
+        return self.closed is None
+
+    @property
+    def is_drill(self) -> bool:
+        """Whether it is not real."""
+        return self.latest.kind is AlertKind.DRILL
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether nobody looks at it yet."""
+        return self.closed is None and self.acknowledged_at is None
+
+    @property
+    def severity(self) -> Severity:
+        """As it was told last."""
+        return severity_of(self.latest) or Severity.INFO
+
+
+def is_correction(alert: Alert) -> bool:
+    """Whether it says that an incident is over or was never; of a drill, that it plays that."""
+    return alert.type.partition(".")[2] in CORRECTIONS
+
+
+def opened(alert: Alert, now: float) -> Case:
+    """The case that begins with ``alert``."""
+    return Case(incident_of(alert), entity_of(alert), alert, now)
+
+
+def renewed(case: Case, alert: Alert, now: float) -> None:
+    """Take the next message of a case in: it closes it, opens it again, or outgrows what was acknowledged."""
+    case.latest, case.entity = alert, entity_of(alert)
+    if is_correction(alert):
+        case.closed = case.closed if case.closed is not None else now
+        return
+    outgrown = case.acknowledged_at is not None and case.severity > case.acknowledged_severity
+    if case.closed is not None or outgrown:
+        case.closed = None
+        _begin_anew(case, now if case.told else None)
+
+
+def _begin_anew(case: Case, since: float | None) -> None:
+    case.acknowledged_at, case.acknowledged_by, case.acknowledged_severity = None, "", 0
+    case.step, case.since = 0, since
+
+
+def hear(case: Case, event: OperatorEvent) -> bool:
+    """Take in what a person said of it; False where that is known already, or changes nothing here.
+
+    Escalation and repeats stop at an acknowledgement, as at a confirmation: somebody looks at it.
+    """
+    if event.id in case.heard or event.kind not in _VERDICTS:
+        return False
+    case.heard = [*case.heard[1 - _HEARD :], event.id]
+    if event.kind in ("acknowledge", "confirm"):
+        case.acknowledged_at, case.acknowledged_by = event.at, event.by
+        case.acknowledged_severity = int(case.severity)
+    elif event.kind == "reopen":
+        case.closed = None
+        _begin_anew(case, event.at if case.told else None)
+    else:
+        case.closed = event.at
+    return True
+
+
+_VERDICTS = ("acknowledge", "confirm", "false-alarm", "resolve", "reopen")
+
+
+# -- storage ----------------------------------------------------------------------------------------------------------
+
+
+def case_key(incident_id: str) -> str:
+    """Where a case is noted."""
+    return f"{PREFIX}{quote(incident_id, safe='')}"
+
+
+def write_case(case: Case) -> bytes:
+    """The stored form."""
+    return msgspec.json.encode(case)
+
+
+def read_case(value: bytes) -> Case:
+    """A stored case; StoreError where it cannot be read."""
+    try:
+        return msgspec.json.decode(value, type=Case)
+    except msgspec.MsgspecError as error:
+        raise StoreError(f"a stored case cannot be read ({error}): written by another version?") from None

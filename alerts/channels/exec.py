@@ -1,0 +1,128 @@
+"""Alerts to a command of the owner's: no shell, arguments only, a time limit."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import re
+import signal
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from alerts.base import ChannelTraits, Receipt
+from alerts.options import Options
+from alerts.phase import problem_key
+from alerts.text import bounded, clean
+from alerts.wire import wire
+from monitor.ids import canonical_json
+from monitor.model import Alert, AlertKind, Outcome, Reason
+from monitor.registry import did_you_mean
+from monitor.store import OutboxRow
+
+__all__ = ["ExecChannel"]
+
+FIELDS = ("id", "type", "kind", "severity", "entity", "incident", "title", "drill")
+VALUE_CHARACTERS = 1000
+ERROR_BYTES = 4096  # of the standard error that are kept; the rest is read and thrown away
+ERROR_CHARACTERS = 200  # of it that are shown
+LAST_WORDS_SECONDS = 0.5  # for a standard error that a child of the command holds open
+ATTEMPTS = 5  # for exit codes that say neither "later" nor "never"
+INHERITED = ("PATH", "HOME", "LANG")
+
+# https://man.openbsd.org/sysexits.3
+_LATER = {68: "no host", 69: "unavailable", 71: "system error", 74: "input or output failed", 75: "temporary failure"}
+_NEVER = {
+    64: "usage error", 65: "it did not take the data", 66: "no input", 67: "no such user", 76: "protocol error",
+    77: "no permission", 78: "its configuration is wrong",
+}  # fmt: skip
+_PLACE = re.compile(r"\{(\w+)\}")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+_OPTIONS = ("command", "env", "timeout", "template")
+
+
+class ExecChannel(ChannelTraits):
+    """Starts a command for each alert, with the alert as JSON (the body of a webhook) on its standard input.
+
+    Options
+    -------
+    command : list of the program and its arguments; there is no shell, so a single text is refused. An argument that is
+        wholly ``{id}``, ``{type}``, ``{kind}``, ``{severity}``, ``{entity}``, ``{incident}``, ``{title}`` or
+        ``{drill}`` (``true`` or ``false``) is replaced by that of the alert
+    env : further environment variables
+    timeout : seconds, 30 unless told; after it the command and all processes of its group are killed
+
+    The environment holds ``PATH``, ``HOME`` and ``LANG`` of the monitor, what ``env`` says, and ``HEISTWATCH_ID``,
+    ``HEISTWATCH_TYPE`` and so on for each of the names above; nothing else, so that no secret of the monitor gets
+    there. Values have no control character in them and at most 1000 characters. In an argument a value that does not
+    begin with a letter or digit is written after ``text: ``, so that no name on a chain becomes an option.
+
+    Exit code 0 is an acceptance. A time-out and the codes of sysexits for what may pass (68, 69, 71, 74, 75 ``TEMPFAIL``)
+    are tried again for a day; those for what will not (64 to 67, 76, 77, 78) are dead letters. Any other code, a
+    signal among them, is tried five times. A command that cannot be started is tried for a day. The last line that
+    the command wrote to its standard error is shown, without the values of ``env`` and ``command``; the standard
+    output is thrown away.
+    """
+
+    type = "exec"
+    machine = True
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        given = Options(self.type, options, _OPTIONS)
+        self._command = _command(given)
+        own = given.mapping("env")
+        for name, value in own.items():
+            if not _NAME.fullmatch(name) or "\0" in value or name.startswith("HEISTWATCH_"):
+                given.wrong("env holds a name or value that an environment cannot, or a name that begins HEISTWATCH_")
+        self._timeout = given.seconds("timeout", 30.0, 240.0)
+        given.check()
+        self._env = {name: os.environ[name] for name in INHERITED if name in os.environ} | own
+        words = [*self._command[1:], *own.values()]
+        self._hidden = sorted({word for word in words if len(word) > 2}, key=len, reverse=True)
+
+    def __repr__(self) -> str:
+        return f"ExecChannel(program={os.path.basename(self._command[0])!r})"  # noqa: PTH119
+
+    def render(self, alert: Alert, queued_at: float) -> bytes:
+        """The values for arguments and environment, and the JSON for the standard input."""
+        fields = {
+            "id": alert.id,
+            "type": alert.type,
+            "kind": str(alert.kind),
+            "severity": "" if alert.severity is None else str(alert.severity),
+            "entity": alert.labels.get("entity", ""),
+            "incident": problem_key(alert) if alert.incident else "",
+            "title": alert.title,
+            "drill": str(alert.kind is AlertKind.DRILL).lower(),
+        }
+        values = {name: bounded(clean(str(value)), VALUE_CHARACTERS) for name, value in fields.items()}
+        return canonical_json({"fields": values, "input": wire(alert, queued_at)})
+
+    def preview(self, body: bytes) -> str:
+        """The standard input, indented, after the names of the placeholders in use."""
+        used = [part for part in self._command if _PLACE.fullmatch(part)]
+        shown = json.dumps(json.loads(body)["input"], indent=2, ensure_ascii=False)
+        return f"{repr(self)} {' '.join(used)}\n{shown}"
+
+    async def send(self, row: OutboxRow, now: float) -> Receipt:
+        """Run the command once."""
+        message = json.loads(row.body)
+        fields = message["fields"]
+        arguments = [_filled(part, fields) for part in self._command]
+        env = self._env | {f"HEISTWATCH_{name.upper()}": value for name, value in fields.items()}
+        pipe = asyncio.subprocess.PIPE
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *arguments, stdin=pipe, stdout=asyncio.subprocess.DEVNULL, stderr=pipe, env=env, start_new_session=True
+            )
+        except (OSError, ValueError) as error:
+            why = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else type(error).__name__
+            return Receipt(Outcome.RETRY, Reason.INTERNAL, detail=f"the command cannot be started: {why}")
+        talk = asyncio.gather(_feed(process, canonical_json(message["input"])), last := _LastWords(process).read())
+        del last
+        return await self._end(process, talk, row.attempts)
+
+    async def aclose(self) -> None:
+        """Nothing stays open."""
