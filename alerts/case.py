@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from urllib.parse import quote
 
 import msgspec
 
 from alerts.matchers import entity_of, incident_of, severity_of
+from alerts.text import encodable
 from monitor.errors import StoreError
 from monitor.model import Alert, AlertKind, Severity
 from monitor.store import OperatorEvent
@@ -74,12 +76,12 @@ def is_correction(alert: Alert) -> bool:
 
 def opened(alert: Alert, now: float) -> Case:
     """The case that begins with ``alert``."""
-    return Case(incident_of(alert), entity_of(alert), alert, now)
+    return Case(incident_of(alert), entity_of(alert), _storable(alert), now)
 
 
 def renewed(case: Case, alert: Alert, now: float) -> None:
     """Take the next message of a case in: it closes it, opens it again, or outgrows what was acknowledged."""
-    case.latest, case.entity = alert, entity_of(alert)
+    case.latest, case.entity = _storable(alert), entity_of(alert)
     if is_correction(alert):
         case.closed = case.closed if case.closed is not None else now
         return
@@ -87,6 +89,18 @@ def renewed(case: Case, alert: Alert, now: float) -> None:
     if case.closed is not None or outgrown:
         case.closed = None
         _begin_anew(case, now if case.told else None)
+
+
+def _storable(alert: Alert) -> Alert:
+    """As it will be read back: what is said after a restart must be what is said without one."""
+    return replace(
+        alert,
+        title=encodable(alert.title),
+        body=encodable(alert.body),
+        labels=encodable(alert.labels),
+        runbook=encodable(alert.runbook),
+        incident=encodable(alert.incident),
+    )
 
 
 def _begin_anew(case: Case, since: float | None) -> None:

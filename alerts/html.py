@@ -7,14 +7,14 @@ what may be missing: dark colours and narrow screens.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from html import escape as escape_markup
 from html.parser import HTMLParser
 
 from alerts.message import Action, Fact, Message
 from alerts.plain import DRILL_NOTE, footer, headline, unlinked, web_address
 
-__all__ = ["escape", "fragment", "page", "text_of"]
+__all__ = ["TemplateEscape", "escape", "fragment", "page", "text_of"]
 
 _FONT = "font-family:-apple-system,'Segoe UI',Roboto,Helvetica,Arial,sans-serif"
 _DRILL_COLOUR = "#5b21b6"
@@ -38,6 +38,31 @@ def escape(text: str, keep: str = "") -> str:
     return escape_markup(unlinked(text, keep), quote=True)
 
 
+class TemplateEscape:
+    """`escape` for values in an owner's template, which may well put an address of ours into a link.
+
+    The addresses of buttons and explorers of the message at hand stay as they are; its entity's name does, too.
+    """
+
+    def __init__(self) -> None:
+        self._addresses: frozenset[str] = frozenset()
+        self._keep = ""
+
+    def __call__(self, text: str) -> str:
+        if text in self._addresses:
+            return escape_markup(text, quote=True)
+        return escape(text, self._keep)
+
+    def applied(self, render: Callable[[Message], str | None], message: Message) -> str | None:
+        """What ``render`` makes of ``message``, with this as its escape."""
+        given = (*(action.url for action in message.actions), *(fact.url for fact in message.facts))
+        self._addresses, self._keep = frozenset(filter(None, map(web_address, given))), message.entity
+        try:
+            return render(message)
+        finally:
+            self._addresses, self._keep = frozenset(), ""
+
+
 # -- for mail programs --------------------------------------------------------------------------------------------
 
 
@@ -57,11 +82,13 @@ def page(message: Message, *, body: str | None = None, picture: str = "") -> str
     else:
         inside += _table(message.facts, keep)
         inside += _picture(picture)
-        inside += (f'<p class="text" style="{_text()};margin:0 0 8px">{escape(line, keep)}</p>' for line in message.lines)
+        inside += (
+            f'<p class="text" style="{_text()};margin:0 0 8px">{escape(line, keep)}</p>' for line in message.lines
+        )
     if message.runbook:
         inside.append(
             f'<p class="text" style="{_text()};margin:16px 0 0;padding:12px 14px;border-left:4px solid '
-            f'{_colour(message)}"><strong>What to do:</strong> {escape_markup(message.runbook)}</p>'
+            f'{message.colour}"><strong>What to do:</strong> {escape_markup(message.runbook)}</p>'
         )
     inside.append(
         f'<p class="small" style="{_FONT};font-size:12px;line-height:18px;color:#6b7280;margin:20px 0 0;'
@@ -95,8 +122,8 @@ def _bar(message: Message) -> str:
     )
     badge, _, title = headline(message).partition("] ")
     return (
-        f'{drill}<tr><td class="in" bgcolor="{_colour(message)}" style="padding:18px 24px;background:'
-        f'{_colour(message)};color:#ffffff;{_FONT}"><div style="font-size:13px;font-weight:bold;letter-spacing:1px">'
+        f'{drill}<tr><td class="in" bgcolor="{message.colour}" style="padding:18px 24px;background:'
+        f'{message.colour};color:#ffffff;{_FONT}"><div style="font-size:13px;font-weight:bold;letter-spacing:1px">'
         f'{escape(badge[1:])}</div><div style="font-size:20px;line-height:26px;font-weight:bold;margin-top:4px;'
         f'word-break:break-word">{escape(title, message.entity)}</div></td></tr>'
     )
@@ -105,7 +132,7 @@ def _bar(message: Message) -> str:
 def _buttons(actions: tuple[Action, ...], colour: str) -> Iterator[str]:
     """The first is filled, the others are outlined; each is a plain link, so that it works wherever links do."""
     links = [(action.label, web_address(action.url)) for action in actions]
-    buttons = []
+    buttons: list[str] = []
     for label, url in links:
         if not url:
             continue
@@ -145,10 +172,6 @@ def _picture(content_id: str) -> Iterator[str]:
 
 def _text() -> str:
     return f"{_FONT};font-size:14px;line-height:21px;color:#1f2328;word-break:break-word"
-
-
-def _colour(message: Message) -> str:
-    return message.colour
 
 
 # -- for chat clients ---------------------------------------------------------------------------------------------
@@ -210,7 +233,9 @@ def text_of(markup: str) -> str:
 class _Reader(HTMLParser):
     """Collects text; blocks begin lines, and a link shows its address."""
 
-    _BLOCKS = frozenset(("p", "div", "tr", "li", "table", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "pre", "blockquote"))
+    _BLOCKS = frozenset(
+        ("p", "div", "tr", "li", "table", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "pre", "blockquote")
+    )
     _HIDDEN = frozenset(("script", "style", "head", "title"))
 
     def __init__(self) -> None:

@@ -16,10 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email import message_from_bytes
-from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime, formataddr
-from typing import cast
 
 from alerts.message import Message
 from alerts.text import clean
@@ -84,7 +82,8 @@ def mail(
         html = _multipart("related", f"=_related_{mark}", [html, _picture_part(*picture)])
     body = _multipart("alternative", f"=_alternative_{mark}", [_text_part("plain", text), html])
     headers = _headers(message, envelope, subject, queued_at)
-    return "\r\n".join([*(f"{name}: {value}" for name, value in headers), "MIME-Version: 1.0", body, ""]).encode("ascii")
+    lines = [*(f"{name}: {value}" for name, value in headers), "MIME-Version: 1.0", body, ""]
+    return "\r\n".join(lines).encode("ascii")
 
 
 def _headers(message: Message, envelope: Envelope, subject: str, queued_at: float) -> list[tuple[str, str]]:
@@ -161,7 +160,7 @@ def _multipart(subtype: str, boundary: str, parts: Sequence[str]) -> str:
 
 def preview(body: bytes) -> str:
     """A rendered mail as readable text: the headers that people see, and the plain form."""
-    parsed = cast(EmailMessage, message_from_bytes(body, policy=SMTP))
+    parsed = message_from_bytes(body, policy=SMTP)
     lines = [f"{name}: {parsed[name]}" for name in ("From", "To", "Subject", "Date") if parsed[name]]
     plain = parsed.get_body(("plain",))
     pictures = sum(part.get_content_type() == "image/png" for part in parsed.walk())

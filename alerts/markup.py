@@ -194,7 +194,7 @@ def lines_within(lines: Sequence[str], most: int, escape: Escape = str) -> str:
     >>> lines_within(["first", "second", "third"], 40)
     'first\\nsecond\\nthird'
     >>> lines_within(["first", "second " * 20, "third", "fourth"], 100)
-    'first\\nsecond second sec… (122 more characters left out)\\n… (2 more lines left out)'
+    'first\\nsecond second … (126 more characters left out)\\n… (2 more lines left out)'
     """
     whole = [escape(line) for line in lines]
     if sum(map(units, whole)) + len(whole) - 1 <= most:

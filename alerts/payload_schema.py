@@ -49,15 +49,19 @@ _AGAIN = "Tried again, after a random pause of up to min(2^(n-1), 600) seconds a
 _RETRY_AFTER = {
     "Retry-After": {"description": "Seconds, or an HTTP date: kept to.", "schema": {"type": "string"}},
 }
-_ANSWERS: dict[str, dict[str, Any]] = {
-    "2XX": {"description": "Accepted; it does not come again."},
-    "408": {"description": _AGAIN, "headers": _RETRY_AFTER},
-    "410": {"description": "Given up at once."},
-    "425": {"description": _AGAIN, "headers": _RETRY_AFTER},
-    "429": {"description": _AGAIN, "headers": _RETRY_AFTER},
-    "3XX": {"description": "Given up at once: redirects are not followed."},
-    "4XX": {"description": "Given up at once."},
-    "5XX": {"description": _AGAIN, "headers": _RETRY_AFTER},
+_RESPONSES = {
+    "Accepted": {"description": "Accepted; it does not come again."},
+    "TriedAgain": {"description": _AGAIN, "headers": _RETRY_AFTER},
+    "GivenUp": {"description": "Given up at once; redirects are not followed."},
+}
+_ANSWERS = {
+    "2XX": "Accepted",
+    "3XX": "GivenUp",
+    "408": "TriedAgain",
+    "425": "TriedAgain",
+    "429": "TriedAgain",
+    "4XX": "GivenUp",
+    "5XX": "TriedAgain",
 }
 
 
@@ -97,6 +101,7 @@ def openapi() -> dict[str, Any]:
         "components": {
             "schemas": definitions,
             "parameters": {name: _header(name) for name in _HEADERS},
+            "responses": _RESPONSES,
         },
     }
 
@@ -109,7 +114,7 @@ def _operation(name: str, schema: dict[str, Any]) -> dict[str, Any]:
         "tags": [family],
         "parameters": [{"$ref": f"#/components/parameters/{header}"} for header in _HEADERS],
         "requestBody": {"required": True, "content": {"application/json": {"schema": schema}}},
-        "responses": _ANSWERS,
+        "responses": {status: {"$ref": f"#/components/responses/{name}"} for status, name in _ANSWERS.items()},
     }
 
 

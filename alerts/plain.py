@@ -87,12 +87,17 @@ def headline(message: Message) -> str:
     return f"[{message.badge}] {title}"
 
 
-def plain_text(message: Message) -> str:
-    """The whole message, without markup; addresses in it are only those of explorers and of our own pages."""
-    return "\n".join(_paragraphs(message)).rstrip("\n") + "\n"
+def plain_text(message: Message, body: str | None = None) -> str:
+    """The whole message, without markup; addresses in it are only those of explorers and of our own pages.
+
+    Parameters
+    ----------
+    body : what stands in place of facts and lines
+    """
+    return "\n".join(_paragraphs(message, body)).rstrip("\n") + "\n"
 
 
-def _paragraphs(message: Message) -> Iterator[str]:
+def _paragraphs(message: Message, body: str | None) -> Iterator[str]:
     keep = message.entity
     if message.drill:
         yield DRILL_NOTE
@@ -104,18 +109,25 @@ def _paragraphs(message: Message) -> Iterator[str]:
             yield f"{action.label}: {url}"
     if message.actions:
         yield ""
-    for fact in message.facts:
-        yield f"{fact.name}: {unlinked(fact.value, keep)}"
-        if url := web_address(fact.url):
-            yield f"  {url}"
-    if message.facts:
-        yield ""
-    yield from (unlinked(line, keep) for line in message.lines)
+    if body is not None:
+        yield body
+    else:
+        yield from _facts(message)
+        yield from (unlinked(line, keep) for line in message.lines)
     if message.runbook:
         yield ""
         yield f"What to do: {message.runbook}"
     yield ""
     yield footer(message)
+
+
+def _facts(message: Message) -> Iterator[str]:
+    for fact in message.facts:
+        yield f"{fact.name}: {unlinked(fact.value, message.entity)}"
+        if url := web_address(fact.url):
+            yield f"  {url}"
+    if message.facts:
+        yield ""
 
 
 def footer(message: Message) -> str:

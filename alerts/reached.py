@@ -44,6 +44,7 @@ class Reached:
         known = self._known[key] = self._known.get(key, frozenset()) | frozenset(recipients)
         if self._store is not None:
             await self._store.note([(key, msgspec.json.encode(sorted(known)))])
+            return
         while len(self._known) > MOST:
             self._known.popitem(last=False)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from alerts.message import message_of
+from alerts.template import Templates
 from alerts.text import clean, encodable
 from monitor.ids import iso
 from monitor.model import Alert
@@ -11,7 +13,7 @@ from monitor.model import Alert
 __all__ = ["wire"]
 
 
-def wire(alert: Alert, queued_at: float) -> dict[str, Any]:
+def wire(alert: Alert, queued_at: float, own: Templates | None = None) -> dict[str, Any]:
     """``{type, timestamp, data}`` of plain JSON types; equal alerts queued at the same time give equal values.
 
     ``data`` has ``severity`` only about incidents, ``links`` and ``covers`` only where there are any. Title and body
@@ -26,6 +28,10 @@ def wire(alert: Alert, queued_at: float) -> dict[str, Any]:
         "runbook": alert.runbook,
         "incident": alert.incident,
     }
+    if own is not None:
+        message = message_of(alert, queued_at)
+        data["title"] = own.title(message)
+        data["body"] = own.body(message) or data["body"]
     if alert.severity is not None and not alert.type.startswith("monitor."):
         data["severity"] = str(alert.severity)
     if alert.links:

@@ -49,6 +49,7 @@ class OpenCommit:
         self.state: dict[bytes, bytes | None] = {}
         self.incidents: dict[str, None] = {}
         self.outbox: list[OutboxRow] = []
+        self.notes: list[tuple[str, bytes | None]] = []
         self.coverage: list[CoverageRange] = []
         self.effective: dict[str, BlockRef | None] = {}
         self.base: BlockRef | None = None

@@ -27,6 +27,7 @@ from monitor.signals import reaches
 from monitor.spool import Head, Said, Seen, live_key, pack_seen
 from monitor.store import BlockRecord, Commit, CoverageRange, Delta, OperatorEvent, OutboxRow, Store
 from monitor.swap import Swap, state_delta
+from monitor.telling import Desk, Router, desk_of
 
 __all__ = ["Pipeline"]
 
@@ -41,7 +42,7 @@ class Pipeline:
 
     Parameters
     ----------
-    route : turns an alert into outbox rows, given the wall clock and receivers that must get it in any case
+    route : turns alerts into outbox rows: a desk, or a function that forgets
     clock : wall clock, UTC seconds
     finality : blocks below head after which undo may go, by chain
     """
@@ -52,7 +53,7 @@ class Pipeline:
         correlator: Correlator,
         store: Store,
         names: AssetNames,
-        route: Callable[[Alert, float, Sequence[str]], Sequence[OutboxRow]],
+        route: Router | Desk,
         clock: Callable[[], float],
         finality: Mapping[str, int],
     ) -> None:
@@ -71,7 +72,7 @@ class Pipeline:
         self._evidence = BlockEvidence(engine, correlator, store, names)
         self.foresight = Foresight(engine, correlator, self._evidence, store)
         self._old_branch = OldBranch(engine.watchlist, store)
-        self._route = route
+        self.desk = desk_of(route)
         self._clock = clock
         self._finality = finality
         self.final_heights: dict[str, int] = {}  # what nodes call final, by chain, where they are asked
@@ -108,6 +109,7 @@ class Pipeline:
         """
         chain = block.ref.chain
         await self._flush_others(chain)
+        await self.desk.refresh()
         work = self._work(chain)
         said = await self._verdicts(work, block.ref)
         block, again, known, forgotten = self._old_branch.without(block, self.finality(chain))
@@ -214,7 +216,7 @@ class Pipeline:
         if not self._old_branch.is_under_way(chain):
             mark = self.marks.get(chain) or Mark(MarkState.LIVE, number, stored.timestamp, started=True)
             self._put_mark(work, replaced(mark, number, known_balances(self.engine, chain)))
-            work.outbox.extend(self._route(blind_to_rewrite(chain, number, stored.ref.hash), self._clock(), ()))
+            self._route(work, blind_to_rewrite(chain, number, stored.ref.hash), self._clock())
         work.state.update(await self._old_branch.take_away(chain, number, stored.timestamp))
         self._final[chain] = min(self._final_of(chain), number - 1)
 
@@ -235,6 +237,7 @@ class Pipeline:
         fold : whether the tip is near enough to the head to say what comes next
         """
         await self._flush_others(chain)
+        await self.desk.refresh()
         tip, work = self.tips.get(chain), self._work(chain)
         changed = self.foresight.hear(chain, events, tip)
         if tip is not None and fold:
@@ -270,6 +273,7 @@ class Pipeline:
                 state=tuple(sorted(work.state.items())),
                 incidents=tuple((name, self.correlator.dump(name)) for name in work.incidents),
                 outbox=tuple(work.outbox),
+                notes=tuple(work.notes),
                 coverage=tuple(work.coverage),
                 effective=tuple(work.effective.items()),
                 final=final,
@@ -296,8 +300,14 @@ class Pipeline:
 
     async def alert(self, chain: str, alert: Alert) -> None:
         """Queue a message that belongs to no incident."""
-        self._work(chain).outbox.extend(self._route(alert, self._clock(), ()))
+        self._route(self._work(chain), alert, self._clock())
         await self.flush(chain, force=True)
+
+    async def attend(self) -> bool:
+        """What the desk has to do by now, between two blocks of any chain; True where alerts were queued."""
+        for chain in list(self._open):
+            await self.flush(chain, force=True)
+        return await self.desk.tick(self._clock())
 
     async def swap(
         self, chain: str, refold: Refold, mark: Mark | None, gone: Sequence[bytes], heads: Sequence[Head]
@@ -338,7 +348,7 @@ class Pipeline:
 
     async def _flush_others(self, chain: str) -> None:
         """Incidents belong to all chains: what another chain did to them is stored before this one changes them."""
-        for other in [name for name, work in self._open.items() if work.incidents or work.effective]:
+        for other in [name for name, work in self._open.items() if work.incidents or work.effective or work.notes]:
             if other != chain:
                 await self.flush(other)
 
@@ -396,6 +406,7 @@ class Pipeline:
                     if key.split(_SEPARATOR)[2] == ref.chain.encode():
                         undo.setdefault(key, value)
                 self._tell(work, changed, quiet=again or event.kind in QUIET)
+            work.notes += self.desk.heard(event)
             work.effective[event.id] = ref
             self._again.pop(event.id, None)
         return undo
@@ -418,6 +429,14 @@ class Pipeline:
             alert = alert_of(change.incident, change.kind, self._names, self._roles, self.config_path)
             record = self.correlator.records[name]
             also = tuple(record.receivers) if change.kind in CORRECTIONS else ()
-            rows = self._route(alert, now, also)
+            rows = self._route(work, alert, now, also)
             record.receivers = list(dict.fromkeys([*record.receivers, *(row.receiver for row in rows)]))
-            work.outbox.extend(rows)
+
+    def _route(
+        self, work: OpenCommit, alert: Alert, now: float, also: Sequence[str] = ()
+    ) -> Sequence[OutboxRow]:
+        """Rows of a message, which are queued with ``work``."""
+        told = self.desk.route(alert, now, also)
+        work.outbox += told.rows
+        work.notes += told.notes
+        return told.rows

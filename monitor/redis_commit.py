@@ -269,7 +269,7 @@ def write_revived(pipe: Pipe, keys: Keys, values: Sequence[bytes | None], now: f
 
 
 def write_delivery(
-    pipe: Pipe, keys: Keys, delivery: Delivery, value: bytes, state: str, next_at: float, revision: int
+    pipe: Pipe, keys: Keys, delivery: Delivery, value: bytes, state: str, next_at: float, at_place: bytes
 ) -> None:
     """Queue the record of an attempt; ``value`` is its outbox row as it is stored."""
     at, packed = rows.split_place(value)
@@ -283,4 +283,4 @@ def write_delivery(
         pipe.zadd(keys.due, {member: next_at})
     else:
         pipe.zrem(keys.due, member)
-    pipe.rpush(keys.deliveries(row.alert_id), rows.place(revision, 0) + rows.pack_delivery(delivery))
+    pipe.rpush(keys.deliveries(row.alert_id), at_place + rows.pack_delivery(delivery))

@@ -10,9 +10,10 @@ from monitor import redis_rows as wire
 from monitor.errors import StoreError
 from monitor.model import BlockRef, Delivery
 from monitor.redis_link import Pipe, RedisLink
+from monitor.redis_records import Records
 from monitor.redis_rows import MARKER, field
 from monitor.store import BlockRecord, Commit, CoverageRange, FlowRecord, Notes, OperatorEvent, OutboxRow
-from monitor.store_rules import FLOW_SECONDS, RowKey, check_record_state, clean_delivery, clean_event, row_key
+from monitor.store_rules import FLOW_SECONDS, RowKey, check_record_state, clean_delivery, clean_event
 
 __all__ = ["RedisStore"]
 
@@ -33,6 +34,7 @@ class RedisStore:
     def __init__(self, url: str, prefix: str = "heistwatch:") -> None:
         self._link = RedisLink(url, prefix)
         self._keys = self._link.keys
+        self._records = Records(self._link)
 
     async def open(self) -> None:
         """Reach the server and create or check the layout.
@@ -157,20 +159,9 @@ class RedisStore:
         return None if member.startswith(MARKER) else float(at)
 
     async def record(self, delivery: Delivery, *, state: str, next_at: float = 0.0) -> None:
-        """Record an attempt; StoreError where its row is not in the outbox."""
+        """Record an attempt; StoreError where its row is not in the outbox. Calls that wait share a transaction."""
         check_record_state(state)
-        cleaned = clean_delivery(delivery)
-
-        def ask(pipe: Pipe) -> None:
-            pipe.hget(self._keys.outbox, wire.outbox_field(row_key(cleaned)))
-            pipe.llen(self._keys.deliveries(cleaned.alert_id))
-
-        def write(pipe: Pipe, answers: list[Any], revision: int) -> None:
-            if answers[0] is None:
-                raise StoreError(f"alert {cleaned.alert_id!r} to {cleaned.receiver!r} is not in the outbox")
-            plan.write_delivery(pipe, self._keys, cleaned, answers[0], state, next_at, revision)
-
-        await self._link.transact(ask, write)
+        await self._records.write(clean_delivery(delivery), state, next_at)
 
     async def outbox(
         self, *, state: str | None = None, alert_id: str | None = None, incident_id: str | None = None

@@ -33,6 +33,13 @@ ADDRESSES = {
 CHANNELS = {
     "console": "alerts.channels.console:ConsoleChannel",
     "webhook": "alerts.channels.webhook:WebhookChannel",
+    "alertmanager": "alerts.channels.alertmanager:AlertmanagerChannel",
+    "apprise": "alerts.channels.apprise:AppriseChannel",
+    "circuit_breaker": "alerts.channels.circuit_breaker:CircuitBreakerChannel",
+    "exec": "alerts.channels.exec:ExecChannel",
+    "file": "alerts.channels.file:FileChannel",
+    "opsgenie": "alerts.channels.opsgenie:OpsgenieChannel",
+    "pagerduty": "alerts.channels.pagerduty:PagerDutyChannel",
 }
 STORES = {
     "memory": "monitor.memory_store:MemoryStore",

@@ -13,6 +13,8 @@ from monitor import sqlite_rows as sql
 from monitor.errors import StoreError
 from monitor.model import BlockRef, Delivery
 from monitor.sqlite_file import connect, inode, lock, mapped, transaction
+from monitor.sqlite_ready import next_ready, ready
+from monitor.sqlite_records import Record, Records
 from monitor.sqlite_worker import Worker
 from monitor.store import BlockRecord, Commit, CoverageRange, FlowRecord, Notes, OperatorEvent, OutboxRow
 from monitor.store_rules import FLOW_SECONDS, check_record_state, clean_delivery, clean_event
@@ -22,14 +24,6 @@ __all__ = ["SqliteStore"]
 T = TypeVar("T")
 Connection = sqlite3.Connection
 _CHUNK = 1000  # state rows read at a time
-
-
-_HEADS = (
-    "SELECT seq FROM (SELECT seq, next_at, incident_id,"
-    " row_number() OVER (PARTITION BY incident_id ORDER BY queued_at, seq) AS place"
-    " FROM outbox WHERE state = 'due' AND receiver = ? AND channel = ?)"
-    " WHERE (place = 1 OR incident_id = '')"
-)
 
 
 class SqliteStore:
@@ -49,6 +43,7 @@ class SqliteStore:
         self._connection: Connection | None = None
         self._readers: set[Connection] = set()
         self._lock: int | None = None
+        self._records = Records()
         self._inode: tuple[int, int] | None = None
         self._closed = False
 
@@ -206,25 +201,24 @@ class SqliteStore:
         earliest: float | None = (await self._select("SELECT min(next_at) FROM outbox WHERE state = 'due'"))[0][0]
         return earliest
 
-    async def heads(self, destination: tuple[str, str], now: float, limit: int = 100) -> Sequence[OutboxRow]:
-        """Of each incident the oldest row still due at ``destination``, where its time has come; oldest first."""
-        query = (
-            f"SELECT {sql.OUTBOX_COLUMNS} FROM outbox WHERE seq IN ({_HEADS} AND next_at <= ?)"
-            " ORDER BY queued_at, seq LIMIT ?"
-        )
-        return [sql.outbox_of(row) for row in await self._select(query, (*destination, now, limit))]
+    async def ready(self, destination: tuple[str, str], now: float, limit: int = 100) -> Sequence[OutboxRow]:
+        """Rows to attempt at ``destination``: urgent incidents first, then by age."""
+        return await self._job(lambda connection: ready(connection, destination, now, limit))
 
-    async def next_head(self, destination: tuple[str, str], after: float) -> float | None:
-        """The earliest ``next_at`` later than ``after`` of such rows; None where there is none."""
-        query = f"SELECT min(next_at) FROM outbox WHERE seq IN ({_HEADS} AND next_at > ?)"
-        earliest: float | None = (await self._select(query, (*destination, after)))[0][0]
-        return earliest
+    async def next_ready(self, destination: tuple[str, str], after: float) -> float | None:
+        """The earliest ``next_at`` later than ``after`` of a row still due at ``destination``; None: there is none."""
+        return await self._job(lambda connection: next_ready(connection, destination, after))
 
     async def record(self, delivery: Delivery, *, state: str, next_at: float = 0.0) -> None:
-        """Record an attempt; StoreError where its row is not in the outbox."""
+        """Record an attempt; StoreError where its row is not in the outbox. Calls that wait share a transaction."""
         check_record_state(state)
-        cleaned = clean_delivery(delivery)
-        await self._write(lambda connection: sql.write_delivery(connection, cleaned, state, next_at))
+        record = Record(clean_delivery(delivery), state, next_at)
+        self._records.add(record)
+        try:
+            await self._job(self._records.write)
+        finally:
+            self._records.discard(record)
+        record.check()
 
     async def outbox(
         self, *, state: str | None = None, alert_id: str | None = None, incident_id: str | None = None

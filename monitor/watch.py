@@ -32,6 +32,7 @@ QUEUE = 256  # events between the followers and the consumer; when it is full, f
 BATCH = 64  # events folded into one commit while catching up
 SETTLE_SECONDS = 4.0  # after a reorg without further blocks, what the new branch lacks did not happen
 PRUNE_SECONDS = 86400.0  # how often old flows are forgotten
+ATTEND_SECONDS = 1.0  # how often the desk is asked what is due
 
 
 @dataclass(slots=True)
@@ -148,6 +149,7 @@ class Watch:
             group.create_task(self._consume(), name="consume")
             group.create_task(self._tick(), name="tick")
             group.create_task(self._forget(), name="forget")
+            group.create_task(self._attend(), name="attend")
             group.create_task(self._dispatcher.run(), name="dispatch")
 
     async def between_blocks(self, chain: str, work: Callable[[], Awaitable[Any]]) -> Any:
@@ -291,6 +293,14 @@ class Watch:
                 if waited and self._queue.empty() and self._pipeline.is_doubtful(chain):
                     await self._queue.put((chain, None))
                     self._last_event[chain] = time.monotonic()
+
+    async def _attend(self) -> None:
+        """Every second, what of the messages is due: what waited, what nobody answered."""
+        first = next(iter(self.followed))
+        while True:
+            await asyncio.sleep(ATTEND_SECONDS)
+            if await self.between_blocks(first, self._pipeline.attend):
+                self._dispatcher.wake()
 
     async def _forget(self) -> None:
         """Once a day, forget flows that are too old to matter."""

@@ -14,6 +14,7 @@ from typing import Any
 from alerts.apart import Apart, Busy
 from alerts.base import ChannelTraits, Receipt
 from alerts.options import Options
+from alerts.template import Templates
 from alerts.wire import wire
 from monitor.model import Alert, Outcome, Reason
 from monitor.store import OutboxRow
@@ -29,6 +30,7 @@ class FileChannel(ChannelTraits):
     Options
     -------
     path : the file; made where it is missing, readable for its owner alone (mode 0600), in a folder that exists
+    template : ``{title, body}``: own words for these two
 
     A file that was moved away by log rotation is noticed before each line, and a new one begun. A line that a kill or
     a full disk cut off never joins the next: what cannot be taken back ends with a line break of its own. An alert is
@@ -45,7 +47,9 @@ class FileChannel(ChannelTraits):
         path = given.text("path", required=True)
         if "\0" in path:
             given.wrong("path holds a character that no file name may have")
+        own = given.mapping("template")
         given.check()
+        self._own = Templates(own, str) if own else None
         self._path = Path(path)
         self._file = -1
         self._written = ""  # id of the alert written last
@@ -57,7 +61,7 @@ class FileChannel(ChannelTraits):
 
     def render(self, alert: Alert, queued_at: float) -> bytes:
         """The line, its end included; in ASCII, so that no reader takes a character of it for a line break."""
-        return json.dumps(wire(alert, queued_at), sort_keys=True, separators=(",", ":")).encode() + b"\n"
+        return json.dumps(wire(alert, queued_at, self._own), sort_keys=True, separators=(",", ":")).encode() + b"\n"
 
     def preview(self, body: bytes) -> str:
         """The line."""

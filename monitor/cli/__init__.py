@@ -24,11 +24,12 @@ COMMANDS = {
     "case": ("monitor.cli.case", "Built-in historical thefts: list, show, run."),
     "incidents": ("monitor.cli.incidents", "List and show incidents; confirm or dismiss them."),
     "deliveries": ("monitor.cli.deliveries", "What was sent to whom, and what waits."),
+    "webhook": ("monitor.cli.webhook", "The receiver's side of webhooks: listen, print, verify."),
     "coverage": ("monitor.cli.coverage", "Which blocks were scanned, through what, and what could not be seen."),
     "controls": ("monitor.cli.controls", "Who may move the coins of each account, as far as it was read."),
     "labels": ("monitor.cli.labels", "What is known of addresses: import it, look it up."),
     "detectors": ("monitor.cli.detectors", "What each detector catches, misses and takes for a theft."),
-    "schema": ("monitor.cli.schema", "JSON Schemas of the configuration and of the outputs."),
+    "schema": ("monitor.cli.schema", "JSON Schemas of the configuration and of webhooks."),
 }
 
 NEXT = """heistwatch tells the owner of a wallet within one block that their coins are being stolen.

@@ -16,6 +16,7 @@ from monitor.memory_store import MemoryStore
 from monitor.model import Alert, Block, BlockRef, Role, Severity, Status, Transfer, TransferKind, Tx, Wallet
 from monitor.pipeline import Pipeline
 from monitor.store import Commit, OutboxRow
+from monitor.telling import Plain
 from monitor.verdicts import verdict
 from monitor.watchlist import Watchlist
 
@@ -469,7 +470,7 @@ async def test_a_correction_goes_to_everyone_who_got_the_alarm() -> None:
         first = "desk" if alert.type == "incident.opened" else "soc"
         return [OutboxRow(alert.id, name, "0:x", b"", now) for name in dict.fromkeys([first, *also])]
 
-    monitor.pipeline._route = route
+    monitor.pipeline.desk = Plain(route)
     await monitor.block(("shop", HELD // 1000))
     theft = await monitor.block(("thief", HELD * 35 // 100))
     assert asked == [("incident.opened", ())]

@@ -456,9 +456,9 @@ async def test_a_file_of_the_version_before_is_renewed(tmp_path: Path) -> None:
     await store.commit(make(1))
     await store.aclose()
     connection = sqlite3.connect(path)
-    connection.executescript(
-        "DROP TABLE note; DROP INDEX outbox_of_incident; DROP INDEX outbox_of_destination; PRAGMA user_version = 1;"
-    )
+    added = ("of_incident", "of_destination", "in_order", "urgent", "later")
+    gone = " ".join(f"DROP INDEX outbox_{name};" for name in added)
+    connection.executescript(f"DROP TABLE note; {gone} PRAGMA user_version = 1;")
     connection.close()
     again = SqliteStore(path)
     await again.open()
