@@ -31,6 +31,7 @@ class ChannelTraits:
 
     threads = False  # `send` wants `OutboxRow.reply_to`
     machine = False  # a program reads it: it gets every message singly, however many come
+    templated = False  # it has an option `template`
     rate: float | None = None  # messages a second that the service allows; None: any
     concurrency = 4  # attempts in flight, of different incidents
 

@@ -29,7 +29,9 @@ class Board:
         self.cases: dict[str, Case] = {}
         self.held: dict[tuple[str, str], Held] = {}  # by (receiver, incident)
         self.recent: dict[str, Recent] = {}  # by receiver
+        self._waiting: dict[str, set[str]] = {}  # receivers by incident, of ``held``
         self._open: dict[str, dict[str, None]] = {}  # ids of open cases by entity
+        self._entities: dict[str, str] = {}  # of open cases, as they are filed in the former
         self._changed: dict[str, Case | Held | Recent | None] = {}  # by key, in order; None: it goes
 
     # -- reading --------------------------------------------------------------------------------------------------
@@ -44,7 +46,7 @@ class Board:
                 self.place(read_case(value))
             elif key.startswith(HELD):
                 held = read_held(value)
-                self.held[held.receiver, held.incident] = held
+                self._hold(held)
             elif key.startswith(RECENT):
                 recent = read_recent(value)
                 self.recent[recent.receiver] = recent
@@ -61,6 +63,11 @@ class Board:
         groups = [self._open.get(entity, {})] if entity is not None else list(self._open.values())
         return (self.cases[name] for group in groups for name in group)
 
+    def waiting(self, incident: str) -> list[Held]:
+        """What waits of an incident, by receiver."""
+        names = sorted(self._waiting.get(incident, ()))
+        return [self.held[name, incident] for name in names]
+
     def sent(self, receiver: str) -> Recent:
         """What a receiver was sent lately; to be `put` back where it is changed."""
         return self.recent.get(receiver) or Recent(receiver)
@@ -73,7 +80,7 @@ class Board:
             self.place(value)
             self._changed[case_key(value.incident)] = value
         elif isinstance(value, Held):
-            self.held[value.receiver, value.incident] = value
+            self._hold(value)
             self._changed[held_key(value.receiver, value.incident)] = value
         else:
             self.recent[value.receiver] = value
@@ -81,25 +88,36 @@ class Board:
 
     def place(self, case: Case) -> None:
         """Take a case over without noting it."""
-        known = self.cases.get(case.incident)
-        if known is not None and known.entity != case.entity:
-            self._open.get(known.entity, {}).pop(case.incident, None)
         self.cases[case.incident] = case
+        if self._entities.get(case.incident) != case.entity or not case.is_open:
+            self._unfile(case.incident)
         if case.is_open:
             self._open.setdefault(case.entity, {})[case.incident] = None
-        elif case.incident in self._open.get(case.entity, {}):
-            del self._open[case.entity][case.incident]
-            if not self._open[case.entity]:
-                del self._open[case.entity]
+            self._entities[case.incident] = case.entity
+
+    def _hold(self, held: Held) -> None:
+        self.held[held.receiver, held.incident] = held
+        self._waiting.setdefault(held.incident, set()).add(held.receiver)
+
+    def _unfile(self, incident: str) -> None:
+        entity = self._entities.pop(incident, None)
+        if entity is not None:
+            self._open[entity].pop(incident, None)
+            if not self._open[entity]:
+                del self._open[entity]
 
     def drop(self, value: Case | Held | Silence) -> None:
         """Forget something."""
         if isinstance(value, Case):
             self.cases.pop(value.incident, None)
-            self._open.get(value.entity, {}).pop(value.incident, None)
+            self._unfile(value.incident)
             self._changed[case_key(value.incident)] = None
         elif isinstance(value, Held):
             self.held.pop((value.receiver, value.incident), None)
+            there = self._waiting.get(value.incident, set())
+            there.discard(value.receiver)
+            if not there:
+                self._waiting.pop(value.incident, None)
             self._changed[held_key(value.receiver, value.incident)] = None
         else:
             self.silences.pop(value.id, None)

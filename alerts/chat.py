@@ -7,19 +7,18 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from alerts.chart import chart_png
 from alerts.http import Answer
 from alerts.markup import Escape, lines_within, units
 from alerts.message import Message
 from alerts.plain import DRILL_NOTE
 from alerts.template import Templates
+from monitor.model import Alert
 from monitor.store import OutboxRow
 
-__all__ = ["JSON", "LOUD", "Templated", "multipart", "news", "said", "texts"]
+__all__ = ["JSON", "Templated", "multipart", "news", "picture", "said", "texts"]
 
 JSON = {"Content-Type": "application/json; charset=utf-8"}
-
-LOUD = ("escalated", "reminder", "resolved", "retracted", "summary")
-"""What must not end unseen in a thread that nobody follows."""
 
 
 class Templated:
@@ -56,6 +55,14 @@ def texts(message: Message) -> Iterator[str]:
     yield from message.lines
     if message.runbook:
         yield f"What to do: {message.runbook}"
+
+
+def picture(alert: Alert) -> bytes | None:
+    """The chart, None where there is nothing to draw, or where it cannot be drawn: that must not cost the message."""
+    try:
+        return chart_png(alert)
+    except Exception:
+        return None
 
 
 def news(row: OutboxRow) -> str:

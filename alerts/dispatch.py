@@ -17,6 +17,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable
 
+from alerts.base import Attached, Channel, ChannelTraits
 from alerts.heads import Heads
 from alerts.lane import Lane, Tools
 from alerts.outbox import Receivers, destinations
@@ -30,7 +31,9 @@ class Dispatcher:
     """Delivers the outbox of ``store`` through the channels of ``receivers``, one queue a channel.
 
     A slow or dead channel delays no other. On one channel the messages of one incident keep their order. An attempt
-    that fails is repeated as `alerts.backoff` says. The channels stay their owner's: nothing here closes them.
+    that fails is repeated as `alerts.backoff` says. Each channel says how many messages a second it takes (``rate``).
+    Critical ones, and what goes before them in their incidents, leave a long queue first. The channels stay their
+    owner's: nothing here closes them.
 
     Parameters
     ----------
@@ -39,7 +42,7 @@ class Dispatcher:
     clock : wall clock, UTC seconds
     sleep : waits so many seconds
     rng : chance in the pauses between attempts
-    concurrency : attempts in flight a channel, of different incidents
+    concurrency : attempts in flight a channel, of different incidents; None: as each channel says
     on_delivery : is told of every recorded attempt; an attempt REJECTED is a dead letter
     grace : seconds that attempts in flight have to end when the dispatcher stops
 
@@ -64,17 +67,19 @@ class Dispatcher:
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         rng: random.Random | None = None,
-        concurrency: int = 4,
+        concurrency: int | None = None,
         on_delivery: Callable[[Delivery], None] | None = None,
         grace: float = 5.0,
     ) -> None:
-        if concurrency < 1:
+        if concurrency is not None and concurrency < 1:
             raise ValueError(f"concurrency was {concurrency}, expected 1 or more")
         uniform = (rng or random.Random()).uniform
-        outbox = store if isinstance(store, OrderedOutbox) else Heads(store, enough=concurrency + 1)
-        self._tools = Tools(store, outbox, clock, sleep, uniform, on_delivery, self._check_quiet)
         self._channels = destinations(receivers)
-        self._lanes = [Lane(key, channel, self._tools, concurrency) for key, channel in self._channels.items()]
+        widths = {key: concurrency or _concurrency(channel) for key, channel in self._channels.items()}
+        enough = 1 + max(widths.values(), default=1)
+        outbox = store if isinstance(store, OrderedOutbox) else Heads(store, enough)
+        self._tools = Tools(store, outbox, clock, sleep, uniform, on_delivery, self._check_quiet)
+        self._lanes = [Lane(key, channel, self._tools, widths[key]) for key, channel in self._channels.items()]
         self._grace = grace
         self._stop = asyncio.Event()
         self._quiet = asyncio.Event()
@@ -106,6 +111,9 @@ class Dispatcher:
             raise RuntimeError("a dispatcher runs once")
         self._started = True
         lanes: list[asyncio.Task[None]] = []
+        for channel in self._channels.values():
+            if isinstance(channel, Attached):
+                channel.attach(self._tools.store)
         try:
             await self._bury_orphans()
             lanes = [asyncio.create_task(lane.run()) for lane in self._lanes]
@@ -159,3 +167,7 @@ class Dispatcher:
             )
             await store.record(delivery, state="dead")
             self._tools.tell(delivery)
+
+
+def _concurrency(channel: Channel) -> int:
+    return max(1, getattr(channel, "concurrency", ChannelTraits.concurrency))

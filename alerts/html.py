@@ -25,7 +25,7 @@ width:auto!important;padding-bottom:0!important}.value{display:block!important}.
 margin-right:0!important;text-align:center!important}}
 @media (prefers-color-scheme:dark){body,.around{background:#111418!important}.card{background:#1c2026!important}
 .text,.value{color:#e6e8eb!important}.name,.small{color:#9aa3ad!important}.row{border-color:#2d333b!important}
-.link{color:#8ab4f8!important}}
+.link{color:#8ab4f8!important}.outline{color:#e6e8eb!important;border-color:#9aa3ad!important}}
 """
 
 
@@ -136,9 +136,10 @@ def _buttons(actions: tuple[Action, ...], colour: str) -> Iterator[str]:
     for label, url in links:
         if not url:
             continue
-        look = f"background:{colour};color:#ffffff" if not buttons else f"color:{colour}"
+        look = f"color:{colour}" if buttons else f"background:{colour};color:#ffffff"
+        kind = "button outline" if buttons else "button"
         buttons.append(
-            f'<a class="button" href="{escape_markup(url)}" style="display:inline-block;{_FONT};font-size:15px;'
+            f'<a class="{kind}" href="{escape_markup(url)}" style="display:inline-block;{_FONT};font-size:15px;'
             f"font-weight:bold;text-decoration:none;padding:11px 18px;margin:0 8px 10px 0;border-radius:6px;"
             f'border:1px solid {colour};{look}">{escape(label)}</a>'
         )
@@ -177,18 +178,19 @@ def _text() -> str:
 # -- for chat clients ---------------------------------------------------------------------------------------------
 
 
-def fragment(message: Message, *, body: str | None = None) -> str:
+def fragment(message: Message, *, title: str | None = None, body: str | None = None) -> str:
     """The message in tags that Matrix clients are told to keep: no table, as telephones do not draw them.
 
     Parameters
     ----------
+    title : HTML that the owner's template made
     body : what stands in place of facts and lines: HTML that the owner's template made
     """
     keep = message.entity
-    badge, _, title = headline(message).partition("] ")
+    badge, _, plain_title = headline(message).partition("] ")
     mark = f'<span data-mx-bg-color="{message.colour}" data-mx-color="#ffffff">&nbsp;{escape(badge[1:])}&nbsp;</span>'
     parts = [f"<p><strong>{DRILL_NOTE}</strong></p>"] if message.drill else []
-    parts.append(f"<p>{mark} <strong>{escape(title, keep)}</strong></p>")
+    parts.append(f"<p>{mark} <strong>{escape(plain_title, keep) if title is None else title}</strong></p>")
     links = [(action.label, web_address(action.url)) for action in message.actions]
     if shown := [f'<a href="{escape_markup(url)}">{escape(label)}</a>' for label, url in links if url]:
         parts.append(f"<p>{' | '.join(shown)}</p>")

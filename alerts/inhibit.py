@@ -48,9 +48,11 @@ def inhibiting(rules: Iterable[Rule], alert: Alert, board: Board) -> Case | None
         if not agrees(rule.target, labels):
             continue
         both = agrees(rule.source, labels)
-        for case in board.open_cases(entity_of(alert) if "entity" in rule.equal else None):
-            if case.incident != own and case.told and not case.is_drill and _is_source(rule, case, labels, both):
-                return case
+        cases = board.open_cases(entity_of(alert) if "entity" in rule.equal else None)
+        told = (case for case in cases if case.incident != own and case.told and not case.is_drill)
+        found = [case for case in told if _is_source(rule, case, labels, both)]
+        if found:
+            return min(found, key=lambda case: (case.opened, case.incident))
     return None
 
 

@@ -13,7 +13,7 @@ from alerts.matchers import is_list
 from monitor.errors import ConfigError, Problem
 from monitor.registry import did_you_mean
 
-__all__ = ["Span", "Times", "free_at", "parse_times", "within"]
+__all__ = ["Span", "Times", "free_at", "parse_times", "spans_of", "within"]
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _LONGEST = 9 * 86400.0  # what does not end within a week and its neighbours never does
@@ -54,6 +54,11 @@ class Span:
 
 Times = Mapping[str, Sequence[Span]]
 """Named times; a name holds where any of its spans does."""
+
+
+def spans_of(times: Times, names: Sequence[str]) -> list[Span]:
+    """The spans of several names together."""
+    return [span for name in names for span in times[name]]
 
 
 def within(spans: Sequence[Span], now: float) -> bool:

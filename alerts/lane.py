@@ -5,20 +5,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from alerts.backoff import LONGEST, Uniform, asked, settle
 from alerts.base import Channel, Receipt
+from alerts.pace import Pace
+from alerts.page import PAGE, Page, queue_of
+from alerts.threads import Threads
 from monitor.model import Delivery, Outcome, Reason
 from monitor.store import OrderedOutbox, OutboxRow, Store
 
 __all__ = ["ATTEMPT_SECONDS", "PAGE", "Lane", "Tools"]
-
-PAGE = 100
-"""Rows read from the store at a time: memory does not grow with the backlog."""
 
 ATTEMPT_SECONDS = 300.0
 """A channel that has not answered by then hangs, whatever its own time limit; in seconds."""
@@ -53,15 +52,20 @@ class Tools:
 
 @dataclass(slots=True, eq=False)
 class _Attempt:
+    queue: str
     task: asyncio.Task[None] | None = None
     answered: bool = False  # from here on only the store is written: never cancelled
+    passed: bool = False  # delivered or dead: the next of its incident may go
+    failed: bool = False  # to be repeated: what is behind it waits
 
 
 class Lane:
     """The rows of one (receiver, channel).
 
-    Of each incident only the oldest undelivered row is attempted: a later message never overtakes an earlier one,
-    and a dead letter lets the next pass. Messages of different incidents are sent up to ``concurrency`` at a time.
+    A row is attempted when every older one of its incident was accepted or is a dead letter: a later message never
+    overtakes an earlier one. Messages of different incidents are sent up to ``concurrency`` at a time, and not more of
+    them a second than the channel's ``rate``. An attempt holds its place until it is recorded, so that a kill repeats
+    at most ``concurrency`` messages.
     """
 
     def __init__(self, destination: tuple[str, str], channel: Channel, tools: Tools, concurrency: int) -> None:
@@ -70,14 +74,21 @@ class Lane:
         self._channel = channel
         self._tools = tools
         self._concurrency = concurrency
-        self._page: deque[OutboxRow] = deque()
+        self._page = Page()
+        self._pace = Pace(getattr(channel, "rate", None))
+        self._threads = Threads(tools.store, destination) if getattr(channel, "threads", False) else None
         self._flying: dict[str, _Attempt] = {}
         self._wake = asyncio.Event()
+        self._stale = True
         self._paused_until = -math.inf  # wall clock
         self._failure: BaseException | None = None
 
     def wake(self) -> None:
-        """Look at the store again."""
+        """Look at the store again: something may have come that goes first."""
+        self._stale = True
+        self._go_on()
+
+    def _go_on(self) -> None:
         self.quiet = False
         self._wake.set()
 
@@ -89,8 +100,12 @@ class Lane:
                 raise self._failure
             now = self._tools.clock()
             await self._fill(now)
-            while self._page and len(self._flying) < self._concurrency and now >= self._paused_until:
-                self._start(self._page.popleft())
+            while self._has_room() and now >= self._paused_until and self._pace.wait(now) <= 0:
+                row = self._page.take(self._busy())
+                if row is None:
+                    break
+                self._pace.take(now)
+                self._start(row)
             if not self._wake.is_set():
                 await self._rest(now)
 
@@ -114,29 +129,40 @@ class Lane:
 
     # -- the queue ------------------------------------------------------------------------------------------------
 
+    def _has_room(self) -> bool:
+        return len(self._flying) < self._concurrency
+
+    def _busy(self) -> set[str]:
+        return {attempt.queue for attempt in self._flying.values() if not attempt.passed}
+
     async def _fill(self, now: float) -> None:
-        if self._page or len(self._flying) >= self._concurrency:
+        if not self._has_room() or (self._page and not self._stale):
             return
-        limit = PAGE + len(self._flying)
-        rows = await self._tools.outbox.heads(self._destination, now, limit)
-        self._page.extend(row for row in rows if row.alert_id not in self._flying)
+        self._stale = False
+        self._page.begin()
+        rows = await self._tools.outbox.ready(self._destination, now, PAGE + len(self._flying))
+        failed = {attempt.queue for attempt in self._flying.values() if attempt.failed}
+        self._page.fill(rows, self._flying, failed)
 
     async def _rest(self, now: float) -> None:
         """Wait for a reason to go on: something new, an attempt that ended, or the time of a later attempt."""
-        until: float | None = None
-        if self._page and now < self._paused_until:
-            until = self._paused_until
-        elif not self._page and len(self._flying) < self._concurrency:
-            until = await self._tools.outbox.next_head(self._destination, now)
+        until, paced = None, False
+        if self._page.holds(self._busy()) and self._has_room():
+            free = now + self._pace.wait(now)
+            paced = self._paused_until < free  # what only waits for its turn is being delivered
+            until = max(self._paused_until, free)
+        elif self._has_room():
+            until = await self._tools.outbox.next_ready(self._destination, now)
         if self._wake.is_set():
             return
-        self.quiet = not self._flying
+        self.quiet = not self._flying and not paced
         if self.quiet:
             self._tools.on_quiet()
         if until is None:
             await self._wake.wait()
         else:
             await self._wake_or_time(min(max(until - now, SHORTEST_SLEEP), LONGEST_SLEEP))
+            self._stale = True
         self.quiet = False
 
     async def _wake_or_time(self, seconds: float) -> None:
@@ -154,27 +180,46 @@ class Lane:
     # -- attempts -------------------------------------------------------------------------------------------------
 
     def _start(self, row: OutboxRow) -> None:
-        attempt = self._flying[row.alert_id] = _Attempt()
+        attempt = self._flying[row.alert_id] = _Attempt(queue_of(row))
         name = f"deliver {row.alert_id} to {row.receiver}/{row.channel}"
         attempt.task = asyncio.create_task(self._attempt(row, attempt), name=name)
 
     async def _attempt(self, row: OutboxRow, attempt: _Attempt) -> None:
         try:
+            if self._threads is not None and row.incident_id:
+                row = replace(row, reply_to=await self._threads.first(row.incident_id))
             receipt = await self._send(row)
             attempt.answered = True
             now = self._tools.clock()
             delivery, state, next_at = settle(row, receipt, now, self._tools.uniform)
-            if receipt.outcome is Outcome.RETRY and asked(receipt):
-                # The other side is overloaded, not one message wrong. Bounded: one absurd answer, a date in the next
-                # century say, may hold up its own message only.
-                self._paused_until = max(self._paused_until, now + min(asked(receipt), LONGEST))
+            self._learn(row, receipt, attempt, now, next_at)
             await self._tools.store.record(delivery, state=state, next_at=next_at)
             self._tools.tell(delivery)
         except Exception as error:
             self._failure = error
         finally:
             del self._flying[row.alert_id]
-            self.wake()
+            self._page.ended(row, attempt.failed)
+            self._go_on()
+
+    def _learn(self, row: OutboxRow, receipt: Receipt, attempt: _Attempt, now: float, next_at: float) -> None:
+        """What an answer means for the rows behind: they may go, or must wait."""
+        if receipt.outcome is Outcome.RETRY and (pause := asked(receipt) or self._own_pause(receipt, now, next_at)):
+            # The other side is overloaded, not one message wrong. Bounded: one absurd answer, a date in the next
+            # century say, may hold up its own message only.
+            self._paused_until = max(self._paused_until, now + min(pause, LONGEST))
+        if next_at:
+            attempt.failed = True
+            self._page.drop(attempt.queue)
+            return
+        attempt.passed = True
+        if receipt.outcome is Outcome.ACCEPTED and self._threads is not None and row.incident_id:
+            self._threads.accepted(row.incident_id, receipt.external_id)
+        self._go_on()
+
+    def _own_pause(self, receipt: Receipt, now: float, next_at: float) -> float:
+        """Who says "too many" without saying for how long gets the pause of that message for all."""
+        return max(0.0, next_at - now) if receipt.reason is Reason.RATE_LIMITED else 0.0
 
     async def _send(self, row: OutboxRow) -> Receipt:
         try:

@@ -1,8 +1,8 @@
 """Text that stays text: what each chat makes of a text, and how to write one that is neither markup, mention nor link.
 
 Names of tokens are written by thieves. Where a chat knows an escape, it is used; where it has none (Slack's ``*``), the
-character gives way to one that looks alike; where a chat makes links and mentions of plain words (Telegram, Mattermost),
-such words are written as code, which neither reads. Control and invisible characters are gone before
+character gives way to one that looks alike; where a chat makes links and mentions of plain words (Telegram,
+Mattermost), such words are written as code, which neither reads. Control and invisible characters are gone before
 (`alerts.text.clean`).
 """
 
@@ -169,7 +169,7 @@ def units(text: str) -> int:
 
 
 def fitted(text: str, most: int, escape: Escape = str) -> str:
-    """``escape(text)`` of at most ``most`` units, cut before it is escaped so that no escape is cut in two, with a note.
+    """``escape(text)`` of at most ``most`` units: cut before it is escaped, so that no escape is cut in two, and noted.
 
     >>> fitted("&" * 100, 60, entities)
     '&amp;&amp;&amp;&amp;&amp;… (95 more characters left out)'

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from alerts.intervals import Times, free_at
+from alerts.intervals import Times, free_at, spans_of
 from alerts.matchers import LABELS, Labels, Match, MatchReader, agrees, is_list, labels_of
 from monitor.errors import ConfigError
 from monitor.model import Alert
@@ -210,11 +210,10 @@ class _Parser:
         for name in items:
             if name not in self._times:
                 self._wrong(where, f"unknown time {name!r}: {did_you_mean(str(name), self._times)}")
-        return tuple(dict.fromkeys(name for name in items if name in self._times))
+        return tuple(dict.fromkeys(str(name) for name in items if name in self._times))
 
     def _check_open(self, quiet: tuple[str, ...], active: tuple[str, ...], where: str) -> None:
-        spans = [[span for name in names for span in self._times[name]] for names in (quiet, active)]
-        if free_at(*spans, _ANY_WEEK) is None:
+        if free_at(spans_of(self._times, quiet), spans_of(self._times, active), _ANY_WEEK) is None:
             self._wrong(where, "quiet and active leave no moment of the week: what waits would wait for ever")
 
     def _policy(self, name: object, where: str) -> str:

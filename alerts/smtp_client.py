@@ -195,8 +195,9 @@ async def _log_in(client: _Client, username: str, password: str) -> None:
 
 async def _envelope(client: _Client, sender: str, recipients: Sequence[str], size: int) -> Replies:
     """MAIL and RCPT: who would take it. A server that closes the door (421) has answered for all."""
-    with contextlib.suppress(aiosmtplib.SMTPHeloError):  # a server of old: `mail` says HELO to it
-        await client.ehlo()
+    if client.is_ehlo_or_helo_needed:
+        with contextlib.suppress(aiosmtplib.SMTPHeloError):  # a server of old: `mail` says HELO to it
+            await client.ehlo()
     await client.mail(sender, options=[f"SIZE={size}"] if client.supports_extension("size") else [])
     replies = Replies()
     for recipient in recipients:

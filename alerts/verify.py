@@ -1,7 +1,7 @@
 """The receiving side of signed webhooks: does a message hold, and did it come before? Pure; the clock is given.
 
-The rules are those of https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md. Unlike
-a library that answers yes or no, this tells the failures apart, for people who set a receiver up.
+The rules are those of https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md.
+Unlike a library that answers yes or no, this tells the failures apart, for people who set a receiver up.
 """
 
 from __future__ import annotations

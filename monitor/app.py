@@ -318,18 +318,18 @@ def backtest(
 
 def make_channels(config: Config) -> dict[str, tuple[Any, ...]]:
     """Channels by receiver; without receivers one that prints to the console."""
+    from alerts.make import make_channel
     from monitor.errors import Problem
-    from monitor.registry import CHANNELS, load
 
     if not config.receivers:
-        return {"console": (load(CHANNELS, "console", "channel type")({"type": "console"}),)}
+        return {"console": (make_channel({"type": "console"}),)}
     problems: list[Problem] = []
     made: dict[str, tuple[Any, ...]] = {}
     for receiver in config.receivers:
         channels = []
         for channel in receiver.channels:
             try:
-                channels.append(load(CHANNELS, channel.type, "channel type")(channel.plain()))
+                channels.append(make_channel(channel.plain(), receiver.template))
             except ConfigError as error:
                 problems += [Problem(p.message, p.where or channel.where) for p in error.problems]
         made[receiver.name] = tuple(channels)

@@ -98,7 +98,9 @@ def as_drill(alert: Alert, drill_id: str, case_id: str, wallet: Wallet) -> Alert
     It is routed like a theft from ``wallet``: severity, entity, wallet, role and chain are what that one's would be.
     """
     incident = dict(alert.incident or {})
-    body = alert.body.replace(str(incident.get("id", drill_id)), drill_id)
+    told = alert.body.rpartition("\n\n")[0]  # without commands that trust the thief
+    intro = f"It plays {case_id} on {wallet.id}, to see who is reached. Acknowledge it as in earnest."
+    explanation = [NOT_REAL, *incident.get("explanation", ())]
     chains = ",".join(sorted({chain for chain, _ in wallet.addresses} | {chain for chain, _ in wallet.fleets}))
     labels = {"role": str(wallet.role), "chain": chains, "kind": str(alert.kind), "incident": drill_id, "drill": "true"}
     return replace(
@@ -106,10 +108,10 @@ def as_drill(alert: Alert, drill_id: str, case_id: str, wallet: Wallet) -> Alert
         id=stable_id("drill", drill_id, alert.id),
         kind=AlertKind.DRILL,
         title=f"DRILL: {alert.title}",
-        body=f"{NOT_REAL}\nIt plays {case_id} on {wallet.id}, to see who is reached. Acknowledge it as in earnest.\n{body}",
+        body=f"{NOT_REAL}\n{intro}\n{told}\n\nheistwatch incidents ack {drill_id}",
         labels={**alert.labels, **labels},
         runbook=f"{NOT_REAL} In earnest: {alert.runbook}",
-        incident={**incident, "id": drill_id},
+        incident={**incident, "id": drill_id, "explanation": explanation},
     )
 
 

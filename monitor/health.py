@@ -5,10 +5,12 @@ Ages are seconds of the monotonic clock: neither a wrong wall clock nor a chain'
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-__all__ = ["ChainStatus", "MonitorStatus", "Trouble", "blind_after", "is_fresh", "is_over", "scans", "troubles"]
+__all__ = [
+    "ChainStatus", "MonitorStatus", "Trouble", "blind_after", "for_people", "is_fresh", "is_over", "scans", "troubles",
+]  # fmt: skip
 
 LEAST_SECONDS = 60.0  # without a new head, a chain is blind: so long, or BLOCKS usual block times
 UNKNOWN_SECONDS = 300.0  # the least on a network of whose rhythm nothing is known: a private one may pause
@@ -37,7 +39,6 @@ class ChainStatus:
     endpoints : (name without secrets, state of its circuit)
     undecoded : transactions of the last hour that could not be understood
     filling : how far missed blocks are fetched, None: none are missing
-    mempool_age : since the mempool said anything, None: it is not watched, or silence is no sign
     """
 
     name: str
@@ -120,9 +121,9 @@ def is_fresh(chain: ChainStatus) -> bool:
 
 
 def is_over(status: MonitorStatus, key: str) -> bool:
-    """Whether a trouble that people were told of is known to be over: that nothing is wrong is not enough after a start.
+    """Whether a trouble that people were told of is known to be over: after a start, that nothing is wrong is no sign.
 
-    A chain must have shown a head, and the block that it shows must be read.
+    A chain must have shown a head that was new, and the blocks up to it must be read, or nearly.
     """
     if any(trouble.key == key for trouble in troubles(status)):
         return False
@@ -132,8 +133,8 @@ def is_over(status: MonitorStatus, key: str) -> bool:
     chain = next((item for item in status.chains if item.chain == name), None)
     if chain is None:
         return True  # no more followed
-    arrived = chain.head_age is not None or chain.replay or chain.head == chain.tip is not None
-    return chain.error is None and chain.head is not None and arrived and chain.lag <= BEHIND_BLOCKS
+    arrived = chain.head is not None and (chain.head_age is not None or chain.replay)
+    return chain.error is None and arrived and chain.lag <= BEHIND_BLOCKS
 
 
 def scans(status: MonitorStatus) -> bool:
@@ -148,9 +149,9 @@ def _hung(status: MonitorStatus) -> Trouble:
     return Trouble(
         "consumer",
         "The monitor hangs: blocks are read, but not looked at",
-        f"For {_long(age)} it has been busy with one and the same thing; {status.waiting} events wait. Nothing that "
-        "happens now is found before it goes on. Look at the machine's load and at its disk, then restart the monitor: "
-        "it goes on where it stopped.",
+        f"For {for_people(age)} it has been busy with one and the same thing; {status.waiting} events wait. Nothing "
+        "that happens now is found before it goes on. Look at the machine's load and at its disk, then restart the "
+        "monitor: it goes on where it stopped.",
         age,
     )
 
@@ -162,7 +163,8 @@ def _blind(chain: ChainStatus) -> Trouble | None:
         return None
     place = f"The last block that was looked at is {chain.scanned}." if chain.scanned is not None else ""
     hosts = ", ".join(f"{name} ({circuit})" for name, circuit in chain.endpoints)
-    text = f"{why} {place}{f' Endpoints: {hosts}.' if hosts else ''} Thefts on this chain are not seen until it is over."
+    asked = f"Endpoints: {hosts}." if hosts else ""
+    text = " ".join(filter(None, (why, place, asked, "Thefts on this chain are not seen until it is over.")))
     return Trouble(f"chain/{chain.chain}", f"{chain.name}: {what}", text, age, chain.chain)
 
 
@@ -170,24 +172,24 @@ def _causes(chain: ChainStatus) -> Iterator[tuple[str, str, float]]:
     down = bool(chain.endpoints) and all(circuit in DOWN for _, circuit in chain.endpoints)
     if chain.error is not None and chain.error_age >= min(chain.patience, LEAST_SECONDS):
         what = "no endpoint can be used" if down else "it cannot be read"
-        yield what, f"For {_long(chain.error_age)} no look succeeded: {chain.error}.", chain.error_age
+        yield what, f"For {for_people(chain.error_age)} no look succeeded: {chain.error}.", chain.error_age
     if not is_fresh(chain):
         age = chain.started_age if chain.head_age is None else chain.head_age
         yield (
-            f"no new block for {_long(age)}",
+            f"no new block for {for_people(age)}",
             "Either the chain stands still or its endpoints do not say what happens on it.",
             age,
         )
     if chain.lag > 0 and chain.tip_age >= chain.patience:
         yield (
             f"block {chain.tip if chain.tip is not None else '?'} is not left behind, {chain.lag} are missing",
-            f"Heads arrive, but for {_long(chain.tip_age)} no block was read.",
+            f"Heads arrive, but for {for_people(chain.tip_age)} no block was read.",
             chain.tip_age,
         )
     if chain.lag > BEHIND_BLOCKS and chain.lag_age >= 2 * chain.patience:
         yield (
             f"{chain.lag} blocks behind, and not catching up",
-            f"For {_long(chain.lag_age)} blocks came faster than they could be read.",
+            f"For {for_people(chain.lag_age)} blocks came faster than they could be read.",
             chain.lag_age,
         )
 
@@ -204,10 +206,10 @@ def _undecoded(chain: ChainStatus) -> Trouble | None:
     )
 
 
-def _long(seconds: float) -> str:
-    """A length of time for people.
+def for_people(seconds: float) -> str:
+    """A length of time.
 
-    >>> _long(59), _long(600), _long(7300), _long(200000)
+    >>> for_people(59), for_people(600), for_people(7300), for_people(200000)
     ('59 s', '10 min', '2.0 h', '2.3 days')
     """
     if seconds < 120:
@@ -215,8 +217,3 @@ def _long(seconds: float) -> str:
     if seconds < 7200:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.1f} h" if seconds < 172800 else f"{seconds / 86400:.1f} days"
-
-
-def held_by(found: Sequence[Trouble], key: str) -> Trouble | None:
-    """The trouble of that key."""
-    return next((trouble for trouble in found if trouble.key == key), None)

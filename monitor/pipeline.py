@@ -406,7 +406,7 @@ class Pipeline:
                     if key.split(_SEPARATOR)[2] == ref.chain.encode():
                         undo.setdefault(key, value)
                 self._tell(work, changed, quiet=again or event.kind in QUIET)
-            work.notes += self.desk.heard(event)
+            self.desk.heard(event)
             work.effective[event.id] = ref
             self._again.pop(event.id, None)
         return undo
@@ -431,6 +431,9 @@ class Pipeline:
             also = tuple(record.receivers) if change.kind in CORRECTIONS else ()
             rows = self._route(work, alert, now, also)
             record.receivers = list(dict.fromkeys([*record.receivers, *(row.receiver for row in rows)]))
+        for name in changed:
+            if name in self.correlator.merged:
+                self.desk.merged(name, self.correlator.merged[name])
 
     def _route(
         self, work: OpenCommit, alert: Alert, now: float, also: Sequence[str] = ()

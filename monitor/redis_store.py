@@ -7,7 +7,6 @@ from typing import Any
 
 from monitor import redis_commit as plan
 from monitor import redis_rows as wire
-from monitor.errors import StoreError
 from monitor.model import BlockRef, Delivery
 from monitor.redis_link import Pipe, RedisLink
 from monitor.redis_records import Records

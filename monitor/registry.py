@@ -31,15 +31,22 @@ ADDRESSES = {
     "nem": "monitor.addresses.nem:canonical",
 }
 CHANNELS = {
-    "console": "alerts.channels.console:ConsoleChannel",
-    "webhook": "alerts.channels.webhook:WebhookChannel",
     "alertmanager": "alerts.channels.alertmanager:AlertmanagerChannel",
     "apprise": "alerts.channels.apprise:AppriseChannel",
     "circuit_breaker": "alerts.channels.circuit_breaker:CircuitBreakerChannel",
+    "console": "alerts.channels.console:ConsoleChannel",
+    "discord": "alerts.channels.discord:DiscordChannel",
+    "email": "alerts.channels.smtp:SmtpChannel",
     "exec": "alerts.channels.exec:ExecChannel",
     "file": "alerts.channels.file:FileChannel",
+    "matrix": "alerts.channels.matrix:MatrixChannel",
+    "mattermost": "alerts.channels.mattermost:MattermostChannel",
     "opsgenie": "alerts.channels.opsgenie:OpsgenieChannel",
     "pagerduty": "alerts.channels.pagerduty:PagerDutyChannel",
+    "slack": "alerts.channels.slack:SlackChannel",
+    "teams": "alerts.channels.teams:TeamsChannel",
+    "telegram": "alerts.channels.telegram:TelegramChannel",
+    "webhook": "alerts.channels.webhook:WebhookChannel",
 }
 STORES = {
     "memory": "monitor.memory_store:MemoryStore",

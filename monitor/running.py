@@ -127,7 +127,7 @@ async def running(
                     replay=chain.replay, block_seconds=chain.network.block_seconds,
                     settle_seconds=_settle_seconds(chain), backfill=backfill,
                     final_height=getattr(source, "final_height", None), naming=_naming(names, source),
-                    mempool=_mempool(config, chain, stack),
+                    mempool=_mempool(config, chain, stack), blind_after=chain.blind_after,
                 )
             )  # fmt: skip
         book, prices = make_prices(config, names, {item.chain: item.source for item in followed})

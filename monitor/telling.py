@@ -26,7 +26,7 @@ class Told(Protocol):
 
 
 class Desk(Protocol):
-    """Decides who is told what, when. `route` and `tick` never run at the same time, nor does `heard`."""
+    """Decides who is told what, when. `route` and `tick` never run at the same time, nor do `heard` and `merged`."""
 
     async def refresh(self) -> None:
         """Take in what other processes noted meanwhile."""
@@ -35,9 +35,12 @@ class Desk(Protocol):
         """Rows and notes for one message. ``also`` are receivers who must get it; ``now``: wall clock, UTC seconds."""
         ...
 
-    def heard(self, event: OperatorEvent) -> Notes:
-        """Take in what a person said; notes to keep."""
+    def heard(self, event: OperatorEvent) -> bool:
+        """Take in what a person said; the next `route` or `tick` keeps it, and a new process asks the store."""
         ...
+
+    def merged(self, gone: str, into: str) -> None:
+        """One incident took another's evidence over."""
 
     async def tick(self, now: float) -> bool:
         """Do what is due by now; True where alerts were queued."""
@@ -63,9 +66,12 @@ class Plain:
         """What the function says."""
         return _Rows(self._router(alert, now, also))
 
-    def heard(self, event: OperatorEvent) -> Notes:
+    def heard(self, event: OperatorEvent) -> bool:
         """Nothing waits for an answer."""
-        return ()
+        return False
+
+    def merged(self, gone: str, into: str) -> None:
+        """Nothing is remembered of either."""
 
     async def tick(self, now: float) -> bool:
         """Nothing is ever due."""

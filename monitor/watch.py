@@ -96,6 +96,7 @@ class Followed:
     follower: _Follower
     replay: bool = False
     block_seconds: float = 12.0  # usual time between blocks
+    blind_after: float | None = None  # seconds without a new head after which it is blind, where the owner says so
     settle_seconds: float = SETTLE_SECONDS
     backfill: Backfill | None = None  # where its family gives past blocks
     block_time: int | None = None  # time of the last connected block, UTC seconds
@@ -136,6 +137,12 @@ class Watch:
         self._prune = prune
         self._queue: asyncio.Queue[tuple[str, Any]] = asyncio.Queue(QUEUE)
         self._last_event = dict.fromkeys(self.followed, time.monotonic())
+        self.busy_since: float | None = None  # monotonic: when the consumer began with what it does; None: it waits
+
+    @property
+    def waiting(self) -> int:
+        """Events between the followers and the consumer."""
+        return self._queue.qsize()
 
     async def run(self) -> None:
         """Until cancelled; any error of the store or the engine ends it (crash only)."""
@@ -192,14 +199,17 @@ class Watch:
 
     async def _consume(self) -> None:
         while True:
+            self.busy_since = None
             events = [await self._queue.get()]
             while len(events) < BATCH and not self._queue.empty():
                 events.append(self._queue.get_nowait())
             touched: dict[str, None] = {}
             for chain, event in events:
                 touched[chain] = None
+                self.busy_since = time.monotonic()
                 await self._handle(chain, event)
             for chain in touched:
+                self.busy_since = time.monotonic()
                 await self._flush(chain)
                 await self._ask_final(self.followed[chain])
 

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what the tests need to be real, where it is missing: redis-server (Debian package); anvil, released contracts
-# and a Solidity compiler (npm packages).
+# and a Solidity compiler (npm packages); an emulator of Telegram (npm package).
 # Each step may fail: the tests that need the part then say so.
 anvil=.tools/node_modules/@foundry-rs/anvil-linux-amd64/bin/anvil
 if ! command -v redis-server >/dev/null 2>&1; then
@@ -31,6 +31,15 @@ if [ ! -d .tools/node_modules/solc ] || [ ! -d .tools/node_modules/@uniswap/v4-p
             echo "contracts could not be installed"
     else
         echo "contracts are missing and there is no npm to install them: their tests are skipped"
+    fi
+fi
+if [ ! -d .tools/node_modules/telegram-test-api ]; then
+    if command -v npm >/dev/null 2>&1; then
+        echo "installing the Telegram emulator"
+        mkdir -p .tools && npm install --silent --no-audit --no-fund --prefix .tools telegram-test-api@4.2.1 >/dev/null 2>&1 ||
+            echo "the Telegram emulator could not be installed"
+    else
+        echo "the Telegram emulator is missing and there is no npm to install it: its tests are skipped"
     fi
 fi
 exit 0

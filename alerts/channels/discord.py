@@ -20,11 +20,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from yarl import URL
-
 from alerts.base import ChannelTraits, Receipt
-from alerts.chart import chart_png
-from alerts.chat import JSON, Templated, multipart, news, said, texts
+from alerts.chat import JSON, Templated, multipart, news, picture, said, texts
 from alerts.http import Answer, HttpSender, receipt_of
 from alerts.markup import address_of, discord, fitted, lines_within, units
 from alerts.message import Fact, Message, message_of
@@ -37,7 +34,7 @@ from monitor.store import OutboxRow
 __all__ = ["DiscordChannel"]
 
 CONTENT, NAME, VALUE, FOOTER, THREAD = 2000, 256, 1024, 2048, 100  # characters
-DESCRIPTION = 4096
+DESCRIPTION, LINKS = 4096, 950
 EMBED = 6000  # all texts of the embeds together
 FIELDS = 25
 FIELDS_TOGETHER = 2600  # characters: the rest is for the description
@@ -95,10 +92,10 @@ class DiscordChannel(ChannelTraits):
     def render(self, alert: Alert, queued_at: float) -> bytes:
         """The message as an embed with its chart, and as plain text should Discord refuse that."""
         message = message_of(alert, queued_at)
-        chart = chart_png(alert)
+        chart = picture(alert)
         title = self._templates.title(message, CONTENT)
-        embed = _embed(message, self._templates.body(message, DESCRIPTION - 1000))
-        quiet = {"allowed_mentions": {"parse": []}}
+        embed = _embed(message, self._templates.body(message, DESCRIPTION - LINKS - 2))
+        quiet: dict[str, Any] = {"allowed_mentions": {"parse": []}}
         form: dict[str, Any] = {**quiet, "content": title, "embeds": [embed], "attachments": []}
         if chart is not None:
             embed["image"] = {"url": "attachment://chart.png"}
@@ -141,25 +138,20 @@ class DiscordChannel(ChannelTraits):
     ) -> tuple[Receipt, int]:
         """One request: what came of it, and Discord's code for the error where it told one."""
         form, method, url = dict(frozen["message"]), "POST", self._url
-        query = {"thread_id": self._thread} if self._thread else {}
+        query = {"wait": "true", **({"thread_id": self._thread} if self._thread else {})}
         if self._forum and place:
-            query = {"thread_id": place[1] or place[2]}
+            query["thread_id"] = place[1] or place[2]
         elif self._forum:
             form["thread_name"] = frozen["thread"]
         elif place and what == "updated":
-            method, url = "PATCH", _message_url(url, place[2])
+            method, url = "PATCH", (url / "messages" / place[2]).with_query(url.query)
+            del query["wait"]
         body, headers = canonical_json(form), JSON
         if frozen["chart"]:
             fields = {"payload_json": canonical_json(form).decode()}
             body, headers = multipart(fields, "files[0]", base64.b64decode(frozen["chart"]))
-        answer = await self._sender.request(
-            method, url.update_query({"wait": "true", **query}), body=body, headers=headers
-        )
+        answer = await self._sender.request(method, url.update_query(query), body=body, headers=headers)
         return (answer, 0) if isinstance(answer, Receipt) else _meaning(self.host, answer, now)
-
-
-def _message_url(url: URL, message: str) -> URL:
-    return (url.with_path(f"{url.path.rstrip('/')}/messages/{message}")).with_query(url.query)
 
 
 def _meaning(host: str, answer: Answer, now: float) -> tuple[Receipt, int]:
@@ -190,14 +182,13 @@ def _pause(answer: Answer, told: Mapping[str, Any]) -> float | None:
 
 def _embed(message: Message, own: str | None) -> dict[str, Any]:
     fields = [] if own is not None else list(_fields(message))
-    links = " · ".join(f"[{discord(action.label)}]({url})" for action in message.actions
-                       if 0 < len(url := address_of(action.url)) <= 500)  # fmt: skip
+    links = _links(message)
     foot = fitted(footer(message), FOOTER // 4)
     used = sum(units(field["name"]) + units(field["value"]) for field in fields) + units(foot) + units(links) + 2
     room = min(DESCRIPTION - units(links) - 2, EMBED - used)
     text = lines_within(list(texts(message)), room, discord) if own is None else own
     return {
-        "description": "\n\n".join(part for part in (text, links) if part),
+        "description": "\n\n".join(part for part in (text, links) if part) or "-",
         "color": int(message.colour[1:], 16),
         "fields": fields,
         "footer": {"text": foot},
@@ -205,15 +196,26 @@ def _embed(message: Message, own: str | None) -> dict[str, Any]:
     }
 
 
+def _links(message: Message) -> str:
+    """Buttons are for applications alone: as many links as fit."""
+    links = ""
+    for action in message.actions:
+        url = address_of(action.url)
+        more = f"{links} · [{discord(action.label)}]({url})" if links else f"[{discord(action.label)}]({url})"
+        if url and units(more) <= LINKS:
+            links = more
+    return links
+
+
 def _fields(message: Message) -> Iterator[dict[str, Any]]:
     used = 0
     for place, fact in enumerate(message.facts):
-        field = {"name": fitted(fact.name, NAME, discord), "value": _value(fact), "inline": len(fact.value) <= 40}
-        used += units(field["name"]) + units(field["value"])
+        name, value = fitted(fact.name, NAME, discord), _value(fact)
+        used += units(name) + units(value)
         if place == FIELDS - 1 or used > FIELDS_TOGETHER:
             yield {"name": "more", "value": f"{len(message.facts) - place} facts left out", "inline": False}
             return
-        yield field
+        yield {"name": name, "value": value, "inline": len(fact.value) <= 40}
 
 
 def _value(fact: Fact) -> str:

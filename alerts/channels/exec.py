@@ -57,11 +57,11 @@ class ExecChannel(ChannelTraits):
     there. Values have no control character in them and at most 1000 characters. In an argument a value that does not
     begin with a letter or digit is written after ``text: ``, so that no name on a chain becomes an option.
 
-    Exit code 0 is an acceptance. A time-out and the codes of sysexits for what may pass (68, 69, 71, 74, 75 ``TEMPFAIL``)
-    are tried again for a day; those for what will not (64 to 67, 76, 77, 78) are dead letters. Any other code, a
-    signal among them, is tried five times. A command that cannot be started is tried for a day. The last line that
-    the command wrote to its standard error is shown, without the values of ``env`` and ``command``; the standard
-    output is thrown away.
+    Exit code 0 is an acceptance. A time-out and the codes of sysexits for what may pass (68, 69, 71, 74, and 75, which
+    is EX_TEMPFAIL) are tried again for a day; those for what will not (64 to 67, 76, 77, 78) are dead letters. Any
+    other code, a signal among them, is tried five times. A command that cannot be started is tried for a day. The last
+    line that the command wrote to its standard error is shown, without the values of ``env`` and ``command``; the
+    standard output is thrown away.
     """
 
     type = "exec"
@@ -104,7 +104,7 @@ class ExecChannel(ChannelTraits):
         """The standard input, indented, after the names of the placeholders in use."""
         used = [part for part in self._command if _PLACE.fullmatch(part)]
         shown = json.dumps(json.loads(body)["input"], indent=2, ensure_ascii=False)
-        return f"{repr(self)} {' '.join(used)}\n{shown}"
+        return f"{self!r} {' '.join(used)}\n{shown}"
 
     async def send(self, row: OutboxRow, now: float) -> Receipt:
         """Run the command once."""

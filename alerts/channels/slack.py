@@ -19,7 +19,7 @@ from typing import Any
 
 from alerts.backoff import retry_after
 from alerts.base import ChannelTraits, Receipt
-from alerts.chat import JSON, LOUD, Templated, news, said, texts
+from alerts.chat import JSON, Templated, news, said, texts
 from alerts.http import Answer, HttpSender, receipt_of
 from alerts.markup import address_of, entities, fitted, lines_within, slack
 from alerts.message import Fact, Message, message_of
@@ -39,7 +39,7 @@ _OPTIONS = ("url", "token", "channel", "edit", "api", "timeout", "template")
 _QUIET = {"mrkdwn": False, "parse": "none", "link_names": False, "unfurl_links": False, "unfurl_media": False}
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 _CODE = re.compile(r"[a-z][a-z_]{1,60}")
-_PLACE = re.compile(r"([A-Z0-9]+)/(\d+\.\d+)")
+_PLACE = re.compile(r"([\w-]+)/([\d.]+)", re.ASCII)
 
 _FORM = {
     "invalid_blocks", "invalid_blocks_format", "invalid_attachments", "msg_blocks_too_long", "msg_too_long",
@@ -56,10 +56,11 @@ _AGAIN = {
 _NEVER = {
     **dict.fromkeys(("channel_not_found", "is_archived", "channel_is_archived", "no_service", "no_active_hooks",
                      "no_team", "team_not_found", "user_not_found"), Reason.GONE),
-    **dict.fromkeys(("invalid_auth", "not_authed", "account_inactive", "token_revoked", "token_expired", "no_permission",
-                     "missing_scope", "not_allowed_token_type", "access_denied", "accesslimited", "org_login_required",
-                     "ekm_access_denied", "two_factor_setup_required", "team_access_not_granted", "invalid_token",
-                     "action_prohibited", "restricted_action", "not_in_channel"), Reason.AUTH),
+    **dict.fromkeys(("invalid_auth", "not_authed", "account_inactive", "token_revoked", "token_expired",
+                     "no_permission", "missing_scope", "not_allowed_token_type", "access_denied", "accesslimited",
+                     "org_login_required", "ekm_access_denied", "two_factor_setup_required", "invalid_token",
+                     "team_access_not_granted", "action_prohibited", "restricted_action", "not_in_channel"),
+                    Reason.AUTH),
 }  # fmt: skip
 
 
@@ -76,7 +77,7 @@ class SlackChannel(ChannelTraits):
     timeout : seconds for a whole attempt, 10 unless told
     template : ``title`` (plain text) and ``body`` (mrkdwn)
 
-    A form that Slack refuses goes once more as plain text. The chart is left out: Slack takes pictures as files of their
+    A form that Slack refuses goes once more as plain text. There is no chart: Slack takes pictures as files of their
     own alone, by three requests more.
     """
 
@@ -135,7 +136,7 @@ class SlackChannel(ChannelTraits):
         """One attempt: a message, in the incident's thread where there is one."""
         frozen = json.loads(row.body)
         place = _PLACE.fullmatch(row.reply_to or "") if self._token else None
-        thread = {"thread_ts": place[2], "reply_broadcast": news(row) in LOUD} if place else {}
+        thread = {"thread_ts": place[2], "reply_broadcast": news(row) != "updated"} if place else {}
         receipt, code = await self._post({**frozen["message"], **thread}, now)
         if code in _NO_THREAD and thread:
             thread = {}
@@ -160,7 +161,9 @@ class SlackChannel(ChannelTraits):
             return posted
         return replace(posted, detail=f"{posted.detail}; the first message was not edited ({code or receipt.reason})")
 
-    async def _post(self, message: Mapping[str, Any], now: float, method: str = "chat.postMessage") -> tuple[Receipt, str]:
+    async def _post(
+        self, message: Mapping[str, Any], now: float, method: str = "chat.postMessage"
+    ) -> tuple[Receipt, str]:
         """One request: what came of it, and Slack's word for the error where it told one."""
         url, headers = self._url, JSON
         if self._token:

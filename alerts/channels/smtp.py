@@ -18,7 +18,7 @@ from alerts.chart import chart_png
 from alerts.html import TemplateEscape, page, text_of
 from alerts.message import message_of
 from alerts.options import Options
-from alerts.plain import headline, plain_text
+from alerts.plain import headline, plain_text, trimmed, unlinked
 from alerts.reached import Reached
 from alerts.smtp_client import Mailer, Replies, Server, reason_of, receipt_of
 from alerts.template import Templates
@@ -31,6 +31,9 @@ __all__ = ["SmtpChannel"]
 GREYLIST_SECONDS = 360.0
 """While a message is younger, recipients that the server defers are tried again though others have it: greylisting
 servers take a message after five minutes. Later messages of the same incident wait that long at most."""
+
+CHARACTERS = 20_000
+"""Of a message's lines; large mails are cut by readers' programs, which say less of it."""
 
 _PORTS = {"starttls": 587, "implicit": 465, "none": 25}
 _OPTIONS = ("host", "port", "tls", "insecure", "ca", "username", "password", "from", "to", "subject_prefix", "chart",
@@ -75,7 +78,7 @@ class SmtpChannel(ChannelTraits):
         given.check()
         self._escape = TemplateEscape()
         self._templates = Templates(own, self._escape)
-        self._titles = Templates({"title": own["title"]}, str) if "title" in own else None
+        self._titles = Templates({"title": own["title"]}, unlinked) if "title" in own else None
         self._reached = Reached()
         self._mailer = Mailer(self._server)
 
@@ -88,11 +91,12 @@ class SmtpChannel(ChannelTraits):
 
     def render(self, alert: Alert, queued_at: float) -> bytes:
         """The mail, as it is sent."""
-        message = message_of(alert, queued_at)
+        message = trimmed(message_of(alert, queued_at), CHARACTERS)
         png = chart_png(alert) if self._chart else None
         picture = (f"chart.{mail.message_id(message.id, self._envelope.domain)[1:-1]}", png) if png else None
-        subject = headline(message)
-        if self._titles is not None:
+        if self._titles is None:
+            subject = unlinked(headline(message), message.entity)
+        else:
             subject = self._titles.title(message)
             message = replace(message, title=subject)
         body = self._escape.applied(self._templates.body, message)
@@ -142,9 +146,6 @@ class SmtpChannel(ChannelTraits):
             detail += f"; {taken} of {total} recipients: {missing}"
         external_id = mail.message_id(row.alert_id, self._envelope.domain)
         return Receipt(Outcome.ACCEPTED, Reason.OK, external_id=external_id, detail=detail)
-
-    def _again(self, reason: Reason, what: str) -> Receipt:
-        return Receipt(Outcome.RETRY, reason, detail=f"{self._host} {what}")
 
 
 def _missing(everybody: Sequence[str], replies: Replies) -> str:

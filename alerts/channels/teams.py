@@ -20,8 +20,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from alerts.base import ChannelTraits, Receipt
-from alerts.chart import chart_png
-from alerts.chat import JSON, Templated, texts
+from alerts.chat import JSON, Templated, picture, texts
 from alerts.http import Answer, HttpSender, receipt_of
 from alerts.markup import address_of, fitted, lines_within, teams, teams_plain
 from alerts.message import Fact, Message, message_of
@@ -79,14 +78,14 @@ class TeamsChannel(ChannelTraits):
 
     def render(self, alert: Alert, queued_at: float) -> bytes:
         """The card in its envelope, as rich as fits."""
-        message, chart = message_of(alert, queued_at), chart_png(alert)
+        message, chart = message_of(alert, queued_at), picture(alert)
         body = b""
-        for picture in (chart, None) if chart is not None else (None,):
+        for image in (chart, None) if chart is not None else (None,):
             for most, each in _ROOMS:
-                body = canonical_json(_envelope(self._card(message, picture, most, each)))
+                body = canonical_json(_envelope(self._card(message, image, most, each)))
                 if len(body) <= MOST_BYTES:
                     return body
-                if picture is not None:
+                if image is not None:
                     break  # rather without the chart than without words
         return body
 

@@ -131,7 +131,7 @@ class Listener:
             self._line(_record(seen, message, fault, now, status))
         else:
             for line in self._lines(seen, message, fault, now, status):
-                click.echo(line)
+                self._say(line)
         self._check_end()
 
     def _lines(self, seen: Seen, message: Mapping[str, Any], fault: str, now: float, status: int) -> list[str]:
@@ -163,7 +163,7 @@ class Listener:
         if self._as_json:
             self._line({"event": "refused", "at": iso(round(now, 3)), "why": what, "answered": status})
         else:
-            click.echo(f"{iso(round(now, 3))}  REFUSED: {what}; answered {status}")
+            self._say(f"{iso(round(now, 3))}  REFUSED: {what}; answered {status}")
         self._check_end()
 
     def _tally(self, what: str) -> None:
@@ -174,7 +174,13 @@ class Listener:
             self.ended.set()
 
     def _line(self, value: Mapping[str, Any]) -> None:
-        click.echo(json.dumps(value, ensure_ascii=True))
+        self._say(json.dumps(value))
+
+    def _say(self, text: str) -> None:
+        try:
+            click.echo(text)
+        except BrokenPipeError:  # `| head` has seen enough
+            self.ended.set()
 
 
 def read(body: bytes) -> tuple[Mapping[str, Any], str]:

@@ -124,5 +124,3 @@ def _configured(path: str) -> list[str]:
     if not texts:
         raise ConfigError(f"{path}: no receiver has a channel of type webhook with a secret")
     return texts
-
-

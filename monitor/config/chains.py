@@ -261,6 +261,7 @@ def _chain(entry: ChainEntry, network: Network) -> ChainConfig:
         backfill=_backfill(entry, network),
         backfill_rate=entry.backfill_rate,
         catch_up_seconds=entry.catch_up_seconds,
+        blind_after=entry.blind_after,
         mempool=entry.mempool,
         options=_sealed(entry.options, network.params),
     )

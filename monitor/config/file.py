@@ -106,6 +106,11 @@ class ChainEntry(Entry):
     catch_up_seconds: Positive = described(
         "Missed blocks that would take longer than this to read are fetched beside the head, which is followed.", 60.0
     )
+    blind_after: Duration | None = described(
+        "Without a new head for so long the monitor says that it is blind there. Default: 12 usual block times, at "
+        "least 60 s, on networks that are not built in 5 min.",
+        None,
+    )
     mempool: Literal["auto", "on", "off"] = described(
         "Watch transactions that wait to be mined: `auto` at nodes of your own (in a private network), `on` at every "
         "endpoint that offers it (providers charge for each transaction of the whole network), `off` nowhere.",

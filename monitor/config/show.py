@@ -126,6 +126,7 @@ def _chain(chain: ChainConfig) -> dict[str, Any]:
         "backfill": chain.backfill,
         "backfill_rate": chain.backfill_rate,
         "catch_up_seconds": chain.catch_up_seconds,
+        "blind_after": chain.blind_after,
         "options": mask(chain.options),
     }
 

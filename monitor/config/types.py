@@ -87,6 +87,7 @@ class ChainConfig:
     backfill: int = 0  # seconds of history to learn from at the first start
     backfill_rate: float = 5.0  # requests a second for it
     catch_up_seconds: float = 60.0  # missed blocks that take longer to read are fetched beside the head
+    blind_after: int | None = None  # seconds without a new head; None: as the network has it
     mempool: str = "auto"  # at nodes of one's own; on: at every endpoint that offers it; off
     options: Mapping[str, Any] = field(default_factory=dict)
 

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from alerts.base import Receipt
-from alerts.heads import heads_of
 from monitor.memory_store import MemoryStore
 from monitor.model import Alert, AlertKind, Outcome, Reason, Severity
 from monitor.store import OutboxRow
@@ -146,27 +145,21 @@ class FakeChannel:
 
 
 class OrderedMemoryStore(MemoryStore):
-    """A store that knows heads itself, and counts the rows that it hands out at once."""
+    """A store that knows which rows are ready, and counts those that it hands out at once."""
 
     most = 0
 
-    async def heads(self, destination: tuple[str, str], now: float, limit: int = 100) -> Sequence[OutboxRow]:
-        """Heads to attempt, oldest first."""
-        due = sorted(await self.outbox(state="due"), key=lambda row: row.queued_at)
-        rows = [row for row in heads_of(due, destination) if row.next_at <= now][:limit]
+    async def ready(self, destination: tuple[str, str], now: float, limit: int = 100) -> Sequence[OutboxRow]:
+        """As every store, counted."""
+        rows = await super().ready(destination, now, limit)
         self.most = max(self.most, len(rows))
         return rows
-
-    async def next_head(self, destination: tuple[str, str], after: float) -> float | None:
-        """The earliest time of a head after ``after``."""
-        due = sorted(await self.outbox(state="due"), key=lambda row: row.queued_at)
-        return min((row.next_at for row in heads_of(due, destination) if row.next_at > after), default=None)
 
 
 class PlainMemoryStore(MemoryStore):
     """A store that offers `Store` alone, even should `MemoryStore` one day offer more."""
 
-    heads = None  # no method, so no `OrderedOutbox`
+    ready = None  # no method, so no `OrderedOutbox`
     most = 0
 
     async def due(self, now: float, limit: int = 100) -> Sequence[OutboxRow]:

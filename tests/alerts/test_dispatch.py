@@ -302,7 +302,7 @@ async def test_store_error_passes_up(store: Any, clock: Any, fake: Any, row: Row
     with pytest.raises(StoreError, match="disk full"):
         await made.run()
     await made.idle()
-    store.heads = store.due = broken
+    store.ready = store.due = broken
     with pytest.raises(StoreError, match="disk full"):
         await dispatcher(store, clock, {"soc": [fake()]}).run()
 
@@ -456,7 +456,7 @@ async def test_idle_waits_for_attempts_but_not_for_the_future(store: Any, clock:
 async def test_idle_dispatcher_does_nothing(store: Any, clock: Any, fake: Any) -> None:
     """Without rows there is no polling: nothing sleeps, nothing is read, until `wake`."""
     reads = 0
-    for name in ("due", "outbox", "next_due", "heads", "next_head"):
+    for name in ("due", "outbox", "next_due", "ready", "next_ready"):
         original = getattr(store, name, None)
         if original is None:
             continue

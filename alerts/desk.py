@@ -1,0 +1,203 @@
+"""The desk: takes every message, says it now or keeps it, and says later what waited, what repeats, what escalates.
+
+::
+
+    pipeline --route(alert)--> rows and notes, for the block's own transaction
+    clock    --tick(now)-----> rows and notes, in a transaction of their own
+    people   --heard(event)--> escalation and repeats stop
+    others   --refresh()-----> silences and verdicts that other processes wrote
+
+Everything that the desk knows is in notes of the store: a new process over the same store goes on where the last one
+was killed. `route` and `tick` must not interleave, and what `route` gave must be stored before the next `tick`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from alerts.board import PREFIXES, Board
+from alerts.case import DRILLS, Case, hear, is_correction, opened, read_case, renewed
+from alerts.escalate import Policy
+from alerts.held import GROUP, STORM
+from alerts.matchers import incident_of
+from alerts.outbox import Receivers
+from alerts.plan import NOTHING, Planner, Verdict
+from alerts.release import Release
+from alerts.silence import PREFIX as SILENCES
+from alerts.silence import read_silence
+from alerts.speaker import Links, Speaker, no_links
+from monitor.errors import StoreError
+from monitor.model import Alert, AlertKind
+from monitor.store import OperatorEvent, OutboxRow, Store
+
+__all__ = ["Desk", "Links", "Routed"]
+
+_TRIES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Routed:
+    """What a message leads to: rows for the outbox and changes of notes, to be stored together."""
+
+    rows: tuple[OutboxRow, ...]
+    notes: tuple[tuple[str, bytes | None], ...]
+
+
+class Desk:
+    """See the module. `load` before anything else.
+
+    Parameters
+    ----------
+    store : open
+    planner : the owner's rules
+    receivers : channels by receiver
+    policies : of escalation, by name
+    links : what one receiver may do about an incident: names to URLs, given (receiver, incident id, wall clock)
+    zones : IANA zone by receiver, where it is known
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        planner: Planner,
+        receivers: Receivers,
+        *,
+        policies: Mapping[str, Policy] | None = None,
+        links: Links = no_links,
+        zones: Mapping[str, str] | None = None,
+    ) -> None:
+        self.board = Board()
+        self.planner = planner
+        self._store = store
+        self._policies = policies or {}
+        self._receivers = receivers
+        self._speaker = Speaker(receivers, planner, links, zones or {})
+        self._silences: Sequence[tuple[str, bytes]] = ()
+        self._drills: dict[str, bytes] = {}  # as they are stored: other processes write these, too
+        self._stirred = True  # something happened that may end a wait
+        self._wake = -math.inf  # nothing is due before
+
+    async def load(self) -> None:
+        """Take over what is stored; StoreError where it cannot be read."""
+        board = Board()
+        for prefix in PREFIXES:
+            board.load(await self._store.notes(prefix))
+        self.board, self._stirred = board, True
+        self._silences = await self._store.notes(SILENCES)
+        self._drills = dict(await self._store.notes(DRILLS))
+        for event in await self._store.said(pending=False):
+            case = board.case(event.incident_id)  # a verdict may be in force, and the kill fell before it was noted
+            if case is not None and event.at >= case.opened:
+                self.heard(event)
+
+    async def refresh(self) -> None:
+        """Take over silences and verdicts that other processes wrote since."""
+        notes = await self._store.notes(SILENCES)
+        if notes != self._silences:
+            self._silences, self._stirred = notes, True
+            silences = [read_silence(value) for _, value in notes]
+            self.board.silences = {silence.id: silence for silence in silences}
+        for event in await self._store.said(pending=True):
+            self.heard(event)
+
+    # -- messages -------------------------------------------------------------------------------------------------
+
+    def route(self, alert: Alert, now: float, also: Sequence[str] = ()) -> Routed:
+        """What becomes of a message, to be stored in one transaction before the next `tick`.
+
+        Parameters
+        ----------
+        now : wall clock, UTC seconds
+        also : who must hear a correction, whatever else is known
+        """
+        incident = incident_of(alert)
+        verdicts = self.planner.plan(alert, now, self.board, also)
+        rows: list[OutboxRow] = []
+        if not incident or alert.kind in (AlertKind.BLIND, AlertKind.RECOVERED):
+            rows += self.rows_now(alert, [verdict.receiver for verdict in verdicts], now)
+        else:
+            self._stirred = True
+            case = self._renewed(alert, now)
+            for verdict in verdicts:
+                rows += self._told(alert, verdict, case, now)
+            self.board.put(case)
+        return Routed(tuple(rows), self._taken())
+
+    def rows_now(self, alert: Alert, receivers: Sequence[str] | None, now: float) -> tuple[OutboxRow, ...]:
+        """The rows of a message that waits for nothing; ``receivers`` None: those of the tree."""
+        names = list(self.planner.ways(alert)) if receivers is None else receivers
+        there = [name for name in dict.fromkeys(names) if name in self._receivers]
+        return tuple(row for name in there for row in self._speaker.rows(alert, name, now))
+
+    async def send(self, alert: Alert, now: float, also: Sequence[str] = ()) -> tuple[OutboxRow, ...]:
+        """`route` a message that belongs to no block, and store what becomes of it; its rows.
+
+        Safe beside another process that runs on the same store, for drills alone.
+        """
+        for _ in range(_TRIES):
+            await self.refresh()
+            await self._take_drills()
+            routed = self.route(alert, now, also)
+            if await self._stored(routed):
+                return routed.rows
+        raise StoreError("the notes of a drill changed again and again while its message was queued")
+
+    def _renewed(self, alert: Alert, now: float) -> Case:
+        """The case of a message, which takes it in; a new one where there is none."""
+        case = self.board.case(incident_of(alert))
+        if case is None:
+            case = opened(alert, now)
+        renewed(case, alert, now)
+        policy = self.planner.policy(alert)
+        if not is_correction(alert) and policy != case.policy:
+            case.policy, case.step = policy, 0
+            case.since = now if case.told else None
+        return case
+
+    def _told(self, alert: Alert, verdict: Verdict, case: Case, now: float) -> list[OutboxRow]:
+        """The rows of a message for one receiver, or the note that it waits."""
+        held = self.board.held.get((verdict.receiver, case.incident))
+        if verdict.goes_now:
+            return self._speaker.say(alert, verdict, case, self.board, now)
+        if verdict.why == NOTHING:
+            if held is not None:
+                self.board.drop(held)
+            return []
+        self._speaker.hold(alert, verdict, case, self.board, now)
+        if verdict.why in (GROUP, STORM):  # programs get every update
+            return self._speaker.rows(alert, verdict.receiver, now, machine=True)
+        return []
+
+    # -- people ---------------------------------------------------------------------------------------------------
+
+    def heard(self, event: OperatorEvent) -> bool:
+        """Take in what a person said, once; True where it changed something here."""
+        case = self.board.case(event.incident_id)
+        if case is None or not hear(case, event):
+            return False
+        self.board.put(case)
+        self._stirred = True
+        return True
+
+    def merged(self, gone: str, into: str) -> None:
+        """One incident took another's evidence over: what waits of it, and who was told, is now the other's."""
+        old, new = self.board.cases.get(gone), self.board.case(into)
+        if old is None or new is None or old is new or old.into:
+            return
+        new.told = list(dict.fromkeys([*new.told, *old.told]))
+        new.said = {**old.said, **new.said}
+        new.since = new.since if new.since is not None else old.since
+        old.into, old.closed = new.incident, old.closed if old.closed is not None else new.opened
+        for held in self.board.waiting(gone):
+            self.board.drop(held)
+            there = self.board.held.get((held.receiver, new.incident))
+            if there is None:
+                self.board.put(replace_held(held, new.incident))
+            else:
+                there.covers = list(dict.fromkeys([*held.covers, *there.covers]))
+                self.board.put(there)
+        self.board.put(old)
+        self.board.put(new)
+        self._stirred = True

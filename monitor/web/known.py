@@ -1,0 +1,97 @@
+"""What can be judged: incidents, those that others took over, and drills; and what is shown of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from monitor.model import Incident
+from monitor.published import alert_of, incident_data
+from monitor.store import OperatorEvent
+from monitor.timeline import Entry, timeline
+from monitor.web.hooks import Hooks
+
+__all__ = ["Found", "Known"]
+
+DRILL = "drill/"  # notes: drills by their id
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An incident, or a drill (``incident`` is None); ``data`` as `monitor.published` gives it, less for a drill."""
+
+    id: str
+    data: Mapping[str, Any]
+    incident: Incident | None = None
+
+    @property
+    def is_drill(self) -> bool:
+        """Whether nothing of it is real."""
+        return self.incident is None
+
+
+class Known:
+    """Looks up and says, over a running monitor."""
+
+    def __init__(self, parts: Any, hooks: Hooks) -> None:
+        self._parts = parts
+        self._hooks = hooks
+
+    async def find(self, incident_id: str) -> Found | None:
+        """What has this id, or took it over; None where nothing does."""
+        correlator = self._parts.pipeline.correlator
+        record = correlator.get(incident_id)
+        if record is not None:
+            incident = correlator.incident(record.id)
+            return Found(record.id, incident_data(incident, self._parts.names), incident)
+        key = DRILL + incident_id
+        note = next((value for name, value in await self._parts.store.notes(key) if name == key), None)
+        return Found(incident_id, _drill(incident_id, note)) if note is not None else None
+
+    async def say(self, event: OperatorEvent) -> None:
+        """Record what a person said: it takes effect at the next block, but nobody is called any more from now on."""
+        await self._parts.store.say(event)
+        if self._hooks.heard is not None:
+            await self._hooks.heard(event)
+
+    async def said(self, incident_id: str) -> Sequence[OperatorEvent]:
+        """What was said of an incident, in force or not, oldest first."""
+        return [event for event in await self._parts.store.said(pending=False) if event.incident_id == incident_id]
+
+    async def timeline(self, found: Found) -> list[Entry]:
+        """What was said of it and who was told, oldest first."""
+        store = self._parts.store
+        rows = await store.outbox(incident_id=found.id)
+        names = dict.fromkeys(row.alert_id for row in rows)
+        tried = [attempt for name in names for attempt in await store.deliveries(name)]
+        return timeline(found.data.get("history", ()), rows, tried, await self.said(found.id))
+
+    async def silences(self, found: Found, now: float) -> Sequence[Mapping[str, Any]]:
+        """Silences that touch an incident."""
+        if self._hooks.silences is None or found.incident is None:
+            return ()
+        wallets = self._parts.pipeline.engine.watchlist.wallets
+        roles = {wallet.id: wallet.role for wallet in wallets.values()}
+        return await self._hooks.silences.touching(alert_of(found.incident, "updated", self._parts.names, roles), now)
+
+
+def _drill(name: str, note: bytes) -> dict[str, Any]:
+    """A drill in the form of an incident, as far as there is something to say."""
+    try:
+        given = msgspec.json.decode(note)
+    except msgspec.DecodeError:
+        given = {}
+    case = str(given.get("case", "")) if isinstance(given, dict) else ""
+    return {
+        "id": name,
+        "entity": "DRILL",
+        "severity": "drill",
+        "status": "drill",
+        "lost": [],
+        "suspects": [],
+        "explanation": [f"This is a drill: a theft that is not real{f' ({case})' if case else ''}."],
+        "history": [],
+    }
