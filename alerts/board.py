@@ -95,6 +95,11 @@ class Board:
             self._open.setdefault(case.entity, {})[case.incident] = None
             self._entities[case.incident] = case.entity
 
+    def remove(self, incident: str) -> None:
+        """Forget a case without noting it: it is gone from the store."""
+        self.cases.pop(incident, None)
+        self._unfile(incident)
+
     def _hold(self, held: Held) -> None:
         self.held[held.receiver, held.incident] = held
         self._waiting.setdefault(held.incident, set()).add(held.receiver)
@@ -109,8 +114,7 @@ class Board:
     def drop(self, value: Case | Held | Silence) -> None:
         """Forget something."""
         if isinstance(value, Case):
-            self.cases.pop(value.incident, None)
-            self._unfile(value.incident)
+            self.remove(value.incident)
             self._changed[case_key(value.incident)] = None
         elif isinstance(value, Held):
             self.held.pop((value.receiver, value.incident), None)

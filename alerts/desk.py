@@ -8,17 +8,20 @@
     others   --refresh()-----> silences and verdicts that other processes wrote
 
 Everything that the desk knows is in notes of the store: a new process over the same store goes on where the last one
-was killed. `route` and `tick` must not interleave, and what `route` gave must be stored before the next `tick`.
+was killed. `route`, `tick` and `send` must not interleave, and what `route` gave must be stored before the next of
+the other two.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import msgspec
 
 from alerts.board import PREFIXES, Board
-from alerts.case import DRILLS, Case, hear, is_correction, opened, read_case, renewed
+from alerts.case import DRILLS, Case, case_key, hear, is_correction, opened, read_case, renewed
 from alerts.escalate import Policy
 from alerts.held import GROUP, STORM
 from alerts.matchers import incident_of
@@ -71,9 +74,9 @@ class Desk:
         self.board = Board()
         self.planner = planner
         self._store = store
-        self._policies = policies or {}
         self._receivers = receivers
         self._speaker = Speaker(receivers, planner, links, zones or {})
+        self._release = Release(planner, self._speaker, policies or {})
         self._silences: Sequence[tuple[str, bytes]] = ()
         self._drills: dict[str, bytes] = {}  # as they are stored: other processes write these, too
         self._stirred = True  # something happened that may end a wait
@@ -123,7 +126,7 @@ class Desk:
             for verdict in verdicts:
                 rows += self._told(alert, verdict, case, now)
             self.board.put(case)
-        return Routed(tuple(rows), self._taken())
+        return Routed(tuple(rows), self.board.taken())
 
     def rows_now(self, alert: Alert, receivers: Sequence[str] | None, now: float) -> tuple[OutboxRow, ...]:
         """The rows of a message that waits for nothing; ``receivers`` None: those of the tree."""
@@ -184,8 +187,10 @@ class Desk:
     def merged(self, gone: str, into: str) -> None:
         """One incident took another's evidence over: what waits of it, and who was told, is now the other's."""
         old, new = self.board.cases.get(gone), self.board.case(into)
-        if old is None or new is None or old is new or old.into:
+        if old is None or old.into or gone == into:
             return
+        if new is None:
+            new = msgspec.structs.replace(old, incident=into)
         new.told = list(dict.fromkeys([*new.told, *old.told]))
         new.said = {**old.said, **new.said}
         new.since = new.since if new.since is not None else old.since
@@ -194,10 +199,52 @@ class Desk:
             self.board.drop(held)
             there = self.board.held.get((held.receiver, new.incident))
             if there is None:
-                self.board.put(replace_held(held, new.incident))
+                self.board.put(msgspec.structs.replace(held, incident=new.incident))
             else:
                 there.covers = list(dict.fromkeys([*held.covers, *there.covers]))
                 self.board.put(there)
         self.board.put(old)
         self.board.put(new)
         self._stirred = True
+
+    # -- time -----------------------------------------------------------------------------------------------------
+
+    async def tick(self, now: float) -> bool:
+        """Say what is due at wall clock ``now``; True where there are new rows in the outbox."""
+        await self.refresh()
+        await self._take_drills()
+        rows: list[OutboxRow] = []
+        if self._stirred or now >= self._wake:
+            self._stirred = False
+            rows, self._wake = self._release.look(self.board, now)
+        if not rows and not self.board.is_changed:
+            return False
+        routed = Routed(tuple(rows), self.board.taken())
+        return await self._stored(routed) and bool(rows)
+
+    async def _stored(self, routed: Routed) -> bool:
+        """Store it; False, and everything is read anew, where another process changed a drill meanwhile."""
+        drills = [key for key, _ in routed.notes if key.startswith(DRILLS)]
+        expect = [(key, self._drills.get(key)) for key in drills]
+        if not await self._store.note(routed.notes, routed.rows, expect):
+            await self.load()
+            return False
+        for key, value in routed.notes:
+            if key in drills and value is not None:
+                self._drills[key] = value
+            elif key in drills:
+                self._drills.pop(key, None)
+        return True
+
+    async def _take_drills(self) -> None:
+        """Take over what other processes wrote of drills."""
+        notes = dict(await self._store.notes(DRILLS))
+        if notes == self._drills:
+            return
+        for key, value in notes.items():
+            if self._drills.get(key) != value:
+                self.board.place(read_case(value))
+        for case in [case for case in self.board.cases.values() if case_key(case.incident) in self._drills]:
+            if case_key(case.incident) not in notes:
+                self.board.remove(case.incident)
+        self._drills, self._stirred = notes, True

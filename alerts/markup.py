@@ -39,20 +39,20 @@ _WORDS = re.compile(r"(\s+)")
 
 _SLACK_LIKE = str.maketrans({"*": "\u2217", "~": "\u223c", "`": "\u02cb"})  # Slack has no escape for them
 _SLACK_ITALIC = re.compile(r"(?<![^\W_])_|_(?![^\W_])")  # inside of a word it is none
-_SLACK_EMOJI = re.compile(r":(?=[\w+'-]+:)")
+_SLACK_EMOJI = re.compile(r"(?<![A-Za-z0-9]):(?=[\w+'-]+:)")
 _SLACK_QUOTE = re.compile(r"^(\s*)&gt;", re.MULTILINE)
 
-_DISCORD = re.compile(r"[\\`*_~|<>#@:/\[\]]")
-_DISCORD_START = re.compile(r"^(\s*)([-+]|\d+(?=\.))", re.MULTILINE)
+_DISCORD = re.compile(r"[\\`*_~|<>#@/\[\]]|:(?=//)|(?<![A-Za-z0-9]):(?=[\w~+-]+:)")
+_DISCORD_START = re.compile(r"^(\s*)([-+]|\d+(?=\.(?:\s|$)))", re.MULTILINE)
 
 _TEAMS = re.compile(r"[\\`*_~<>\[\]]")
-_TEAMS_START = re.compile(r"^(\s*)([-+#]|\d+(?=[.)]))", re.MULTILINE)
+_TEAMS_START = re.compile(r"^(\s*)([-+#]|\d+(?=[.)](?:\s|$)))", re.MULTILINE)
 
 _TELEGRAM_READS = re.compile(r"[@#]|^\W*/|//|\$[A-Za-z]|[^\W_][.\u3002\uff0e\uff61]\w*[^\W\d]|\d{7}|^\+\d")
 
 _MATTERMOST = re.compile(r"[\\*_{}\[\]()#!>|]")
-_MATTERMOST_READS = re.compile(r"[@#~`$<&]|://|\bwww\.|:[\w+-]+:|^mailto:|^[:;=8][-']?[^\w\s]", re.IGNORECASE)
-_MATTERMOST_START = re.compile(r"^([-+=]|\d+(?=[.)]))", re.MULTILINE)
+_MATTERMOST_READS = re.compile(r"[@#~`$<&]|://|\bwww\.|(?<![^\W_]):[\w+-]+:|^mailto:|^[:;=8][-']?[^\w\s]", re.IGNORECASE)
+_MATTERMOST_START = re.compile(r"^([-+=]|\d+(?=[.)](?:\s|$)))", re.MULTILINE)
 
 
 def entities(text: str) -> str:

@@ -92,6 +92,8 @@ class Planner:
         self._rules = rules
         self._storms = storms or {}
         self._machines = machines
+        self.least_repeat = _least_repeat(tree)
+        """Seconds; nothing is said again sooner. 0: nothing is said again."""
 
     def plan(self, alert: Alert, now: float, board: Board, also: Sequence[str] = ()) -> tuple[Verdict, ...]:
         """What becomes of ``alert``, receiver by receiver, each once, in the order of the tree.
@@ -239,3 +241,8 @@ class Planner:
         values = [[label, sorted(labels.get(label, ()))] for label in route.group_by if label != "entity"]
         entity = entity_of(alert) or f"incident {incident_of(alert)}"
         return canonical_json([entity, *values]).decode()
+
+
+def _least_repeat(route: Route) -> float:
+    every = [route.repeat_interval, *(_least_repeat(inner) for inner in route.routes)]
+    return min((seconds for seconds in every if seconds), default=0.0)

@@ -62,7 +62,8 @@ def summary_of(waiting: Sequence[Waiting], silenced: Iterable[str]) -> Alert:
     why = " and ".join(dict.fromkeys(_WHY.get(item.held.why, item.held.why) for item in waiting))
     messages = f"{len(covers)} message{'' if len(covers) == 1 else 's'}"
     incidents = f"{len(waiting)} incident{'' if len(waiting) == 1 else 's'}"
-    lines = [*silenced, f"{messages} of {incidents} waited since {iso(min(item.held.since for item in waiting))}: {why}."]
+    since = iso(min(item.held.since for item in waiting))
+    lines = [*silenced, f"{messages} of {incidents} waited since {since}: {why}."]
     lines += [_line(item) for item in waiting[:SHOWN]]
     if len(waiting) > SHOWN:
         lines.append(f"… and {len(waiting) - SHOWN} more: `heistwatch incidents list` shows them")

@@ -24,9 +24,7 @@ __all__ = [
     "chain_infos",
     "chain_spec",
     "fold_history",
-    "make_channels",
     "make_engine",
-    "make_router",
     "make_store",
     "run_backtest",
     "warm_up",
@@ -314,48 +312,6 @@ def backtest(
 
 
 # -- watching ---------------------------------------------------------------------------------------------------------
-
-
-def make_channels(config: Config) -> dict[str, tuple[Any, ...]]:
-    """Channels by receiver; without receivers one that prints to the console."""
-    from alerts.make import make_channel
-    from monitor.errors import Problem
-
-    if not config.receivers:
-        return {"console": (make_channel({"type": "console"}),)}
-    problems: list[Problem] = []
-    made: dict[str, tuple[Any, ...]] = {}
-    for receiver in config.receivers:
-        channels = []
-        for channel in receiver.channels:
-            try:
-                channels.append(make_channel(channel.plain(), receiver.template))
-            except ConfigError as error:
-                problems += [Problem(p.message, p.where or channel.where) for p in error.problems]
-        made[receiver.name] = tuple(channels)
-    if problems:
-        raise ConfigError(problems)
-    return made
-
-
-def make_router(config: Config, channels: Mapping[str, tuple[Any, ...]]) -> Callable[..., Sequence[Any]]:
-    """A function that turns an alert, the wall clock, and receivers that must get it too, into outbox rows."""
-    from alerts.outbox import rows
-    from alerts.route import parse, receivers
-
-    tree = dict(config.route) if config.route else {"receiver": next(iter(channels))}
-    chains = {chain.name: chain.chain for chain in config.chains}
-    known = {
-        "entity": {wallet.entity for wallet in config.wallets},
-        "wallet": {wallet.id for wallet in config.wallets},
-    }
-    route = parse(tree, list(channels), known=known, chains=chains)
-
-    def routed(alert: Any, now: float, also: Sequence[str] = ()) -> Sequence[Any]:
-        told = [name for name in also if name in channels]  # a receiver may have left the configuration
-        return rows(alert, channels, [*receivers(route, alert), *told], now)
-
-    return routed
 
 
 def make_store(config: Config) -> Any:

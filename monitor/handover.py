@@ -145,6 +145,11 @@ def handover_text(note: Mapping[str, Any]) -> str:
     return "\n".join(lines).rstrip()
 
 
+def _one(text: Any) -> str:
+    """On one line: a comment may have several."""
+    return " ".join(str(text).split())
+
+
 def _part(title: str, lines: Sequence[str], number: int | None = None) -> list[str]:
     """One part; nothing in it is said, too."""
     count = len(lines) if number is None else number
@@ -167,14 +172,14 @@ def _open_lines(entry: Mapping[str, Any]) -> list[str]:
         then = f"next at {escalation['next_at']}" if escalation.get("next_at") else "no further step"
         lines.append(f"  escalation {escalation['policy']}: step {escalation['step']} was taken, {then}")
     if (words := entry["last_words"]) is not None:
-        lines.append(f"  last words: {words['by']} at {words.get('at', '')}: {words['comment']}")
+        lines.append(f"  last words: {words['by']} at {words.get('at', '')}: {_one(words['comment'])}")
     return lines
 
 
 def _closed_line(entry: Mapping[str, Any]) -> str:
     said = entry["last_said"] or {}
     by = f" by {said['by']} at {said.get('at', '')}" if said else ""
-    comment = f": {said['comment']}" if said.get("comment") else ""
+    comment = f": {_one(said['comment'])}" if said.get("comment") else ""
     return f"{entry['severity'].upper()} {entry['entity']}: {entry['status']}{by}{comment}, {entry['id']}"
 
 
@@ -185,7 +190,8 @@ def _ago(seconds: float) -> str:
     ('59 s', '1 h 1 min', '1 d 1 h')
     """
     units = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
-    left, parts = int(seconds), []
+    left = int(seconds)
+    parts: list[str] = []
     for size, name in units:
         if left >= size and len(parts) < 2:
             parts.append(f"{left // size} {name}")

@@ -91,6 +91,7 @@ def alert_of(
         "chain": ",".join(sorted({finding.chain for finding in incident.findings})),
         "detector": ",".join(sorted({finding.detector for finding in incident.findings})),
         "kind": kind,
+        "incident": incident.id,
     }
     return Alert(
         id=stable_id("alert", incident.id, incident.revision, kind),

@@ -47,6 +47,9 @@ class Parts:
         self.started_monotonic = time.monotonic()
         self.delivered: dict[tuple[str, str], int] = {}  # attempts by (channel type, outcome)
         self.last_delivery: str | None = None
+        self.desk: Any = None  # decides who is told what, when
+        self.links: Any = None  # makes and reads the links in messages
+        self.channels: Any = None  # by receiver
 
     def count(self, delivery: Delivery) -> None:
         """Note an attempt."""
@@ -74,7 +77,7 @@ async def running(
     """
     from alerts.dispatch import Dispatcher
     from chains.follow import Follower
-    from monitor import app
+    from monitor import alerting, app
 
     await asyncio.to_thread(app.warm_up)
     chains = [chain for chain in config.chains if chain.endpoints]
@@ -82,8 +85,8 @@ async def running(
         raise ConfigError("no chain has an endpoint: add `chains: [{name: ..., endpoints: [...]}]` to watch it")
     engine = app.make_engine(config)
     names = app.asset_names(config)
-    channels = app.make_channels(config)
-    route = app.make_router(config, channels)
+    channels = alerting.make_channels(config)
+    links = alerting.make_links(config)
     async with AsyncExitStack() as stack:
         for group in channels.values():
             for channel in group:
@@ -93,8 +96,10 @@ async def running(
         stack.push_async_callback(store.aclose)
         if hasattr(store, "acquire"):
             await store.acquire()
+        desk = alerting.make_desk(config, channels, store, links)
+        await desk.load()
         finality = {chain.chain: chain.finality_depth for chain in chains}
-        pipeline = Pipeline(engine, Correlator(), store, names, route, time.time, finality)
+        pipeline = Pipeline(engine, Correlator(), store, names, desk, time.time, finality)
         pipeline.config_path = str(config.path.absolute()) if config.path is not None else ""
         await pipeline.start()
         followed = []
@@ -147,6 +152,7 @@ async def running(
         dispatcher = Dispatcher(store, channels, on_delivery=delivered)
         watch = Watch(followed, pipeline, dispatcher, on_change, prune=store.prune)
         parts = Parts(watch, pipeline, store, dispatcher, names)
+        parts.desk, parts.links, parts.channels = desk, links, channels
         yield parts
 
 

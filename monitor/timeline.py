@@ -44,7 +44,7 @@ def timeline(
     """
     entries = [_said(entry) for entry in history]
     entries += [
-        Entry(event.at, "said", f"{_words(event.kind, event.by, event.comment)} (in force at the next block)")
+        Entry(event.at, "said", f"said and not yet in force: {_words(event.kind, event.by, event.comment)}")
         for event in said
         if event.effective is None
     ]

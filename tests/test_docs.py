@@ -13,7 +13,7 @@ import click
 import pytest
 
 from monitor import findings, fusion, returns, signals
-from monitor.app import make_channels, make_router
+from monitor.alerting import make_channels, make_planner
 from monitor.assets import AssetNames
 from monitor.case import case_ids, load_case
 from monitor.case_run import judge, run_case
@@ -173,7 +173,7 @@ def test_configurations_load(text: str, tmp_path: Path) -> None:
     path.write_text(text, "utf-8")
     config = load_config(path, environment(text))
     assert config.wallets and not config.warnings
-    make_router(config, make_channels(config))
+    make_planner(config, make_channels(config))
 
 
 def test_every_yaml_block_is_a_whole_configuration() -> None:

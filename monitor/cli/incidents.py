@@ -4,26 +4,46 @@ from __future__ import annotations
 
 import getpass
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import click
 
 from monitor.cli.common import config_option, find_config, json_option, print_json, run, stored, table
-from monitor.cli.show import show_incident
+from monitor.cli.show import clean, show_incident
 from monitor.errors import ConfigError
+from monitor.ids import iso
 from monitor.verdicts import KINDS, verdict
 
 __all__ = ["command"]
 
 
-async def _load(config: Any) -> tuple[Any, Any]:
-    """(correlator with all stored incidents, verdicts not yet in force)."""
+async def _load(config: Any) -> Any:
+    """A correlator with all stored incidents."""
+    async with stored(config) as store:
+        return await _correlator(store)
+
+
+async def _correlator(store: Any) -> Any:
     from monitor.incidents import Correlator
 
+    correlator = Correlator()
+    correlator.load(await store.incidents())
+    return correlator
+
+
+async def _history(config: Any, incident_id: str) -> tuple[Any, list[Any]]:
+    """(an incident, its timeline)."""
+    from monitor.timeline import timeline
+
     async with stored(config) as store:
-        correlator = Correlator()
-        correlator.load(await store.incidents())
-        return correlator, await store.said(pending=True)
+        correlator = await _correlator(store)
+        incident = correlator.incident(_find(correlator, incident_id))
+        rows = await store.outbox(incident_id=incident.id)
+        names = dict.fromkeys(row.alert_id for row in rows)
+        tried = [attempt for name in names for attempt in await store.deliveries(name)]
+        said = [event for event in await store.said(pending=True) if event.incident_id == incident.id]
+        return incident, timeline(incident.history, rows, tried, said)
 
 
 @click.group()
@@ -41,8 +61,7 @@ def list_(config: str | None, as_json: bool) -> None:
 
     found_config = find_config(config)
     names = asset_names(found_config)
-    correlator, _ = run(_load(found_config))
-    found = [incident_data(incident, names) for incident in correlator.all()]
+    found = [incident_data(incident, names) for incident in run(_load(found_config)).all()]
     if as_json:
         print_json(found)
         return
@@ -67,27 +86,25 @@ def show(incident_id: str, config: str | None, as_json: bool) -> None:
     from monitor.published import incident_data
 
     found_config = find_config(config)
-    correlator, pending = run(_load(found_config))
-    name = _find(correlator, incident_id)
-    incident = correlator.incident(name)
+    incident, entries = run(_history(found_config, incident_id))
     found = incident_data(incident, asset_names(found_config))
     if as_json:
-        print_json(found)
+        print_json({**found, "timeline": [entry.data() for entry in entries]})
         return
     show_incident(found)
     for finding in found["findings"]:
-        click.echo(f"  {finding['at']}  {finding['detector']:<6} {finding['severity']:<8} {finding['summary']}")
-    for entry in found["history"]:
-        click.echo(f"  {entry.get('at', '')}  {entry['what']} by {entry['by']}: {entry['comment']}")
-    for event in pending:
-        if event.incident_id == name:
-            click.echo(f"  said and not yet in force: {event.kind} by {event.by} (a running monitor takes it up)")
+        line = f"  {finding['at']}  {finding['detector']:<6} {finding['severity']:<8} {finding['summary']}"
+        click.echo(clean(line))
+    for entry in entries:
+        click.echo(clean(f"  {iso(entry.at) or '-':<20}  {' '.join(entry.text.splitlines())}"))
     for line in commands(incident, config or ""):
         click.echo(f"  {line}")
 
 
-def _find(correlator: Any, text: str) -> str:
-    names: list[str] = [name for name in correlator.records if name.startswith(text)]
+def _find(correlator: Any, text: str, drills: Sequence[str] = ()) -> str:
+    """The id that begins so: of an incident (of the one that took it over where it was merged), or of a drill."""
+    begun = [name for name in (*correlator.records, *correlator.merged, *drills) if name.startswith(text)]
+    names: list[str] = list(dict.fromkeys(name if name in drills else correlator.get(name).id for name in begun))
     if len(names) == 1:
         return names[0]
     if not names:
@@ -95,18 +112,14 @@ def _find(correlator: Any, text: str) -> str:
     raise ConfigError(f"incident {text!r} is not unique: {', '.join(sorted(names))}")
 
 
-def _say(word: str, incident_id: str, config: str | None, by: str | None, comment: str) -> None:
-    found_config = find_config(config)
-    correlator, _ = run(_load(found_config))
-    name = _find(correlator, incident_id)
-    event = verdict(word, name, by=by or getpass.getuser(), comment=comment, at=time.time())
-
-    async def say() -> None:
-        async with stored(found_config) as store:
-            await store.say(event)
-
-    run(say())
-    click.echo(f"{event.kind} of {name} is recorded; a running monitor takes it up at its next block")
+async def _say(config: Any, word: str, incident_id: str, by: str | None, comment: str) -> Any:
+    """Record what was said of an incident or a drill; the event."""
+    async with stored(config) as store:
+        drills = [name.removeprefix("drill/") for name, _ in await store.notes("drill/drill-")]
+        name = _find(await _correlator(store), incident_id, drills)
+        event = verdict(word, name, by=by or getpass.getuser(), comment=comment, at=time.time())
+        await store.say(event)
+        return event
 
 
 def _add(word: str, text: str) -> None:
@@ -116,7 +129,8 @@ def _add(word: str, text: str) -> None:
     @click.option("--comment", default="", metavar="TEXT", help="Why.")
     @config_option
     def say(incident_id: str, by: str | None, comment: str, config: str | None) -> None:
-        _say(word, incident_id, config, by, comment)
+        event = run(_say(find_config(config), word, incident_id, by, comment))
+        click.echo(f"{event.kind} of {event.incident_id} is recorded; a running monitor takes it up at its next block")
 
 
 for _word, _text in {
@@ -128,3 +142,34 @@ for _word, _text in {
 }.items():
     assert _word in KINDS
     _add(_word, _text)
+
+
+@command.command()
+@click.argument("incident_id", metavar="ID")
+@click.argument("text", metavar="TEXT")
+@click.option("--by", metavar="WHO", help="Who says so (default: the user of this machine).")
+@config_option
+def note(incident_id: str, text: str, by: str | None, config: str | None) -> None:
+    """Write something into the history of an incident; nothing else changes."""
+    if not text.strip():
+        raise ConfigError("the note is empty")
+    event = run(_say(find_config(config), "note", incident_id, by, text.strip()))
+    click.echo(f"noted for {event.incident_id}; a running monitor takes it up at its next block")
+
+
+@command.command()
+@click.option("--since", default="12h", show_default=True, metavar="TIME", help="A length of time, or ISO 8601.")
+@config_option
+@json_option
+def handover(since: str, config: str | None, as_json: bool) -> None:
+    """What the next person on call must know: text to paste at a change of shift."""
+    from monitor.cli.handover import gathered, moment
+    from monitor.handover import handover_text
+
+    now = time.time()
+    found = run(gathered(find_config(config), moment(since, now), now))
+    if as_json:
+        print_json(found)
+        return
+    for line in handover_text(found).splitlines():
+        click.echo(clean(line))

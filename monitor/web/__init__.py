@@ -38,7 +38,7 @@ async def serve(parts: Any, config: HttpConfig, hooks: Hooks | None = None) -> S
     Parameters
     ----------
     parts : a running monitor, see `monitor.running.Parts`
-    hooks : what alerts know: links, silences, who is to be told of a verdict at once; without them those answer 404
+    hooks : what alerts know: links and silences; without them those are refused
     """
     application = web.Application(client_max_size=64 * 1024)
     application.add_routes(_routes(parts, config, hooks or Hooks()))

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from monitor.model import Alert
-from monitor.store import OperatorEvent
 
 __all__ = ["Claim", "Hooks", "Silences"]
 
@@ -49,8 +48,7 @@ class Silences(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Hooks:
-    """``read`` gives a link's claim, or the word why it does not count; ``heard`` tells at once of what was said."""
+    """``read`` gives a link's claim at a wall clock, or the word why it does not count; None: there are no links."""
 
     read: Callable[[str, float], Claim | str] | None = None
-    heard: Callable[[OperatorEvent], Awaitable[None]] | None = None
     silences: Silences | None = None

@@ -52,10 +52,8 @@ class Known:
         return Found(incident_id, _drill(incident_id, note)) if note is not None else None
 
     async def say(self, event: OperatorEvent) -> None:
-        """Record what a person said: it takes effect at the next block, but nobody is called any more from now on."""
+        """Record what a person said: it takes effect at the next block; escalation looks at once, every second."""
         await self._parts.store.say(event)
-        if self._hooks.heard is not None:
-            await self._hooks.heard(event)
 
     async def said(self, incident_id: str) -> Sequence[OperatorEvent]:
         """What was said of an incident, in force or not, oldest first."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from alerts.base import Receipt
 from monitor.memory_store import MemoryStore
@@ -197,3 +198,43 @@ def clock() -> Clock:
 def store(request: pytest.FixtureRequest) -> Any:
     """A store of either kind: every rule of delivery holds on both."""
     return request.param()
+
+
+@dataclass
+class Sent:
+    """A request that a `Service` got."""
+
+    method: str
+    path: str  # with its query, as it came
+    headers: dict[str, str]
+    body: bytes
+
+
+class Service:
+    """An HTTP service that keeps what came and answers by the script, then with ``status``."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.sent: list[Sent] = []
+        self.script: list[tuple[int, dict[str, str], bytes]] = []
+        self.status = 202
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Keep it, and the next answer."""
+        self.sent.append(Sent(request.method, request.raw_path, dict(request.headers), await request.read()))
+        status, headers, body = self.script.pop(0) if self.script else (self.status, {}, b"{}")
+        return web.Response(status=status, headers=headers, body=body)
+
+
+@pytest.fixture
+async def service() -> AsyncIterator[Service]:
+    """A service on this machine."""
+    made = Service()
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", made.handle)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    made.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    yield made
+    await runner.cleanup()
