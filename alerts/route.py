@@ -33,7 +33,7 @@ class Route:
     ``group_wait`` is how long a group gathers, ``group_interval`` how long after a message the next one of a group
     may come, and ``repeat_interval`` after how long an open incident that nobody acknowledged is said again, all in
     seconds. ``quiet`` and ``active`` name times in which, and outside of which, low and medium severities wait.
-    ``escalation`` names a policy.
+    ``escalation`` names a policy; ``none`` is none.
     """
 
     receiver: str
@@ -217,7 +217,9 @@ class _Parser:
             self._wrong(where, "quiet and active leave no moment of the week: what waits would wait for ever")
 
     def _policy(self, name: object, where: str) -> str:
-        if not isinstance(name, str) or (name and name not in self._policies):
+        if name == "none":  # as `repeat_interval: 0` and `quiet: []`: not what the route around has
+            return ""
+        if not isinstance(name, str) or name not in self._policies:
             self._wrong(where, f"unknown escalation {name!r}: {did_you_mean(str(name), self._policies)}")
             return ""
         return name

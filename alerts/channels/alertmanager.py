@@ -60,6 +60,7 @@ class AlertmanagerChannel(ChannelTraits):
     """
 
     type = "alertmanager"
+    templated = True
     machine = True
     threads = True  # the first message's wallets come back as `OutboxRow.reply_to`
 

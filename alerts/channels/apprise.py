@@ -77,6 +77,7 @@ class AppriseChannel(ChannelTraits):
     """
 
     type = "apprise"
+    templated = True
     machine = True
     concurrency = 1
 

@@ -13,10 +13,11 @@ from typing import Any, TextIO
 from rich.console import Console
 from rich.text import Text
 
-from alerts.base import Receipt
+from alerts.base import ChannelTraits, Receipt
+from alerts.message import message_of
 from alerts.options import Options
 from alerts.text import bounded, clean, encodable
-from monitor.ids import canonical_json, iso
+from monitor.ids import canonical_json
 from monitor.model import Alert, Outcome, Reason
 from monitor.store import OutboxRow
 
@@ -36,7 +37,7 @@ _STYLES = {
 _OTHER_STYLE = "bold magenta"  # the monitor speaks of itself
 
 
-class ConsoleChannel:
+class ConsoleChannel(ChannelTraits):
     """Prints alerts: in colour on a terminal, as plain lines elsewhere.
 
     There are no options. ``stream`` is where to; standard output, as it is at each message, unless told.
@@ -52,22 +53,29 @@ class ConsoleChannel:
 
     def render(self, alert: Alert, queued_at: float) -> bytes:
         """The text, and what it takes to style it, as JSON."""
-        monitor = alert.type.startswith("monitor.")
-        severity = None if alert.severity is None or monitor else str(alert.severity)
-        title, badge = clean(alert.title), (severity or str(alert.kind)).upper()
+        message = message_of(alert, queued_at)
+        words = message.badge.split()  # a title most often begins with them
+        title = message.title
+        for word in words:
+            title = title.removeprefix(f"{word}: ")
         return canonical_json(
             encodable(
                 {
-                    "at": iso(queued_at),
-                    "type": alert.type,
-                    "severity": severity,
-                    "badge": badge,
-                    "title": bounded(title.removeprefix(f"{badge}: "), TITLE_CHARACTERS),
+                    "at": message.at,
+                    "type": message.type,
+                    "severity": message.severity,
+                    "badge": message.badge,
+                    "title": bounded(title, TITLE_CHARACTERS),
                     "body": bounded(clean(alert.body, lines=True).strip("\n"), BODY_CHARACTERS),
-                    "runbook": bounded(clean(alert.runbook), TITLE_CHARACTERS),
+                    "runbook": bounded(message.runbook, TITLE_CHARACTERS),
+                    "links": [[action.label, action.url] for action in message.actions],
                 }
             )
         )
+
+    def preview(self, body: bytes) -> str:
+        """As it is printed elsewhere than on a terminal."""
+        return _text(json.loads(body), terminal=False)
 
     async def send(self, row: OutboxRow, now: float) -> Receipt:
         """Print; a stream that is closed or blocked is a failure to try again, never an exception."""
@@ -134,6 +142,8 @@ def _text(message: Mapping[str, Any], terminal: bool) -> str:
         console.print(Text(f"  what to do: {message['runbook']}"))
     for line in message["body"].split("\n"):
         console.print(Text(f"  {line}" if line else ""))
+    for label, url in message.get("links", ()):
+        console.print(Text(f"  {label}: {url}"))
     return buffer.getvalue()
 
 

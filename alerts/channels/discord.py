@@ -64,6 +64,7 @@ class DiscordChannel(ChannelTraits):
     """
 
     type = "discord"
+    templated = True
     threads = True
     rate = 2.5
 

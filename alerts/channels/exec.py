@@ -65,6 +65,7 @@ class ExecChannel(ChannelTraits):
     """
 
     type = "exec"
+    templated = True
     machine = True
 
     def __init__(self, options: Mapping[str, Any]) -> None:

@@ -39,6 +39,7 @@ class FileChannel(ChannelTraits):
     """
 
     type = "file"
+    templated = True
     machine = True
     concurrency = 1  # lines are written one after the other
 

@@ -70,6 +70,7 @@ class MatrixChannel(ChannelTraits):
     """
 
     type = "matrix"
+    templated = True
     threads = True
 
     def __init__(self, options: Mapping[str, Any]) -> None:

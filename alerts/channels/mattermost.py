@@ -55,6 +55,7 @@ class MattermostChannel(ChannelTraits):
     """
 
     type = "mattermost"
+    templated = True
     rate = 10.0
 
     def __init__(self, options: Mapping[str, Any]) -> None:

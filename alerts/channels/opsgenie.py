@@ -67,6 +67,7 @@ class OpsgenieChannel(ChannelTraits):
     """
 
     type = "opsgenie"
+    templated = True
     machine = True
 
     def __init__(self, options: Mapping[str, Any]) -> None:

@@ -54,6 +54,7 @@ class PagerDutyChannel(ChannelTraits):
     """
 
     type = "pagerduty"
+    templated = True
     machine = True
     rate: float | None = 2.0  # https://support.pagerduty.com/main/docs/service-limits: 120 events a minute and key
 

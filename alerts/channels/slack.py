@@ -82,6 +82,7 @@ class SlackChannel(ChannelTraits):
     """
 
     type = "slack"
+    templated = True
     rate = 1.0
 
     def __init__(self, options: Mapping[str, Any]) -> None:

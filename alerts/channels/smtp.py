@@ -66,6 +66,7 @@ class SmtpChannel(ChannelTraits):
     """
 
     type = "email"
+    templated = True
     concurrency = 2  # connections at a time; large providers allow three
 
     def __init__(self, options: Mapping[str, Any]) -> None:

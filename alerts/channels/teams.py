@@ -56,6 +56,7 @@ class TeamsChannel(ChannelTraits):
     """
 
     type = "teams"
+    templated = True
     rate = 4.0
 
     def __init__(self, options: Mapping[str, Any]) -> None:

@@ -63,6 +63,7 @@ class TelegramChannel(ChannelTraits):
     """
 
     type = "telegram"
+    templated = True
     threads = True
     rate = 1.0
     concurrency = 1  # all goes to one chat

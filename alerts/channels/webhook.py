@@ -48,6 +48,7 @@ class WebhookChannel(ChannelTraits):
 
     type = "webhook"
     machine = True
+    concurrency = 16  # a burst of ten thousand is to be through in ten seconds
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         given = Options(self.type, options, _OPTIONS)

@@ -73,7 +73,7 @@ async def _escalations(store: Any, config: Any) -> Mapping[str, Mapping[str, Any
     from alerts.case import PREFIX, read_case
     from alerts.escalate import next_step_at, parse_policies
 
-    policies = parse_policies(config.escalations, {receiver.name for receiver in config.receivers})
+    policies = parse_policies(config.alerting.escalations, {receiver.name for receiver in config.receivers})
     found = {}
     for case in [read_case(value) for _, value in await store.notes(PREFIX)]:
         policy = policies.get(case.policy)

@@ -15,7 +15,7 @@ from monitor.errors import ConfigError
 from monitor.ids import iso
 from monitor.verdicts import KINDS, verdict
 
-__all__ = ["command"]
+__all__ = ["command", "find_incident"]
 
 
 async def _load(config: Any) -> Any:
@@ -38,7 +38,7 @@ async def _history(config: Any, incident_id: str) -> tuple[Any, list[Any]]:
 
     async with stored(config) as store:
         correlator = await _correlator(store)
-        incident = correlator.incident(_find(correlator, incident_id))
+        incident = correlator.incident(find_incident(correlator, incident_id))
         rows = await store.outbox(incident_id=incident.id)
         names = dict.fromkeys(row.alert_id for row in rows)
         tried = [attempt for name in names for attempt in await store.deliveries(name)]
@@ -101,7 +101,7 @@ def show(incident_id: str, config: str | None, as_json: bool) -> None:
         click.echo(f"  {line}")
 
 
-def _find(correlator: Any, text: str, drills: Sequence[str] = ()) -> str:
+def find_incident(correlator: Any, text: str, drills: Sequence[str] = ()) -> str:
     """The id that begins so: of an incident (of the one that took it over where it was merged), or of a drill."""
     begun = [name for name in (*correlator.records, *correlator.merged, *drills) if name.startswith(text)]
     names: list[str] = list(dict.fromkeys(name if name in drills else correlator.get(name).id for name in begun))
@@ -116,7 +116,7 @@ async def _say(config: Any, word: str, incident_id: str, by: str | None, comment
     """Record what was said of an incident or a drill; the event."""
     async with stored(config) as store:
         drills = [name.removeprefix("drill/") for name, _ in await store.notes("drill/drill-")]
-        name = _find(await _correlator(store), incident_id, drills)
+        name = find_incident(await _correlator(store), incident_id, drills)
         event = verdict(word, name, by=by or getpass.getuser(), comment=comment, at=time.time())
         await store.say(event)
         return event

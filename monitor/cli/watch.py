@@ -64,12 +64,14 @@ async def _watch(config: Any, path: str | None, quiet: bool, reload: asyncio.Eve
 
     async with running(config) as parts, AsyncExitStack() as stack:
         try:
-            site = await serve(parts, config.http)
+            site = await serve(parts, config.http, _hooks(config, parts))
             stack.push_async_callback(site.aclose)
+            _lead(parts, config, site.address)
             where = f"http://{site.address}/healthz says how it is"
         except ConfigError as error:
             if config.http != HttpConfig():
                 raise
+            _lead(parts, config, "")
             where = f"without HTTP ({error}: set http.listen)"
         for line in waiting(config):
             click.echo(f"note: {line}", err=True)
@@ -91,6 +93,23 @@ async def _watch(config: Any, path: str | None, quiet: bool, reload: asyncio.Eve
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _hooks(config: Any, parts: Any) -> Any:
+    """What the HTTP interface needs of alerts."""
+    from alerts.silencing import Silencing
+    from monitor.alerting import labels_known
+    from monitor.web import Hooks
+
+    return Hooks(parts.links.read, Silencing(parts.store, *labels_known(config)))
+
+
+def _lead(parts: Any, config: Any, address: str) -> None:
+    """Links in messages lead to where the interface really listens, unless the owner says where it is reached."""
+    from alerts.link import base_url
+
+    if not config.http.public_url:
+        parts.links.base_url = base_url(None, address)
 
 
 async def _reloaded(path: str | None, reload: asyncio.Event) -> Any:

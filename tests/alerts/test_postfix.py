@@ -107,7 +107,7 @@ class Postfix:
 
 def configure(folder: Path, starttls: int, implicit: int) -> Path:
     """Everything in ``folder``: nothing of the system's own mail is touched, and nothing leaves this machine."""
-    config, sasl = folder / "config", folder / "sasl"
+    config, sasl = folder / "config", folder / "config/sasl"  # where Debian's postfix looks for it
     for path in (config, sasl, folder / "data", folder / "mail"):
         path.mkdir()
     nobody, owner = pwd.getpwnam("nobody").pw_uid, pwd.getpwnam("postfix").pw_uid
@@ -145,10 +145,9 @@ smtpd_tls_auth_only = yes
 smtpd_sasl_auth_enable = yes
 smtpd_sasl_path = smtpd
 smtpd_sasl_local_domain = mx.invalid
-cyrus_sasl_config_path = {sasl}
 smtpd_recipient_restrictions = permit_sasl_authenticated reject
 smtpd_sender_restrictions = reject_unlisted_recipient
-message_size_limit = 200000
+message_size_limit = 30000
 """)
     services = f"127.0.0.1:{starttls} inet n - n - - smtpd\n127.0.0.1:{implicit} inet n - n - - smtpd\n"
     (config / "master.cf").write_text(services + "  -o smtpd_tls_wrappermode=yes" + MASTER)
@@ -224,7 +223,7 @@ async def test_delivered_whole(postfix: Postfix, send: Send, alert: Callable[...
     assert (receipt.outcome, receipt.reason) == (Outcome.ACCEPTED, Reason.OK)
     assert receipt.external_id == f"<whole-{tls}.alert@sender.invalid>"
     (mail,) = await postfix.mails("soc", told.id)
-    assert mail["Subject"] == "[CRITICAL] Börse: 100 ETH 逃 Bcc: thief@test.invalid"
+    assert mail["Subject"] == "[CRITICAL] Börse: 100 ETH 逃 Bcc: thief@test[.]invalid"
     assert mail["Bcc"] is None and mail["To"] == "soc@test.invalid"
     assert mail["Message-ID"] == receipt.external_id
     assert mail["Auto-Submitted"] == "auto-generated" and mail["X-Priority"].startswith("1")
@@ -256,7 +255,7 @@ async def test_no_password(postfix: Postfix, send: Send, alert: Callable[..., Al
     """A server that wants one refuses recipients."""
     receipt = await send(postfix.options(username=None, password=None), alert("no-password"))
     assert (receipt.outcome, receipt.reason) == (Outcome.REJECTED, Reason.CLIENT_ERROR)
-    assert receipt.detail == "localhost took none of 1 recipients: number 1 refused with 554 5.7.1"
+    assert receipt.detail == "localhost answered 554 5.7.1"
 
 
 async def test_unknown_recipient(postfix: Postfix, send: Send, alert: Callable[..., Alert]) -> None:
@@ -290,15 +289,6 @@ async def test_no_tls_where_it_is_demanded(postfix: Postfix, send: Send, alert: 
 
 async def test_too_big(postfix: Postfix, send: Send, alert: Callable[..., Alert]) -> None:
     """The server says its limit, and refuses before anything is sent."""
-    own = {"body": "<p>{{ title }}</p>" + "x" * 19_000}
-    receipt = await send(postfix.options(template=own), alert("fits"))
-    assert receipt.outcome is Outcome.ACCEPTED
-    subprocess.run(["postconf", "-c", str(postfix.folder / "config"), "-e", "message_size_limit=2000"], check=True)
-    subprocess.run(["postfix", "-c", str(postfix.folder / "config"), "reload"], check=True, capture_output=True)
-    try:
-        receipt = await send(postfix.options(), alert("too-big"))
-        assert (receipt.outcome, receipt.reason) == (Outcome.REJECTED, Reason.CLIENT_ERROR)
-        assert "552 5.3.4" in receipt.detail
-    finally:
-        subprocess.run(["postconf", "-c", str(postfix.folder / "config"), "-e", "message_size_limit=200000"], check=True)
-        subprocess.run(["postfix", "-c", str(postfix.folder / "config"), "reload"], check=True, capture_output=True)
+    receipt = await send(postfix.options(template={"body": "x" * 15_000}), alert("too-big"))
+    assert (receipt.outcome, receipt.reason) == (Outcome.REJECTED, Reason.CLIENT_ERROR)
+    assert "552 5.3.4" in receipt.detail

@@ -29,7 +29,11 @@ HOT = "ethereum:0x28c6c06298d514db089934071355e5743bf21d60"
 COLD = "ethereum:0xbe0eb53f46cd790cd13851d5eff43d12404d33e8"
 PAID = "ethereum:0x21a31ee1afc51d94c2efccaa2092ad1028285549"
 CANARY = "canary-7f3a9c-never-shown"
-ENVIRON = {name: f"https://{CANARY}/{name}" for name in ("ETH_RPC", "ETH_RPC_2", "HEISTWATCH_TOKEN", "WEBHOOK_SECRET")}
+SECRETS = (
+    "ETH_RPC", "ETH_RPC_2", "HEISTWATCH_TOKEN", "WEBHOOK_SECRET", "LINK_SECRET", "SLACK_TOKEN", "MAIL_PASSWORD",
+    "PAGERDUTY_KEY", "PAUSE_SECRET", "PAUSE_REQUEST_SECRET", "HEARTBEAT_URL", "ALERTMANAGER_URL",
+)  # fmt: skip
+ENVIRON = {name: f"https://{CANARY}/{name}" for name in SECRETS}
 
 
 def wallet(**more):
@@ -146,9 +150,17 @@ def test_the_example_loads_and_means_what_it_says():
     assert (rehearsal.chain, rehearsal.replay, rehearsal.start) == ("eip155:31337", True, 0)
     assert config.chain("eip155:1").endpoints[0].url.get_secret_value() == ENVIRON["ETH_RPC"]
     assert config.receivers[0].channels[0].plain()["secret"] == ENVIRON["WEBHOOK_SECRET"]
-    assert config.route["routes"][0] == {
-        "match": {"severity": ["critical", "high"]}, "receiver": "soc", "continue": True
-    }
+    first, second, third = config.route["routes"]
+    assert first == {"match": {"severity": ["critical"]}, "receiver": "response", "continue": True}
+    assert (second["escalation"], config.route["group_interval"], config.route["group_wait"]) == ("pager", 300, 0)
+    assert (third["quiet"], third["active"]) == (["nights"], ["week"])
+    step = {"after": 300, "receiver": "on-call", "severities": ["high", "critical"]}
+    assert config.alerting.escalations["pager"][0] == step
+    assert config.alerting.times["nights"][0] == {"days": [], "from": "22:00", "to": "07:00", "zone": "Asia/Tokyo"}
+    assert config.alerting.drill is not None and config.alerting.drill["every"] == "monthly"
+    assert [entry.every for entry in config.alerting.heartbeat] == [60.0, 30.0]
+    assert (config.receivers[0].zone, config.receivers[0].storm) == ("Asia/Tokyo", 30)
+    assert config.http.public_url == "https://heistwatch.example.test"
     assert config.display(usdc, 1_500_000) == "1.5 USDC"
     assert config.place("route", "routes", 1).startswith(f"{EXAMPLE}:")
 
