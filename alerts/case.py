@@ -42,7 +42,7 @@ class Case(msgspec.Struct):
     acknowledged_by: str = ""
     acknowledged_severity: int = 0
     policy: str = ""  # of escalation
-    step: int = 0  # the last one taken
+    steps: list[int] = []  # those that were taken
     since: float | None = None  # from when the steps count; None: nobody was told so far
     closed: float | None = None
     into: str = ""  # the incident that took it over
@@ -105,7 +105,7 @@ def _storable(alert: Alert) -> Alert:
 
 def _begin_anew(case: Case, since: float | None) -> None:
     case.acknowledged_at, case.acknowledged_by, case.acknowledged_severity = None, "", 0
-    case.step, case.since = 0, since
+    case.steps, case.since = [], since
 
 
 def hear(case: Case, event: OperatorEvent) -> bool:

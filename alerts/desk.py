@@ -155,7 +155,7 @@ class Desk:
         renewed(case, alert, now)
         policy = self.planner.policy(alert)
         if not is_correction(alert) and policy != case.policy:
-            case.policy, case.step = policy, 0
+            case.policy, case.steps = policy, []
             case.since = now if case.told else None
         return case
 
@@ -194,7 +194,8 @@ class Desk:
         new.told = list(dict.fromkeys([*new.told, *old.told]))
         new.said = {**old.said, **new.said}
         new.since = new.since if new.since is not None else old.since
-        old.into, old.closed = new.incident, old.closed if old.closed is not None else new.opened
+        old.into = new.incident
+        old.closed = old.closed if old.closed is not None else max(old.said.values(), default=old.opened)
         for held in self.board.waiting(gone):
             self.board.drop(held)
             there = self.board.held.get((held.receiver, new.incident))
@@ -206,6 +207,10 @@ class Desk:
         self.board.put(old)
         self.board.put(new)
         self._stirred = True
+
+    def taken(self) -> tuple[tuple[str, bytes | None], ...]:
+        """What changed since `route` or `tick` last gave notes, to be stored with whatever comes next."""
+        return self.board.taken()
 
     # -- time -----------------------------------------------------------------------------------------------------
 

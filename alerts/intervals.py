@@ -141,7 +141,7 @@ def _minute(text: object, where: str, problems: list[Problem]) -> int:
 
 
 def _days(given: object, where: str, problems: list[Problem]) -> frozenset[int]:
-    if given is None:
+    if given is None or given == []:
         return frozenset(range(7))
     found: set[int] = set()
     items: Sequence[Any] = given if is_list(given) else str(given).split(",")
@@ -154,8 +154,6 @@ def _days(given: object, where: str, problems: list[Problem]) -> frozenset[int]:
             continue
         begin, end = (DAYS.index(name) for name in names)
         found.update(day % 7 for day in range(begin, end + 1 if end >= begin else end + 8))
-    if not items:
-        problems.append(Problem("an empty list is no day: name days, or remove the key", where))
     return frozenset(found)
 
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -37,13 +38,27 @@ async def run(
     ------
     OSError, ValueError : the program cannot be started
     """
-    pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(
-        *arguments, stdin=pipe, stdout=asyncio.subprocess.DEVNULL, stderr=pipe, env=dict(env), start_new_session=True
-    )
+    reading, writing = os.pipe()
+    try:
+        with tempfile.TemporaryFile() as told:  # a file can be written whole before anybody reads
+            told.write(given)
+            told.seek(0)
+            process = await asyncio.create_subprocess_exec(
+                *arguments,
+                stdin=told,
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=writing,
+                env=dict(env),
+                start_new_session=True,
+            )
+    except BaseException:
+        os.close(reading)
+        raise
+    finally:
+        os.close(writing)
+    # The process has no pipe of asyncio's: `wait` would wait for whoever else holds its other end.
     tail = bytearray()
-    feeding = asyncio.create_task(_feed(process, given))
-    hearing = asyncio.create_task(_hear(process, tail, keep))
+    hearing = asyncio.create_task(_hear(reading, tail, keep))
     ended = False
     try:
         async with asyncio.timeout(seconds):
@@ -57,25 +72,19 @@ async def run(
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
             await asyncio.shield(process.wait())
-        for task in (feeding, hearing):
-            task.cancel()
-        await asyncio.gather(feeding, hearing, return_exceptions=True)
-        process._transport.close()  # type: ignore[attr-defined]  # pipes that a child still holds stay open otherwise
+        hearing.cancel()
+        await asyncio.gather(hearing, return_exceptions=True)
     return Ended(process.returncode if ended else None, bytes(tail))
 
 
-async def _feed(process: asyncio.subprocess.Process, given: bytes) -> None:
-    assert process.stdin is not None
-    with contextlib.suppress(ConnectionError):  # a command need not read
-        process.stdin.write(given)
-        await process.stdin.drain()
-    with contextlib.suppress(ConnectionError):
-        process.stdin.close()
-        await process.stdin.wait_closed()
-
-
-async def _hear(process: asyncio.subprocess.Process, tail: bytearray, keep: int) -> None:
-    assert process.stderr is not None
-    while piece := await process.stderr.read(keep):
-        tail += piece
-        del tail[:-keep]
+async def _hear(reading: int, tail: bytearray, keep: int) -> None:
+    """Read a pipe to its end; its last ``keep`` bytes are left in ``tail``."""
+    reader = asyncio.StreamReader()
+    protocol = asyncio.StreamReaderProtocol(reader)
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, os.fdopen(reading, "rb", 0))
+    try:
+        while piece := await reader.read(keep):
+            tail += piece
+            del tail[:-keep]
+    finally:
+        transport.close()

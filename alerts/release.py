@@ -159,15 +159,15 @@ class Release:
             policy = self._policies.get(case.policy)
             if policy is None or case.since is None or not applies(policy, case.severity):
                 continue
-            for step, receiver in steps_due(policy, case.step, case.since, False, now):
+            for step, receiver in steps_due(policy, case.steps, case.since, False, case.severity, now):
                 alert = step_alert(case.latest, case.incident, policy, step, case.since)
                 said = self._again(alert, receiver, case, board, now, wakes, paced=False)
                 if not said and receiver in self._speaker.receivers:
                     break  # silenced: the step is taken when that ends
                 rows += said
-                case.step = step
+                case.steps = [*case.steps, step]
                 board.put(case)
-            at = next_step_at(policy, case.step, case.since, False)
+            at = next_step_at(policy, case.steps, case.since, False, case.severity)
             if at is not None and at > now:
                 wakes.append(at)
         return rows

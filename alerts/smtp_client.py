@@ -30,7 +30,7 @@ _ENHANCED = re.compile(r"[245]\.\d{1,3}\.\d{1,3}\b")
 _TOO_MANY = re.compile(r"\brate\b|too (?:many|fast|much)|thrott|limit", re.IGNORECASE)
 _FULL_NAME = re.compile(r"[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63})+")
 _AUTH_CODES = frozenset((530, 534, 535, 538))
-_PARTING_SECONDS = 2.0
+PARTING_SECONDS = 2.0  # for a farewell that changes nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +215,7 @@ async def _envelope(client: _Client, sender: str, recipients: Sequence[str], siz
 async def _part(client: _Client) -> None:
     """Say QUIT; the message is accepted, whatever comes of it."""
     with contextlib.suppress(aiosmtplib.SMTPException, OSError):
-        await client.quit(timeout=_PARTING_SECONDS)
+        await client.quit(timeout=PARTING_SECONDS)
     client.close()
 
 

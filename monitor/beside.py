@@ -30,7 +30,8 @@ def make_play(config: Config) -> Play:
     async def play(drill: Drill, now: float) -> Sequence[Alert]:
         case, wallet = load_case(drill.case), staged_on(config, drill.wallet)
         said = await asyncio.to_thread(lambda: asyncio.run(played(case, wallet, now, app.make_engine)))
-        return [as_drill(alert, drill.id, drill.case, wallet) for alert in script(said)]
+        path = str(config.path.absolute()) if config.path is not None else ""
+        return [as_drill(alert, drill.id, drill.case, wallet, path) for alert in script(said)]
 
     return play
 

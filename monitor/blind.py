@@ -105,7 +105,9 @@ class Blind:
     async def look(self) -> None:
         """One look, and what follows from it."""
         if self._told is None:
-            self._told = {told.key: told for told in [_read(value) for _, value in await self._store.notes(PREFIX)]}
+            notes = await self._store.notes(PREFIX)  # keys are quoted; those with a slash are of `alerts.ailing`
+            own = [_read(value) for key, value in notes if "/" not in key.removeprefix(PREFIX)]
+            self._told = {told.key: told for told in own}
         now, status = self._clock(), self._read()
         found = [*troubles(status), *(trouble for source in self._more for trouble in source(now))]
         for trouble in found:

@@ -5,6 +5,7 @@ Nothing of the owner's is touched: engine, pipeline and store are made for the p
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -92,14 +93,16 @@ async def played(case: Case, wallet: Wallet, now: float, make_engine: Callable[[
     return [alert for alert in said if alert.incident is not None and alert.incident["id"] == worst.id]
 
 
-def as_drill(alert: Alert, drill_id: str, case_id: str, wallet: Wallet) -> Alert:
+def as_drill(alert: Alert, drill_id: str, case_id: str, wallet: Wallet, path: str = "") -> Alert:
     """An alert of a played incident as what it is: a drill, in its kind, its title, its first line and its incident.
 
     It is routed like a theft from ``wallet``: severity, entity, wallet, role and chain are what that one's would be.
+    ``path`` is that of the configuration, which its command names.
     """
     incident = dict(alert.incident or {})
     told = alert.body.rpartition("\n\n")[0]  # without commands that trust the thief
     intro = f"It plays {case_id} on {wallet.id}, to see who is reached. Acknowledge it as in earnest."
+    option = f" -c {shlex.quote(path)}" if path else ""
     explanation = [NOT_REAL, *incident.get("explanation", ())]
     chains = ",".join(sorted({chain for chain, _ in wallet.addresses} | {chain for chain, _ in wallet.fleets}))
     labels = {"role": str(wallet.role), "chain": chains, "kind": str(alert.kind), "incident": drill_id, "drill": "true"}
@@ -108,7 +111,7 @@ def as_drill(alert: Alert, drill_id: str, case_id: str, wallet: Wallet) -> Alert
         id=stable_id("drill", drill_id, alert.id),
         kind=AlertKind.DRILL,
         title=f"DRILL: {alert.title}",
-        body=f"{NOT_REAL}\n{intro}\n{told}\n\nheistwatch incidents ack {drill_id}",
+        body=f"{NOT_REAL}\n{intro}\n{told}\n\nheistwatch incidents ack {drill_id}{option}",
         labels={**alert.labels, **labels},
         runbook=f"{NOT_REAL} In earnest: {alert.runbook}",
         incident={**incident, "id": drill_id, "explanation": explanation},

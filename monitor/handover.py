@@ -25,7 +25,7 @@ _ENDED = (*CLOSED, Status.RETRACTED)
 class Stored:
     """What a store holds. Times are wall clock, UTC seconds.
 
-    ``escalations`` are by incident: {policy, step, next_at or None}; ``silences`` lines for people; ``troubles`` what
+    ``escalations`` are by incident: {policy, steps, next_at or None}; ``silences`` lines for people; ``troubles`` what
     the monitor cannot see; ``chains`` the last block by chain: (number, its time).
     """
 
@@ -170,7 +170,8 @@ def _open_lines(entry: Mapping[str, Any]) -> list[str]:
         lines.append(f"  {what} by {looked['by']} at {looked.get('at', '')}")
     if (escalation := entry["escalation"]) is not None:
         then = f"next at {escalation['next_at']}" if escalation.get("next_at") else "no further step"
-        lines.append(f"  escalation {escalation['policy']}: step {escalation['step']} was taken, {then}")
+        taken = ", ".join(map(str, escalation["steps"])) or "none"
+        lines.append(f"  escalation {escalation['policy']}: steps taken: {taken}; {then}")
     if (words := entry["last_words"]) is not None:
         lines.append(f"  last words: {words['by']} at {words.get('at', '')}: {_one(words['comment'])}")
     return lines

@@ -105,7 +105,7 @@ def troubles(status: MonitorStatus) -> tuple[Trouble, ...]:
 
     While the consumer hangs, chains are not judged: their readers wait for it, and say nothing of the chain.
     """
-    if status.busy_age is not None and status.busy_age >= HUNG_SECONDS:
+    if _is_hung(status):
         return (_hung(status),)
     found: list[Trouble] = []
     for chain in status.chains:
@@ -125,11 +125,11 @@ def is_over(status: MonitorStatus, key: str) -> bool:
 
     A chain must have shown a head that was new, and the blocks up to it must be read, or nearly.
     """
-    if any(trouble.key == key for trouble in troubles(status)):
+    if _is_hung(status) or any(trouble.key == key for trouble in troubles(status)):
         return False
     kind, _, name = key.partition("/")
     if kind != "chain":
-        return status.busy_age is None or status.busy_age < HUNG_SECONDS
+        return True
     chain = next((item for item in status.chains if item.chain == name), None)
     if chain is None:
         return True  # no more followed
@@ -142,6 +142,10 @@ def scans(status: MonitorStatus) -> bool:
     return not any(trouble.key == "consumer" or trouble.chain for trouble in troubles(status)) and all(
         chain.head is not None and chain.tip is not None for chain in status.chains
     )
+
+
+def _is_hung(status: MonitorStatus) -> bool:
+    return status.busy_age is not None and status.busy_age >= HUNG_SECONDS
 
 
 def _hung(status: MonitorStatus) -> Trouble:

@@ -273,7 +273,7 @@ class Pipeline:
                 state=tuple(sorted(work.state.items())),
                 incidents=tuple((name, self.correlator.dump(name)) for name in work.incidents),
                 outbox=tuple(work.outbox),
-                notes=tuple(work.notes),
+                notes=(*work.notes, *self.desk.taken()),
                 coverage=tuple(work.coverage),
                 effective=tuple(work.effective.items()),
                 final=final,

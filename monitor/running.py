@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from monitor.assets import AssetNames
 from monitor.backfill import Backfill, abandon
+from monitor.beside import Beside
 from monitor.config import ChainConfig, Config
 from monitor.errors import ChainUnavailable, ConfigError
 from monitor.ids import iso
@@ -30,6 +31,7 @@ __all__ = ["Parts", "running"]
 log = logging.getLogger("heistwatch")
 
 CATCH_UP_BLOCKS = 256  # after the end of a calibration's history that are read, not left out
+AILING_SECONDS = 1.0  # how often channels are looked after
 FETCHED_AT_ONCE = 4  # stretches of past blocks; the rate bounds them together
 OPEN_SECONDS = 10.0  # how long a chain that does not answer is tried at the start
 
@@ -50,6 +52,8 @@ class Parts:
         self.desk: Any = None  # decides who is told what, when
         self.links: Any = None  # makes and reads the links in messages
         self.channels: Any = None  # by receiver
+        self.ailing: Any = None  # health of the channels
+        self.beside: Any = None  # what runs beside the watching, see `monitor.beside`
 
     def count(self, delivery: Delivery) -> None:
         """Note an attempt."""
@@ -141,19 +145,43 @@ async def running(
             stack.push_async_callback(_ended, asyncio.create_task(keep_fresh(prices, book, config.prices.every)))
         if not followed:
             raise ConfigError("no chain is followed: no wallet has an address on a chain with an endpoint")
-        parts: Parts | None = None
-
-        def delivered(delivery: Delivery) -> None:
-            if parts is not None:
-                parts.count(delivery)
-            if on_delivery is not None:
-                on_delivery(delivery)
-
-        dispatcher = Dispatcher(store, channels, on_delivery=delivered)
+        ailing = await _ailing(store, channels, desk)
+        observers: list[Callable[[Delivery], None]] = [ailing.heard]
+        dispatcher = Dispatcher(store, channels, on_delivery=lambda delivery: _tell(observers, delivery))
         watch = Watch(followed, pipeline, dispatcher, on_change, prune=store.prune)
         parts = Parts(watch, pipeline, store, dispatcher, names)
-        parts.desk, parts.links, parts.channels = desk, links, channels
+        parts.desk, parts.links, parts.channels, parts.ailing = desk, links, channels, ailing
+        observers += [parts.count, *([on_delivery] if on_delivery is not None else [])]
+        parts.beside = Beside(config, parts)
+        watch.beside += [parts.beside.run, lambda: _look_after(ailing, dispatcher)]
         yield parts
+
+
+async def _ailing(store: Any, channels: Any, desk: Any) -> Any:
+    """What watches the health of the channels; those that keep something of their own get the store."""
+    from alerts.ailing import Ailing
+    from alerts.outbox import destinations
+
+    for group in channels.values():
+        for channel in group:
+            if hasattr(channel, "attach"):
+                channel.attach(store)
+    ailing = Ailing(store, destinations(channels), desk.rows_now)
+    await ailing.load()
+    return ailing
+
+
+async def _look_after(ailing: Any, dispatcher: Any) -> None:
+    """Every second, tell of channels that do not deliver, and of those that do again."""
+    while True:
+        await asyncio.sleep(AILING_SECONDS)
+        if await ailing.tick(time.time()):
+            dispatcher.wake()
+
+
+def _tell(observers: Sequence[Callable[[Delivery], None]], delivery: Delivery) -> None:
+    for observer in observers:
+        observer(delivery)
 
 
 def _mempool(config: Config, chain: ChainConfig, stack: AsyncExitStack) -> Any:

@@ -36,11 +36,15 @@ class Desk(Protocol):
         ...
 
     def heard(self, event: OperatorEvent) -> bool:
-        """Take in what a person said; the next `route` or `tick` keeps it, and a new process asks the store."""
+        """Take in what a person said, once; `taken` has what is to be kept of it."""
         ...
 
     def merged(self, gone: str, into: str) -> None:
-        """One incident took another's evidence over."""
+        """One incident took another's evidence over; `taken` has what is to be kept of it."""
+
+    def taken(self) -> Notes:
+        """What changed and no `route` gave so far, for the next commit."""
+        ...
 
     async def tick(self, now: float) -> bool:
         """Do what is due by now; True where alerts were queued."""
@@ -72,6 +76,10 @@ class Plain:
 
     def merged(self, gone: str, into: str) -> None:
         """Nothing is remembered of either."""
+
+    def taken(self) -> Notes:
+        """Nothing is kept."""
+        return ()
 
     async def tick(self, now: float) -> bool:
         """Nothing is ever due."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
@@ -137,6 +137,7 @@ class Watch:
         self._prune = prune
         self._queue: asyncio.Queue[tuple[str, Any]] = asyncio.Queue(QUEUE)
         self._last_event = dict.fromkeys(self.followed, time.monotonic())
+        self.beside: list[Callable[[], Coroutine[Any, Any, None]]] = []  # what else runs as long as this does
         self.busy_since: float | None = None  # monotonic: when the consumer began with what it does; None: it waits
 
     @property
@@ -158,6 +159,8 @@ class Watch:
             group.create_task(self._forget(), name="forget")
             group.create_task(self._attend(), name="attend")
             group.create_task(self._dispatcher.run(), name="dispatch")
+            for work in self.beside:
+                group.create_task(work(), name="beside")
 
     async def between_blocks(self, chain: str, work: Callable[[], Awaitable[Any]]) -> Any:
         """Do something between two blocks of a chain, when those before it are stored; what it gives, or raises."""

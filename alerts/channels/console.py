@@ -68,7 +68,7 @@ class ConsoleChannel(ChannelTraits):
                     "title": bounded(title, TITLE_CHARACTERS),
                     "body": bounded(clean(alert.body, lines=True).strip("\n"), BODY_CHARACTERS),
                     "runbook": bounded(message.runbook, TITLE_CHARACTERS),
-                    "links": [[action.label, action.url] for action in message.actions],
+                    "links": [[action.label, action.url] for action in message.actions[:1]],  # the body has commands
                 }
             )
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import logging
 import re
 import ssl
 from collections.abc import Mapping, Sequence
@@ -40,6 +41,9 @@ _OPTIONS = ("host", "port", "tls", "insecure", "ca", "username", "password", "fr
             "template", "timeout")  # fmt: skip
 _LOCAL_PART = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}")
 _DOMAIN = re.compile(r"(?!.*\.\.)[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
+
+
+_log = logging.getLogger(__name__)
 
 
 class SmtpChannel(ChannelTraits):
@@ -95,12 +99,12 @@ class SmtpChannel(ChannelTraits):
         message = trimmed(message_of(alert, queued_at), CHARACTERS)
         png = chart_png(alert) if self._chart else None
         picture = (f"chart.{mail.message_id(message.id, self._envelope.domain)[1:-1]}", png) if png else None
+        body = self._escape.applied(self._templates.body, message)
         if self._titles is None:
             subject = unlinked(headline(message), message.entity)
         else:
             subject = self._titles.title(message)
             message = replace(message, title=subject)
-        body = self._escape.applied(self._templates.body, message)
         return mail.mail(
             message,
             self._envelope,
@@ -145,6 +149,8 @@ class SmtpChannel(ChannelTraits):
         detail = replies.final.text if replies.taken else "no other recipient took it"
         if taken < total:
             detail += f"; {taken} of {total} recipients: {missing}"
+            _log.warning("%s has message %s for %d of %d recipients: %s", self._server.host, row.alert_id, taken, total,
+                         missing)  # fmt: skip
         external_id = mail.message_id(row.alert_id, self._envelope.domain)
         return Receipt(Outcome.ACCEPTED, Reason.OK, external_id=external_id, detail=detail)
 

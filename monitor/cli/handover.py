@@ -79,8 +79,8 @@ async def _escalations(store: Any, config: Any) -> Mapping[str, Mapping[str, Any
         policy = policies.get(case.policy)
         if policy is None or case.since is None or not case.is_waiting:
             continue
-        then = next_step_at(policy, range(1, case.step + 1), case.since, False, case.severity)
-        found[case.incident] = {"policy": policy.name, "step": case.step, "next_at": iso(then)}
+        then = next_step_at(policy, case.steps, case.since, False, case.severity)
+        found[case.incident] = {"policy": policy.name, "steps": list(case.steps), "next_at": iso(then)}
     return found
 
 

@@ -15,7 +15,7 @@ from aiohttp import web
 from pydantic import ValidationError
 
 from alerts.payload import TYPES
-from alerts.text import bounded, clean
+from alerts.text import bounded, clean, encodable
 from alerts.verify import Inbox, Proof, Seen
 from monitor.cli.common import count
 from monitor.cli.show import bold, severity
@@ -136,9 +136,9 @@ class Listener:
 
     def _lines(self, seen: Seen, message: Mapping[str, Any], fault: str, now: float, status: int) -> list[str]:
         data, about = _about(message)
-        word = about["severity"] or (about["type"] or "?").partition(".")[2]
+        word = about["severity"] or about["type"].partition(".")[2] or "?"
         title = about["title"].removeprefix(f"{word.upper()}: ")
-        head = f"{iso(round(now, 3))}  {severity(_line(word))} {_line(about['type'])}  {bold(_line(title))}"
+        head = f"{iso(round(now, 3))}  {severity(_line(word))} {_line(about['type']) or '-'}  {bold(_line(title))}"
         incident = data.get("incident")
         parts = [f"id {_line(seen.id) or '-'}"]
         if isinstance(incident, Mapping):
@@ -223,7 +223,7 @@ def _record(seen: Seen, message: Mapping[str, Any], fault: str, now: float, stat
         "age_seconds": None if seen.age is None else round(seen.age, 3),
         "form": fault or None,
         "answered": status,
-        "message": message,
+        "message": encodable(message),  # no NaN, which is no JSON
     }
 
 

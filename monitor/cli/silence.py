@@ -28,7 +28,7 @@ def command() -> None:
 @command.command()
 @click.option(
     "--match", "matches", multiple=True, required=True, metavar="LABEL=VALUE[,VALUE]",
-    help="What is silenced: severity, entity, wallet, role, chain, detector, kind or incident; repeatable, all must fit.",
+    help="By severity, entity, wallet, role, chain, detector, kind or incident; repeatable: all must fit.",
 )
 @click.option("--for", "length", metavar="TIME", help="How long from now: 30m, 2h, 1d.")
 @click.option("--until", "until", metavar="WHEN", help="Until when instead, ISO 8601.")
@@ -51,6 +51,8 @@ def add(
     reader = MatchReader(*labels_known(found_config))
     matchers = reader.pairs(matches, "--match")
     expires = _end(length, until, now, reader.problems)
+    if not comment.strip():
+        reader.wrong("--comment", "says nothing: why is this silenced, and whom can one ask?")
     if reader.problems:
         raise ConfigError(reader.problems)
     silence = make_silence(matchers, author=by or getpass.getuser(), comment=comment, created=now, expires=expires)
@@ -67,7 +69,7 @@ def add(
 
 def _end(length: str | None, until: str | None, now: float, problems: list[Problem]) -> float:
     """When it ends; what is wrong joins ``problems``."""
-    from monitor.config.file import parse_duration
+    from monitor.config.shape import parse_duration
 
     if (length is None) == (until is None):
         problems.append(Problem("say how long with --for 2h, or until when with --until, and not both"))

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
-
+from monitor.drill_note import drill_key, read_drill
+from monitor.ids import iso
 from monitor.model import Incident
 from monitor.published import alert_of, incident_data
 from monitor.store import OperatorEvent
@@ -16,7 +16,7 @@ from monitor.web.hooks import Hooks
 
 __all__ = ["Found", "Known"]
 
-DRILL = "drill/"  # notes: drills by their id
+DRILLS = "drill-"  # their ids begin so
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +47,11 @@ class Known:
         if record is not None:
             incident = correlator.incident(record.id)
             return Found(record.id, incident_data(incident, self._parts.names), incident)
-        key = DRILL + incident_id
-        note = next((value for name, value in await self._parts.store.notes(key) if name == key), None)
-        return Found(incident_id, _drill(incident_id, note)) if note is not None else None
+        key = drill_key(incident_id)
+        for name, value in await self._parts.store.notes(key) if incident_id.startswith(DRILLS) else ():
+            if name == key:
+                return Found(incident_id, _drill(value))
+        return None
 
     async def say(self, event: OperatorEvent) -> None:
         """Record what a person said: it takes effect at the next block; escalation looks at once, every second."""
@@ -76,20 +78,18 @@ class Known:
         return await self._hooks.silences.touching(alert_of(found.incident, "updated", self._parts.names, roles), now)
 
 
-def _drill(name: str, note: bytes) -> dict[str, Any]:
+def _drill(value: bytes) -> dict[str, Any]:
     """A drill in the form of an incident, as far as there is something to say."""
-    try:
-        given = msgspec.json.decode(note)
-    except msgspec.DecodeError:
-        given = {}
-    case = str(given.get("case", "")) if isinstance(given, dict) else ""
+    drill = read_drill(value)
     return {
-        "id": name,
+        "id": drill.id,
         "entity": "DRILL",
         "severity": "drill",
         "status": "drill",
+        "opened_at": iso(drill.asked),
+        "wallets": [drill.wallet],
         "lost": [],
         "suspects": [],
-        "explanation": [f"This is a drill: a theft that is not real{f' ({case})' if case else ''}."],
+        "explanation": [f"This is a drill of {drill.case}: nothing was stolen, and there is nothing to stop."],
         "history": [],
     }

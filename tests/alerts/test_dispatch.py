@@ -14,6 +14,7 @@ from alerts.base import Receipt
 from alerts.dispatch import Dispatcher
 from alerts.lane import PAGE
 from monitor.errors import StoreError
+from monitor.memory_store import MemoryStore
 from monitor.model import Delivery, Outcome, Reason
 from monitor.store import OutboxRow
 
@@ -518,3 +519,167 @@ async def test_storm_is_read_in_pages(store: Any, clock: Any, fake: Any, row: Ro
         mine = [sent for sent in channel.ids if int(sent[1:]) % 50 == place]
         assert mine == sorted(mine)
     assert store.most <= 10 * PAGE
+
+
+async def test_critical_rows_leave_a_long_queue_first(clock: Any, fake: Any, row: Row) -> None:
+    """Behind three pages of others: critical rows go next, with what precedes them in their incident, in its order."""
+    store = MemoryStore()
+    channel = fake()
+    rows = [row(f"a{n:03}") for n in range(3 * PAGE)]
+    rows += [row("low", "I"), row("raised", "I", severity=4), row("after", "I"), row("alone", severity=4)]
+    await store.enqueue(rows)
+    async with running(dispatcher(store, clock, {"soc": [channel]}, concurrency=1)) as made:
+        await made.idle()
+    assert channel.ids[:4] == ["low", "raised", "after", "alone"]
+    assert channel.ids[4:] == [f"a{n:03}" for n in range(3 * PAGE)]
+
+
+async def test_what_is_critical_and_comes_later_goes_next(store: Any, clock: Any, fake: Any, row: Row) -> None:
+    """Rows read before do not keep a critical one waiting that was committed since."""
+    gate = asyncio.Event()
+
+    async def gated() -> Receipt:
+        await gate.wait()
+        return Receipt(Outcome.ACCEPTED, Reason.OK)
+
+    channel = fake([gated])
+    await store.enqueue([row(f"a{n}") for n in range(20)])
+    async with running(dispatcher(store, clock, {"soc": [channel]}, concurrency=1)) as made:
+        await clock.settle()
+        await store.enqueue([row("now", severity=4)])
+        made.wake()
+        gate.set()
+        await made.idle()
+    assert channel.ids[:3] == ["a0", "now", "a1"]
+
+
+async def test_a_queue_of_one_incident_is_not_read_anew_for_each(store: Any, clock: Any, fake: Any, row: Row) -> None:
+    """Many messages of few incidents: order kept, and few reads."""
+    reads = 0
+    original = store.due
+
+    async def counted(*args: Any, **options: Any) -> Any:
+        nonlocal reads
+        reads += 1
+        return await original(*args, **options)
+
+    store.due = counted
+    if hasattr(store, "ready") and store.ready is not None:
+        ready = store.ready
+
+        async def counted_ready(*args: Any, **options: Any) -> Any:
+            nonlocal reads
+            reads += 1
+            return await ready(*args, **options)
+
+        store.ready = counted_ready
+    await store.enqueue([row(f"a{n:04}", incident=f"i{n % 3}") for n in range(900)])
+    channel = fake()
+    async with running(dispatcher(store, clock, {"soc": [channel]})) as made:
+        await made.idle()
+    for place in range(3):
+        mine = [sent for sent in channel.ids if int(sent[1:]) % 3 == place]
+        assert len(mine) == 300 and mine == sorted(mine)
+    assert reads <= 2 * 900 / PAGE + 5
+
+
+async def test_too_many_without_a_time_rests_the_destination(store: Any, clock: Any, fake: Any, row: Row) -> None:
+    """429 without Retry-After: the pause of that message holds for all of the destination."""
+    channel = fake([Receipt(Outcome.RETRY, Reason.RATE_LIMITED)])
+    await store.enqueue([row("a", attempts=3), row("b"), row("c")])
+    async with running(dispatcher(store, clock, {"soc": [channel]}, concurrency=1)):
+        await clock.until(20)
+    assert channel.times("a") == [0, 8]
+    assert channel.times("b") == [8] and channel.times("c") == [8]
+
+
+async def test_replies_go_under_the_first_accepted_message(store: Any, clock: Any, fake: Any, row: Row) -> None:
+    """A channel with threads gets the name of the incident's first message at its own destination, also later on."""
+
+    class Threaded(fake):  # type: ignore[misc]
+        threads = True
+
+        async def send(self, row: OutboxRow, now: float) -> Receipt:
+            replies.append((row.receiver, row.alert_id, row.reply_to))
+            await super().send(row, now)
+            return Receipt(Outcome.ACCEPTED, Reason.OK, external_id=f"{row.receiver}-{row.alert_id}")
+
+    replies: list[tuple[str, str, str | None]] = []
+    await store.enqueue([row("a", "I"), row("b", "I"), row("c"), row("b", "I", receiver="desk")])
+    async with running(dispatcher(store, clock, {"soc": [Threaded()], "desk": [Threaded()]})) as made:
+        await made.idle()
+    await store.enqueue([row("d", "I")])
+    async with running(dispatcher(store, clock, {"soc": [Threaded()], "desk": [Threaded()]})) as made:  # a restart
+        await made.idle()
+    assert sorted(replies, key=str) == sorted(
+        [("soc", "a", None), ("soc", "b", "soc-a"), ("soc", "c", None), ("desk", "b", None), ("soc", "d", "soc-a")],
+        key=str,
+    )
+
+
+async def test_channels_get_the_store_before_the_first_attempt(store: Any, clock: Any, fake: Any, row: Row) -> None:
+    """Those that keep something of their own."""
+
+    class Keeping(fake):  # type: ignore[misc]
+        kept: Any = None
+
+        def attach(self, store: Any) -> None:
+            assert not self.sent
+            self.kept = store
+
+    channel = Keeping()
+    await store.enqueue([row("a")])
+    async with running(dispatcher(store, clock, {"soc": [channel]})) as made:
+        await made.idle()
+    assert channel.kept is store and channel.ids == ["a"]
+
+
+async def test_each_channel_says_how_many_at_once(store: Any, clock: Any, fake: Any, row: Row) -> None:
+    """``concurrency`` of the channel counts where the dispatcher was told none."""
+
+    async def slow() -> Receipt:
+        await clock.sleep(1)
+        return Receipt(Outcome.ACCEPTED, Reason.OK)
+
+    narrow, wide = fake(otherwise=slow), fake(otherwise=slow)
+    narrow.concurrency, wide.concurrency = 2, 7
+    await store.enqueue([row(f"a{n}", receiver=name) for n in range(20) for name in ("soc", "desk")])
+    async with running(dispatcher(store, clock, {"soc": [narrow], "desk": [wide]})):
+        await clock.until(15)
+    assert (narrow.most_flying, wide.most_flying) == (2, 7)
+
+
+async def test_a_record_that_is_slow_holds_its_incident_only_until_the_answer(
+    store: Any, clock: Any, fake: Any, row: Row
+) -> None:
+    """What was accepted lets the next of its incident go, but keeps its place until it is recorded."""
+    go_on = asyncio.Event()
+    original = store.record
+
+    async def slow_record(*args: Any, **options: Any) -> None:
+        await go_on.wait()
+        await original(*args, **options)
+
+    store.record = slow_record
+    await store.enqueue([row(f"a{n}", "A") for n in range(5)])
+    channel = fake()
+    async with running(dispatcher(store, clock, {"soc": [channel]}, concurrency=3)) as made:
+        await clock.settle()
+        assert channel.ids == ["a0", "a1", "a2"]
+        go_on.set()
+        await made.idle()
+    assert channel.ids == [f"a{n}" for n in range(5)]
+
+
+async def test_one_that_hangs_delays_no_later_attempt_of_others(store: Any, clock: Any, fake: Any, row: Row) -> None:
+    """While the first message of an incident hangs with others behind it, a failed one elsewhere is tried in time."""
+
+    async def hanging() -> Receipt:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    channel = fake([hanging, DOWN])
+    await store.enqueue([row("a0", "A"), row("b0", "B"), *(row(f"a{n}", "A") for n in range(1, 5))])
+    async with running(dispatcher(store, clock, {"soc": [channel]}, grace=0.0)):
+        await clock.until(3)
+    assert channel.times("b0") == [0, 1]

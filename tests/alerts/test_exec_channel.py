@@ -155,10 +155,11 @@ async def test_endless_output(alert: Any, row: Row) -> None:
     assert len(receipt.detail) < 400
 
 
-async def test_cannot_be_started(alert: Any, row: Row) -> None:
+async def test_cannot_be_started(tmp_path: Path, alert: Any, row: Row) -> None:
     """No program, no permission: tried again, for somebody may install it."""
-    for program, why in (("/no/such/program", "No such file or directory"), ("/etc/hostname", "Permission denied")):
-        receipt = await run(ExecChannel({"command": [program]}), alert(), row)
+    (tmp_path / "text").write_text("no program")
+    for program, why in (("missing", "No such file or directory"), ("text", "Permission denied")):
+        receipt = await run(ExecChannel({"command": [str(tmp_path / program)]}), alert(), row)
         assert (receipt.outcome, receipt.reason) == (Outcome.RETRY, Reason.INTERNAL)
         assert receipt.detail == f"the command cannot be started: {why}"
 
