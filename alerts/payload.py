@@ -110,7 +110,7 @@ class Incident(_Form):
 
 
 class Links(_Form):
-    """Where a person can look and answer. They are secrets of the receiver: whoever has one may use it once."""
+    """Where a person can look and answer. Whoever has one may use it: it acts once, and only for some days."""
 
     incident: _Address | SkipJsonSchema[None] = None
     acknowledge: _Address | SkipJsonSchema[None] = None
@@ -134,15 +134,21 @@ class IncidentData(_Data):
     kind: _IncidentKind
     severity: _Severity
     incident: Incident | None = Field(description="Null only in a message that could not be written whole.")
+    covers: list[str] | SkipJsonSchema[None] = Field(
+        None,
+        min_length=1,
+        description="Ids of earlier messages of the incident that waited and that this one stands for; missing where "
+        "there are none. Programs may have had some of them.",
+    )
 
 
 class SummaryData(_Data):
-    """Several messages of one owner that were held, in one."""
+    """Several messages of one owner that were held, in one: for people; programs get the messages themselves."""
 
     kind: Literal["summary"]
     severity: _Severity = Field(description="The highest of them.")
     incident: Incident | None = Field(description="The incident, where all of them are about one; else null.")
-    covers: list[str] = Field(min_length=1, description="Ids of the messages that it stands for; they do not come.")
+    covers: list[str] = Field(min_length=1, description="Ids of the messages that it stands for.")
 
 
 class DrillData(_Data):
@@ -199,7 +205,50 @@ class MonitorMessage(Message):
     data: MonitorData
 
 
-MODELS: tuple[type[Message], ...] = (IncidentMessage, SummaryMessage, DrillMessage, MonitorMessage)
+class PauseRequest(_Form):
+    """What a circuit breaker asks for; signed by itself, see `request_signature`."""
+
+    action: Literal["pause_withdrawals", "pause_withdrawals.dry_run"]
+    incident: str = Field(description="Id of the incident.")
+    entity: str = Field(description="The owner whose withdrawals are to be paused.")
+    wallets: list[str]
+    requested_at: _Time
+    expires_at: _Time = Field(description="After that, do nothing.")
+    nonce: str = Field(pattern="^[0-9a-f]{32}$", description="One that came before is the same request again.")
+
+
+class PauseAlert(_Form):
+    """The message that made the breaker ask."""
+
+    id: str = Field(min_length=1, description="Equal to `webhook-id` and `Idempotency-Key`.")
+    kind: Literal["opened", "escalated", "updated", "drill"]
+    severity: Literal["critical"]
+    title: str
+    entity: str
+
+
+class PauseData(_Form):
+    """A request with its own signature."""
+
+    alert: PauseAlert
+    drill: bool = Field(description="The theft is not real; then `dry_run` is true.")
+    dry_run: bool = Field(description="Nothing is to be paused.")
+    request: PauseRequest
+    request_signature: str = Field(
+        pattern="^[0-9a-f]{64}$",
+        description="HMAC-SHA256, as hex, by the second secret, of `action|incident|entity|wallets|requested_at|"
+        "expires_at|nonce`: in each `%`, `|` and `,` are written `%25`, `%7C` and `%2C`; wallets are joined by commas.",
+    )
+
+
+class PauseMessage(Message):
+    """A circuit breaker asks to pause withdrawals. It comes from channels of that type alone."""
+
+    type: Literal["breaker.pause_withdrawals", "breaker.pause_withdrawals.dry_run"]
+    data: PauseData
+
+
+MODELS: tuple[type[Message], ...] = (IncidentMessage, SummaryMessage, DrillMessage, MonitorMessage, PauseMessage)
 """The forms of bodies."""
 
 
@@ -211,6 +260,8 @@ TYPES: dict[str, type[Message]] = {name: model for model in MODELS for name in _
 """Every type of message, to the form of its body."""
 
 KINDS: dict[str, str] = {
-    name: str(AlertKind.DRILL) if name.startswith("drill.") else name.partition(".")[2] for name in TYPES
+    name: str(AlertKind.DRILL) if name.startswith("drill.") else name.partition(".")[2]
+    for name in TYPES
+    if not name.startswith("breaker.")
 }
-"""``data.kind`` of every type."""
+"""``data.kind`` of every type of message; requests of a circuit breaker have none."""

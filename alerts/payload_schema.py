@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from pydantic.json_schema import models_json_schema
@@ -15,7 +16,7 @@ VERSION = "1"
 """Of the form; it rises where a field is taken away or changes its meaning, not where one is added."""
 
 _DESCRIPTION = (
-    "What heistwatch sends to a receiver of type `webhook`, signed as Standard Webhooks says "
+    "What heistwatch sends through channels of type `webhook` and `circuit_breaker`, signed as Standard Webhooks says "
     "(https://www.standardwebhooks.com). Verify the raw bytes before you read them, drop ids that you have handled, "
     "and ignore fields and types that you do not know: more may come at any time."
 )
@@ -26,7 +27,7 @@ _WHEN = {
     "incident.resolved": "A person closed it, or the funds came back.",
     "incident.retracted": "A reorganisation took all its transactions away for good.",
     "incident.reminder": "It is open still, and is said again.",
-    "incident.summary": "Several messages of one owner were held, and come in one.",
+    "incident.summary": "Several messages of one owner were held, and come in one: to people, not to programs.",
     "drill.opened": "A drill begins: nothing of it is real.",
     "drill.escalated": "The theft of a drill grows in severity.",
     "drill.updated": "The loss of a drill grows.",
@@ -35,6 +36,8 @@ _WHEN = {
     "drill.reminder": "A drill is not acknowledged yet.",
     "monitor.blind": "The monitor does not see something that it should: a theft there would not be told.",
     "monitor.recovered": "It sees again.",
+    "breaker.pause_withdrawals": "A circuit breaker that is armed asks to pause withdrawals of an owner.",
+    "breaker.pause_withdrawals.dry_run": "What it would ask for; nothing is to be paused.",
 }
 _HEADERS = {
     "webhook-id": ("Identity of the message, the same in every attempt. Drop those that you have handled.", {}),
@@ -107,9 +110,9 @@ def openapi() -> dict[str, Any]:
 
 
 def _operation(name: str, schema: dict[str, Any]) -> dict[str, Any]:
-    family, _, kind = name.partition(".")
+    family, *words = re.split("[._]", name)
     return {
-        "operationId": f"{family}{kind.capitalize()}",
+        "operationId": family + "".join(word.capitalize() for word in words),
         "summary": _WHEN[name],
         "tags": [family],
         "parameters": [{"$ref": f"#/components/parameters/{header}"} for header in _HEADERS],
@@ -128,15 +131,16 @@ def _schemas(place: str, strict: bool) -> tuple[dict[str, Any], dict[str, Any]]:
     """Schemas by type of message, and by name the definitions that they refer to, which stand at ``place``."""
     _, made = models_json_schema([(model, "validation") for model in MODELS], ref_template=place + "{model}")
     types = {
-        name: {
-            "allOf": [
-                {"$ref": place + model.__name__},
-                {"properties": {"type": {"const": name}, "data": {"properties": {"kind": {"const": KINDS[name]}}}}},
-            ]
-        }
+        name: {"allOf": [{"$ref": place + model.__name__}, {"properties": _constants(name)}]}
         for name, model in TYPES.items()
     }
     return types, {name: _tidy(item, strict) for name, item in sorted(made["$defs"].items())}
+
+
+def _constants(name: str) -> dict[str, Any]:
+    """What tells one type of message from others of the same form."""
+    type_ = {"type": {"const": name}}
+    return {**type_, "data": {"properties": {"kind": {"const": KINDS[name]}}}} if name in KINDS else type_
 
 
 def _tidy(value: Any, strict: bool) -> Any:

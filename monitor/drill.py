@@ -177,11 +177,13 @@ class Drills:
         await self._bury(rows)
         drill = msgspec.structs.replace(drill, queued=drill.queued or drill.taken, closed=self._clock())
         last = [alert for alert in await self._alerts(drill) if alert.type == "drill.resolved"]
-        reached = {(row.receiver, row.channel) for row in rows if row.state == "done"}
+        reached = list(dict.fromkeys((row.receiver, row.channel) for row in rows if row.state == "done"))
         await self._exclusive(lambda: self._queue(drill, last, reached))
         return drill
 
-    async def _queue(self, drill: Drill, alerts: Sequence[Alert], reached: set[tuple[str, str]] | None = None) -> None:
+    async def _queue(
+        self, drill: Drill, alerts: Sequence[Alert], reached: Sequence[tuple[str, str]] | None = None
+    ) -> None:
         """Queue messages of a drill; ``reached`` are the destinations that get them, None: all."""
         now = self._clock()
         rows: list[OutboxRow] = []
@@ -191,7 +193,7 @@ class Drills:
             elif reached is None:
                 rows += self._desk.rows_now(alert, drill.receivers or None, now)
             else:
-                told = self._desk.rows_now(alert, list(dict.fromkeys(name for name, _ in sorted(reached))), now)
+                told = self._desk.rows_now(alert, list(dict.fromkeys(name for name, _ in reached)), now)
                 rows += [row for row in told if (row.receiver, row.channel) in reached]
         await self._store.note([(drill_key(drill.id), write(drill))], rows)
         self._wake()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from monitor.drill_note import Drill
 from monitor.ids import iso
-from monitor.model import Delivery, Outcome
+from monitor.model import Delivery, Outcome, Reason
 from monitor.store import OperatorEvent, OutboxRow
 
 __all__ = ["acknowledged", "all_settled", "problems", "report"]
@@ -113,10 +113,6 @@ def _destination(rows: Sequence[OutboxRow], deliveries: Sequence[Delivery]) -> d
     tries = [d for row in rows for d in deliveries if _is_of(d, row)]
     accepted_at = _accepted(first, deliveries)
     accepted = [row for row in rows if row.state == "done"]
-    failed: Mapping[str, Any] | None = None
-    if len(accepted) < len(rows):
-        bad = [d for d in tries if d.outcome is not Outcome.ACCEPTED]
-        failed = {"reason": f"{bad[-1].reason}{f', {bad[-1].detail}' if bad[-1].detail else ''}"} if bad else {}
     return {
         "receiver": first.receiver,
         "channel": first.channel,
@@ -125,8 +121,18 @@ def _destination(rows: Sequence[OutboxRow], deliveries: Sequence[Delivery]) -> d
         "reached": len(accepted) == len(rows),
         "seconds": round(max(0.0, accepted_at - first.queued_at), 3) if accepted_at is not None else None,
         "attempts": len([d for d in tries if d.attempt]),
-        "reason": None if failed is None else failed.get("reason", "not attempted so far"),
+        "reason": None if len(accepted) == len(rows) else _why_not(tries),
     }
+
+
+def _why_not(tries: Sequence[Delivery]) -> str:
+    """The last failure; that the time of the drill was over says less than what went wrong before."""
+    bad = [d for d in tries if d.outcome is not Outcome.ACCEPTED]
+    telling = [d for d in bad if d.reason is not Reason.EXPIRED] or bad
+    if not telling:
+        return "not attempted so far"
+    last = telling[-1]
+    return f"{last.reason}, {last.detail}" if last.detail else str(last.reason)
 
 
 def _is_of(delivery: Delivery, row: OutboxRow) -> bool:

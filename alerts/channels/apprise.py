@@ -10,6 +10,7 @@ import importlib
 import json
 import logging
 import re
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -192,7 +193,10 @@ class AppriseChannel(ChannelTraits):
 
 def _library() -> Any:
     try:
-        apprise = importlib.import_module("apprise")
+        with warnings.catch_warnings():  # its plug-ins, all of them loaded by the first address, use what is outdated
+            warnings.simplefilter("ignore", DeprecationWarning)
+            apprise = importlib.import_module("apprise")
+            apprise.Apprise.instantiate("json://localhost")
     except ImportError:
         raise ConfigError("apprise channel: Apprise is not installed: pip install 'heistwatch[apprise]'") from None
     for name in _TALKATIVE:

@@ -5,6 +5,7 @@ What is relied on, from Mattermost's documentation:
 - https://developers.mattermost.com/integrate/webhooks/incoming/ (the webhook's fields)
 - https://developers.mattermost.com/integrate/reference/message-attachments/ (colour, fields; where mentions count)
 - https://api.mattermost.com/#tag/posts/operation/CreatePost (posts of a bot, ``root_id``, errors as JSON)
+- https://api.mattermost.com/#tag/files/operation/UploadFile (a chart, then its id in the post)
 - https://docs.mattermost.com/end-user-guide/collaborate/format-messages.html (Markdown; code has neither links nor
   mentions)
 - https://docs.mattermost.com/administration-guide/configure/rate-limiting-configuration-settings.html (ten requests a
@@ -13,6 +14,7 @@ What is relied on, from Mattermost's documentation:
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from collections.abc import Mapping
@@ -20,7 +22,7 @@ from dataclasses import replace
 from typing import Any
 
 from alerts.base import ChannelTraits, Receipt
-from alerts.chat import JSON, Templated, news, said, texts
+from alerts.chat import JSON, Templated, multipart, news, picture, said, texts
 from alerts.http import Answer, HttpSender, receipt_of
 from alerts.markup import address_of, fitted, lines_within, mattermost
 from alerts.message import Fact, Message, message_of
@@ -34,7 +36,9 @@ __all__ = ["MattermostChannel"]
 
 TITLE, TEXT, VALUE = 3000, 7000, 1000  # characters; a post holds 16,383 of them
 
-_OPTIONS = ("url", "token", "channel_id", "timeout", "template")
+PICTURE_SECONDS = 3.0  # a chart must not hold the message up for longer
+
+_OPTIONS = ("url", "token", "channel_id", "chart", "timeout", "template")
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _CODE = re.compile(r"[a-z][a-z0-9_.]{2,100}")
@@ -50,6 +54,7 @@ class MattermostChannel(ChannelTraits):
     url : address of an incoming webhook; or, with a token, of the server
     token, channel_id : of a bot, and the id of the channel (26 letters and digits). What follows an incident's first
         message answers in its thread; growth and reminders are posts of their own, since nobody follows a bot's thread
+    chart : a bot uploads the chart first (permission ``upload_file``); false unless told
     timeout : seconds for a whole attempt, 10 unless told
     template : ``title`` and ``body`` (Mattermost's Markdown)
     """
@@ -63,6 +68,9 @@ class MattermostChannel(ChannelTraits):
         self._url = given.address("url", required=True)
         self._token = given.text("token")
         self._channel = given.text("channel_id")
+        self._chart = given.flag("chart")
+        if self._chart and not self._token:
+            given.wrong("chart is for a bot: a webhook takes no files")
         if self._token and not _TOKEN.fullmatch(self._token):
             given.wrong("token has characters that no token has")
         if bool(self._token) != bool(self._channel):
@@ -72,7 +80,8 @@ class MattermostChannel(ChannelTraits):
         timeout = given.seconds("timeout", 10.0, 120.0)
         self._templates = Templated(given.mapping("template"), mattermost)
         given.check()
-        self._sender = HttpSender(timeout)
+        self._sender, self._extras = HttpSender(timeout), HttpSender(min(timeout, PICTURE_SECONDS))
+        self._bearer = {"Authorization": f"Bearer {self._token}"} if self._token else {}
         self.threads = bool(self._token)
 
     @property
@@ -88,14 +97,20 @@ class MattermostChannel(ChannelTraits):
         message = message_of(alert, queued_at)
         title = self._templates.title(message, TITLE)
         attachments = [_attachment(message, self._templates.body(message, TEXT))]
-        if self._token:
-            post = {"channel_id": self._channel, "message": title, "props": {"attachments": attachments}}
-            return canonical_json(post)
-        return canonical_json({"text": title, "attachments": attachments})
+        if not self._token:
+            return canonical_json({"text": title, "attachments": attachments})
+        chart = picture(alert) if self._chart else None
+        return canonical_json(
+            {
+                "post": {"channel_id": self._channel, "message": title, "props": {"attachments": attachments}},
+                "chart": base64.b64encode(chart).decode() if chart is not None else "",
+            }
+        )
 
     def preview(self, body: bytes) -> str:
         """The post as text, in Mattermost's Markdown."""
-        post = json.loads(body)
+        frozen = json.loads(body)
+        post = frozen.get("post", frozen)
         (attachment,) = post.get("attachments") or post["props"]["attachments"]
         fields = (f"{field['title']}: {field['value']}" for field in attachment["fields"])
         title = post.get("text") or post["message"]
@@ -106,24 +121,34 @@ class MattermostChannel(ChannelTraits):
         if not self._token:
             receipt, _ = await self._post(row.body, now)
             return receipt
-        post = json.loads(row.body)
+        frozen = json.loads(row.body)
+        post = frozen["post"]
+        if frozen["chart"] and (file := await self._upload(base64.b64decode(frozen["chart"]))):
+            post["file_ids"] = [file]
         if row.reply_to and _ID.fullmatch(row.reply_to) and news(row) in _THREADED:
             receipt, code = await self._post(canonical_json({**post, "root_id": row.reply_to}), now)
             if receipt.outcome is not Outcome.REJECTED or not _ROOT.search(code):
                 return receipt  # else the first message was deleted: this one must be seen all the same
-        receipt, _ = await self._post(row.body, now)
+        receipt, _ = await self._post(canonical_json(post), now)
         return receipt
 
     async def aclose(self) -> None:
         """Close the connections; the next `send` opens new ones."""
         await self._sender.aclose()
+        await self._extras.aclose()
+
+    async def _upload(self, chart: bytes) -> str:
+        """The id of the uploaded chart; empty where that failed: the message goes without."""
+        body, headers = multipart({"channel_id": self._channel}, "files", chart)
+        url = self._url.joinpath("api", "v4", "files")
+        answer = await self._extras.request("POST", url, body=body, headers={**headers, **self._bearer})
+        infos = said(answer).get("file_infos") if isinstance(answer, Answer) and answer.status == 201 else None
+        file = infos[0].get("id") if isinstance(infos, list) and infos and isinstance(infos[0], dict) else None
+        return file if isinstance(file, str) and _ID.fullmatch(file) else ""
 
     async def _post(self, body: bytes, now: float) -> tuple[Receipt, str]:
-        url, headers = self._url, JSON
-        if self._token:
-            url = self._url.joinpath("api", "v4", "posts")
-            headers = {**JSON, "Authorization": f"Bearer {self._token}"}
-        answer = await self._sender.request("POST", url, body=body, headers=headers)
+        url = self._url.joinpath("api", "v4", "posts") if self._token else self._url
+        answer = await self._sender.request("POST", url, body=body, headers={**JSON, **self._bearer})
         return (answer, "") if isinstance(answer, Receipt) else _meaning(self.host, answer, now, bot=bool(self._token))
 
 

@@ -6,20 +6,25 @@ What is relied on, from Slack's documentation:
 - https://docs.slack.dev/reference/methods/chat.postMessage and .../chat.update (fields, errors with status 200)
 - https://docs.slack.dev/reference/block-kit/blocks (50 blocks, 10 fields of 2,000 characters, texts of 3,000)
 - https://docs.slack.dev/messaging/formatting-message-text (what is escaped, ``verbatim``)
+- https://docs.slack.dev/messaging/working-with-files (an upload in three requests)
 - https://docs.slack.dev/apis/web-api/rate-limits (one message a second and channel, 429 with ``Retry-After``)
 """
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
+from urllib.parse import urlencode
+
+from yarl import URL
 
 from alerts.backoff import retry_after
 from alerts.base import ChannelTraits, Receipt
-from alerts.chat import JSON, Templated, news, said, texts
+from alerts.chat import JSON, Templated, news, picture, said, texts
 from alerts.http import Answer, HttpSender, receipt_of
 from alerts.markup import address_of, entities, fitted, lines_within, slack
 from alerts.message import Fact, Message, message_of
@@ -35,7 +40,9 @@ TITLE, TEXT, FIELD, VALUE, BUTTON, ADDRESS = 3000, 3000, 2000, 1000, 75, 3000  #
 FIELDS = 10  # of a section
 API = "https://slack.com/api"
 
-_OPTIONS = ("url", "token", "channel", "edit", "api", "timeout", "template")
+PICTURE_SECONDS = 5.0  # of each request for a chart: the message is there already
+
+_OPTIONS = ("url", "token", "channel", "edit", "chart", "api", "timeout", "template")
 _QUIET = {"mrkdwn": False, "parse": "none", "link_names": False, "unfurl_links": False, "unfurl_media": False}
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 _CODE = re.compile(r"[a-z][a-z_]{1,60}")
@@ -73,12 +80,13 @@ class SlackChannel(ChannelTraits):
     token, channel : of a bot (scope ``chat:write``) and the channel's id or name. Later messages of an incident answer
         in the thread of its first; all but small updates are shown in the channel, too
     edit : with a bot, the first message also takes the form of the newest; false unless told
+    chart : with a bot that also has the scope ``files:write``, the chart comes into the thread; false unless told
     api : where the bot's methods are, ``https://slack.com/api`` unless told
     timeout : seconds for a whole attempt, 10 unless told
     template : ``title`` (plain text) and ``body`` (mrkdwn)
 
-    A form that Slack refuses goes once more as plain text. There is no chart: Slack takes pictures as files of their
-    own alone, by three requests more.
+    A form that Slack refuses goes once more as plain text. What is edited or added after a message is posted is extra:
+    that it fails is noted with the delivery, and nothing is sent again for it.
     """
 
     type = "slack"
@@ -91,6 +99,7 @@ class SlackChannel(ChannelTraits):
         self._token = given.text("token")
         self._channel = given.text("channel")
         self._edit = given.flag("edit")
+        self._chart = given.flag("chart")
         self._api = given.address("api", API)
         if bool(self._token) == bool(self._url.host) and (self._token or not given.raw("url")):
             given.wrong("it needs either url (an incoming webhook) or token and channel (a bot)")
@@ -98,12 +107,12 @@ class SlackChannel(ChannelTraits):
             given.wrong("token has characters that no token has")
         if self._token and not self._channel:
             given.wrong("channel is missing: its id or name, for the bot")
-        if not self._token and (self._edit or self._channel):
-            given.wrong("channel and edit are for a bot, a webhook has its own channel")
+        if not self._token and (self._edit or self._chart or self._channel):
+            given.wrong("channel, edit and chart are for a bot, a webhook has its own channel")
         timeout = given.seconds("timeout", 10.0, 120.0)
         self._templates = Templated(given.mapping("template"), slack)
         given.check()
-        self._sender = HttpSender(timeout)
+        self._sender, self._extras = HttpSender(timeout), HttpSender(min(timeout, PICTURE_SECONDS))
         self.threads = bool(self._token)
 
     @property
@@ -121,10 +130,12 @@ class SlackChannel(ChannelTraits):
         to = {"channel": self._channel} if self._token else {}
         blocks = list(_blocks(message, self._templates.body(message, TEXT)))
         attachment = {"color": message.colour, "fallback": title, "blocks": blocks}
+        chart = picture(alert) if self._chart else None
         return canonical_json(
             {
                 "message": {**to, **_QUIET, "text": title, "attachments": [attachment]},
                 "plain": {**to, **_QUIET, "text": _plain(message)},
+                "chart": base64.b64encode(chart).decode() if chart is not None else "",
             }
         )
 
@@ -145,34 +156,63 @@ class SlackChannel(ChannelTraits):
         if code in _FORM:
             receipt, _ = await self._post({**frozen["plain"], **thread}, now)
             receipt = replace(receipt, detail=f"{receipt.detail}, as plain text: its form was refused ({code})")
-        if receipt.outcome is Outcome.ACCEPTED and place and thread and self._edit:
-            return await self._renew(frozen["message"], place, receipt, now)
+        if receipt.outcome is not Outcome.ACCEPTED:
+            return receipt
+        if place and thread and self._edit:
+            receipt = await self._renew(frozen["message"], place, receipt, now)
+        posted = _PLACE.fullmatch(receipt.external_id or "")
+        if frozen["chart"] and posted:
+            problem = await self._upload(base64.b64decode(frozen["chart"]), place if thread else posted, posted[1], now)
+            receipt = replace(receipt, detail=receipt.detail + problem)
         return receipt
 
     async def aclose(self) -> None:
         """Close the connections; the next `send` opens new ones."""
         await self._sender.aclose()
+        await self._extras.aclose()
 
     async def _renew(
         self, message: Mapping[str, Any], place: re.Match[str], posted: Receipt, now: float
     ) -> Receipt:
         """The incident's first message takes the newest form; what is posted is posted, whatever comes of it."""
-        receipt, code = await self._post({**message, "channel": place[1], "ts": place[2]}, now, "chat.update")
+        newest = canonical_json({**message, "channel": place[1], "ts": place[2]})
+        receipt, code, _ = await self._ask(self._extras, self._api / "chat.update", newest, now)
         if receipt.outcome is Outcome.ACCEPTED:
             return posted
         return replace(posted, detail=f"{posted.detail}; the first message was not edited ({code or receipt.reason})")
 
-    async def _post(
-        self, message: Mapping[str, Any], now: float, method: str = "chat.postMessage"
-    ) -> tuple[Receipt, str]:
-        """One request: what came of it, and Slack's word for the error where it told one."""
-        url, headers = self._url, JSON
-        if self._token:
-            url, headers = self._api / method, {**JSON, "Authorization": f"Bearer {self._token}"}
-        answer = await self._sender.request("POST", url, body=canonical_json(message), headers=headers)
+    async def _upload(self, chart: bytes, thread: re.Match[str] | None, channel: str, now: float) -> str:
+        """The chart as a file in the thread; a note where that failed."""
+        size = urlencode({"filename": "chart.png", "length": len(chart), "alt_txt": "what left, against the usual"})
+        form = {"Content-Type": "application/x-www-form-urlencoded"}
+        url = self._api / "files.getUploadURLExternal"
+        receipt, code, told = await self._ask(self._extras, url, size.encode(), now, form)
+        if receipt.outcome is Outcome.ACCEPTED:
+            answer = await self._extras.request("POST", URL(str(told.get("upload_url"))), body=chart,
+                                                headers={"Content-Type": "image/png"})  # fmt: skip
+            if isinstance(answer, Receipt) or answer.status != 200:
+                return "; the chart was not taken"
+            done = {"files": [{"id": told.get("file_id"), "title": "What left, against the usual"}],
+                    "channel_id": channel, **({"thread_ts": thread[2]} if thread else {})}  # fmt: skip
+            url = self._api / "files.completeUploadExternal"
+            receipt, code, _ = await self._ask(self._extras, url, canonical_json(done), now)
+        return "" if receipt.outcome is Outcome.ACCEPTED else f"; the chart was not added ({code or receipt.reason})"
+
+    async def _post(self, message: Mapping[str, Any], now: float) -> tuple[Receipt, str]:
+        """Post: what came of it, and Slack's word for the error where it told one."""
+        url = self._api / "chat.postMessage" if self._token else self._url
+        receipt, code, _ = await self._ask(self._sender, url, canonical_json(message), now)
+        return receipt, code
+
+    async def _ask(
+        self, sender: HttpSender, url: URL, body: bytes, now: float, form: Mapping[str, str] = JSON
+    ) -> tuple[Receipt, str, dict[str, Any]]:
+        """One request to Slack: what came of it, the word for the error, and what was said."""
+        headers = {**form, "Authorization": f"Bearer {self._token}"} if self._token else form
+        answer = await sender.request("POST", url, body=body, headers=headers)
         if isinstance(answer, Receipt):
-            return answer, ""
-        return _meaning(self.host, answer, now, bot=bool(self._token))
+            return answer, "", {}
+        return *_meaning(self.host, answer, now, bot=bool(self._token)), said(answer)
 
 
 def _meaning(host: str, answer: Answer, now: float, *, bot: bool) -> tuple[Receipt, str]:

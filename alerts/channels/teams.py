@@ -39,7 +39,8 @@ _OPTIONS = ("url", "timeout", "template")
 _STYLES = {"critical": "attention", "high": "attention", "medium": "warning", "low": "accent"}
 _OVER = {"resolved": "good", "recovered": "good", "retracted": "emphasis"}
 _ROOMS = ((6000, 500), (3000, 300), (1500, 120), (600, 60))  # characters for the text, and for a fact
-_ERROR = re.compile(rb"HTTP error (\d{3})|delivery failed", re.IGNORECASE)
+_FAILED = re.compile(rb"delivery failed|returned HTTP error", re.IGNORECASE)
+_BEHIND = re.compile(rb"HTTP error (\d{3})", re.IGNORECASE)
 
 
 class TeamsChannel(ChannelTraits):
@@ -156,10 +157,10 @@ def _fact(fact: Fact, each: int) -> dict[str, str]:
 
 def _meaning(host: str, answer: Answer, now: float) -> Receipt:
     """What an answer means; connectors tell with status 200 that Teams itself refused."""
-    error = _ERROR.search(answer.body) if 200 <= answer.status < 300 else None
-    if error is None:
+    if not (200 <= answer.status < 300 and _FAILED.search(answer.body)):
         return receipt_of(host, answer, now, answer.headers.get("x-ms-workflow-run-id"))
-    status = int(error[1] or 500)
+    behind = _BEHIND.search(answer.body)
+    status = int(behind[1]) if behind else 500
     inner = receipt_of(host, Answer(status, answer.headers), now)
     if inner.outcome is Outcome.ACCEPTED:  # it said "failed": whatever the number is, nobody has the message
         inner = Receipt(Outcome.RETRY, Reason.SERVER_ERROR)

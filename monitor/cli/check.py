@@ -28,6 +28,7 @@ def command(config: str | None, online: bool, as_json: bool) -> int:
     found = find_config(config)
     channels = make_channels(found)
     make_planner(found, channels)
+    notes = [*waiting(found), *weaknesses(found, channels)]
     reached = run(_online(found, channels)) if online else []
     failed = [entry for entry in reached if not entry["ok"]]
     if as_json:
@@ -36,12 +37,12 @@ def command(config: str | None, online: bool, as_json: bool) -> int:
                 "config": found.public(),
                 "online": reached,
                 "warnings": [str(w) for w in found.warnings],
-                "notes": waiting(found),
+                "notes": notes,
                 "not_applied": not_applied(found),
             }
         )
     else:
-        for line in found.summary():
+        for line in (*found.summary(), *(f"note: {line}" for line in weaknesses(found, channels))):
             click.echo(click.style(line, fg="yellow") if line.startswith(_LOOK_TWICE) else line)
         for entry in reached:
             if entry["ok"]:

@@ -54,7 +54,8 @@ def build(
     if root.is_empty("wallets"):
         problems.append(root.at("wallets").problem("wallets is empty: there is nothing to watch"))
     receivers = builder.receivers()
-    route = build_route(file.route, root.child("route"), receivers, problems, builder.warnings)
+    escalated = {step.receiver for steps in file.escalations.values() for step in steps}
+    route = build_route(file.route, root.child("route"), receivers, problems, builder.warnings, escalated)
     alerting = build_alerting(file, root, receivers, problems, builder.warnings)
     planned = [
         build_planned(entry, node, builder.chains, builder.claims, problems)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from monitor.config.alert_file import RouteEntry
@@ -22,16 +22,20 @@ def build_route(
     receivers: Sequence[Receiver],
     problems: list[Problem],
     warnings: list[Problem],
+    escalated: Collection[str] = (),
 ) -> dict[str, Any]:
-    """The routing tree as a mapping; without one, the first receiver gets everything (empty without receivers)."""
+    """The routing tree as a mapping; without one, the first receiver gets everything (empty without receivers).
+
+    ``escalated`` are receivers who come in where nobody acknowledges.
+    """
     names = [receiver.name for receiver in receivers]
     if entry is None or node is None:
-        if len(names) > 1:
+        if len(names) > 1 and not set(names[1:]) <= set(escalated):
             warnings.append(Problem(f"there is no route: {names[0]!r} gets everything, the other receivers nothing"))
         return {"receiver": names[0]} if names else {}
     if entry.receiver is None and "receiver" not in node.lost:
         problems.append(node.problem("route.receiver is missing: who gets what no other route matches?"))
-    used = set()
+    used = set(escalated)
     for route, place in _walk(entry, node):
         _check_match(place, problems)
         if route.receiver is not None:

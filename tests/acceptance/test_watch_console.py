@@ -38,13 +38,15 @@ def test_console(
     rival = watch(config)
     node.mine()
     receipt = node.send(node.accounts[0], thief, 9000)
-    monitor.out.wait("to trust the destination")
+    monitor.out.wait("Acknowledge: ")
     text = monitor.out.text
     assert "[CRITICAL] Console Exchange: 9,000 ETH sent to suspects" in text
     assert f"in block {receipt['block']} of eip155:31337" in text and f"suspect: {thief}" in text
     said = re.findall(r"heistwatch (incidents (confirm|false-alarm) ([0-9a-f]{20}) -c \S+)", text)
     assert [word for _, word, _ in said] == ["confirm", "false-alarm"]
-    assert text.rstrip().splitlines()[-1].strip().startswith("to trust the destination")
+    *_, trust, link = text.rstrip().splitlines()
+    assert trust.strip().startswith("to trust the destination")
+    assert re.fullmatch(r"  Acknowledge: http://127\.0\.0\.1:\d+/act/[\w-]+\.[\w-]+", link)
     code, out, _ = heistwatch(*said[0][0].split())
     assert code == 0 and said[0][2] in out
     node.mine()

@@ -211,18 +211,20 @@ class Sent:
 
 
 class Service:
-    """An HTTP service that keeps what came and answers by the script, then with ``status``."""
+    """An HTTP service that keeps what came and answers by the script, then by path, then with ``status``."""
 
     def __init__(self) -> None:
         self.url = ""
         self.sent: list[Sent] = []
         self.script: list[tuple[int, dict[str, str], bytes]] = []
+        self.paths: dict[str, int] = {}
         self.status = 202
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Keep it, and the next answer."""
         self.sent.append(Sent(request.method, request.raw_path, dict(request.headers), await request.read()))
-        status, headers, body = self.script.pop(0) if self.script else (self.status, {}, b"{}")
+        otherwise = (self.paths.get(request.path, self.status), {}, b"{}")
+        status, headers, body = self.script.pop(0) if self.script else otherwise
         return web.Response(status=status, headers=headers, body=body)
 
 

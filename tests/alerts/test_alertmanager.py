@@ -100,18 +100,18 @@ async def known(alertmanager: str) -> AsyncIterator[Callable[..., Any]]:
         yield ask
 
 
-def about(incident: str, **changes: Any) -> Alert:
+def about(name: str, **changes: Any) -> Alert:
     """An alert of an incident, with all that matters here."""
     severity = changes.pop("severity", Severity.HIGH)
     wallet = changes.pop("wallet", "hot-1")
     fields: dict[str, Any] = {
-        "id": f"{incident}-{changes.get('kind', 'opened')}-{severity}",
+        "id": f"{name}-{changes.get('kind', 'opened')}-{severity}",
         "kind": AlertKind.OPENED,
         "title": f"{str(severity).upper()}: Example Exchange: coins left",
         "body": "Much.",
         "severity": severity,
         "labels": {"entity": "Example Exchange", "wallet": wallet, "severity": str(severity)},
-        "incident": {"id": incident, "entity": "Example Exchange", "wallets": wallet.split(","), "explanation": ["Much."]},
+        "incident": {"id": name, "entity": "Example Exchange", "wallets": wallet.split(",")},
         "runbook": "Stop withdrawals.",
     }
     return Alert(**{**fields, **changes})
@@ -157,7 +157,7 @@ async def test_escalation_and_more_wallets_fire_once(alertmanager: str, known: A
     first = await tell(alertmanager, about("two", wallet="hot-1"), row, now)
     assert first.external_id == "hot-1"
     grown = about("two", kind=AlertKind.ESCALATED, severity=Severity.CRITICAL, wallet="cold-1,hot-1")
-    await tell(alertmanager, grown, row, now + 0.01, first.external_id)
+    await tell(alertmanager, grown, row, time.time(), first.external_id)
     (fires,) = await known("two")
     assert (fires["labels"]["severity"], fires["labels"]["wallet"]) == ("critical", "hot-1")
     assert fires["annotations"]["wallets"] == "cold-1, hot-1"
@@ -208,7 +208,8 @@ async def test_hostile_text_is_taken(alertmanager: str, known: Any, row: Row) ->
     huge = '\u202e\x00\ud800"\n{{ . }}' * 5000
     incident = {"id": "seven", "entity": huge, "explanation": [huge], "wallets": [huge]}
     labels = {"entity": huge, "wallet": huge}
-    receipt = await tell(alertmanager, about("seven", title=huge, body=huge, incident=incident, labels=labels), row, time.time())
+    hostile = about("seven", title=huge, body=huge, incident=incident, labels=labels)
+    receipt = await tell(alertmanager, hostile, row, time.time())
     assert receipt.outcome is Outcome.ACCEPTED
     (fires,) = await known("seven")
     assert "\u202e" not in json.dumps(fires, ensure_ascii=False)

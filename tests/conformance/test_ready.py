@@ -34,7 +34,7 @@ def outbox(store: Any) -> Any:
 
 @pytest.mark.parametrize("seed", range(8))
 async def test_ready_is_the_rule(store: Any, seed: int) -> None:
-    """With room for all, exactly the rule's rows in its order; with less, a beginning of each incident, urgent first."""
+    """With room for all, the rule's rows in its order; with less, a beginning of each incident, urgent ones first."""
     rng = random.Random(seed)
     rows = made(rng, 60)
     await store.enqueue(rows)

@@ -13,7 +13,7 @@ from monitor.app import make_engine
 from monitor.case import load_case
 from monitor.config import Config, config_from_mapping
 from monitor.drill import Drills, new_drill
-from monitor.drill_note import LAST, Drill, drill_key, read_drill, read_last
+from monitor.drill_note import LAST, Drill, drill_key, read_drill, read_last, write
 from monitor.drill_play import NOT_REAL, as_drill, played, script, staged_on
 from monitor.drill_report import report
 from monitor.drill_schedule import DrillSchedule
@@ -196,14 +196,16 @@ async def test_a_drill_that_arrives() -> None:
     """Opened and escalated first; when they arrived it is resolved; the report says who was reached how fast."""
     stage = Stage()
     drill = await stage.begin()
-    assert await stage.kinds() == ["soc drill.opened", "boss drill.opened", "soc drill.escalated", "boss drill.escalated"]
+    both = [f"{name} drill.{kind}" for kind in ("opened", "escalated") for name in ("soc", "boss")]
+    assert await stage.kinds() == both
     assert (await stage.drills.follow(drill)).closed is None and stage.woken == 1
     await stage.deliver()
     drill = await stage.drills.follow(drill)
     assert await stage.kinds("due") == ["soc drill.resolved", "boss drill.resolved"] and drill.finished is None
     await stage.deliver()
     drill = await stage.drills.follow(drill)
-    assert drill.reached and drill.problems == () and read_drill((await stage.store.notes(drill_key(drill.id)))[0][1]) == drill
+    assert drill.reached and drill.problems == ()
+    assert read_drill((await stage.store.notes(drill_key(drill.id)))[0][1]) == drill
     told = await stage.report(drill)
     assert told["reached"] is True and told["not_on_the_way"] == ["night"] and told["acknowledged"] is None
     assert told["deliveries"][0] == {
@@ -309,8 +311,6 @@ async def test_a_kill_between_the_start_and_the_queue() -> None:
     await stage.store.note([(drill_key(drill.id), b"")])
     with pytest.raises(StoreError, match="written by another version"):
         await stage.drills.step()
-    from monitor.drill_note import write
-
     await stage.store.note([(drill_key(drill.id), write(drill))])
     await stage.drills.step()
     (found,) = [read_drill(value) for _, value in await stage.store.notes("drill/drill-")]
@@ -369,7 +369,8 @@ async def test_a_drill_that_did_not_take_place_is_a_trouble_until_one_arrives() 
     await stage.drills.step()
     at("2026-02-03T10:00:00")
     (trouble,) = stage.drills.troubles(stage.now)
-    assert trouble.key == "drill" and trouble.what == "The drill that was due at 2026-02-02T10:00:00Z did not take place"
+    assert trouble.key == "drill"
+    assert trouble.what == "The drill that was due at 2026-02-02T10:00:00Z did not take place"
     assert trouble.labels == (("drill", "missed"),) and list(stage.drills.troubles(stage.now - 1)) == []
     await run_on(stage)
     assert list(stage.drills.troubles(stage.now)) == []

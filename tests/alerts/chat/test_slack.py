@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import AsyncIterator, Callable
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pytest
 
@@ -167,6 +168,31 @@ async def test_the_first_message_is_edited_where_asked(service: Any, send: Send,
     await bot.aclose()
 
 
+async def test_a_chart_comes_into_the_thread(service: Any, send: Send, theft: Callable[..., Alert]) -> None:
+    """In three requests after the message, which is posted whatever comes of them."""
+    upload = {"ok": True, "upload_url": f"{service.url}/upload/v1/ABC", "file_id": "F1"}
+    service.script = [POSTED, (200, upload, {}), (200, b"OK - 9", {}), (200, {"ok": True, "files": []}, {})]
+    service.otherwise = POSTED
+    bot = SlackChannel({"token": TOKEN, "channel": "#alarms", "api": f"{service.url}/api", "chart": True})
+    assert (await send(bot)).detail == "200"
+    asked, sent, done = service.requests[1:]
+    assert (asked.path, sent.path, done.path) == (
+        "/api/files.getUploadURLExternal", "/upload/v1/ABC", "/api/files.completeUploadExternal"
+    )  # fmt: skip
+    assert dict(parse_qsl(asked.raw.decode()))["length"] == str(len(sent.raw))
+    assert sent.raw.startswith(b"\x89PNG")
+    assert "Authorization" not in sent.headers
+    assert done.form["files"][0]["id"] == "F1"
+    assert (done.form["channel_id"], done.form["thread_ts"]) == ("C024BE91L", "1503435956.000247")
+    service.script = [POSTED, (200, {"ok": False, "error": "missing_scope"}, {})]
+    receipt = await send(bot, theft(AlertKind.UPDATED), FIRST)
+    assert receipt.outcome is Outcome.ACCEPTED
+    assert receipt.detail == "200; the chart was not added (missing_scope)"
+    service.script = [POSTED, (200, upload, {}), (500, b"", {})]
+    assert (await send(bot)).detail == "200; the chart was not taken"
+    await bot.aclose()
+
+
 async def test_a_lost_thread_does_not_lose_the_message(
     bot: SlackChannel, service: Any, send: Send, theft: Callable[..., Alert]
 ) -> None:
@@ -299,6 +325,6 @@ def test_options() -> None:
     assert problems(token=TOKEN) == ["channel is missing: its id or name, for the bot"]
     assert problems(token=f"{CANARY} x", channel="c") == ["token has characters that no token has"]
     assert problems(url="https://x.example", edit=True) == [
-        "channel and edit are for a bot, a webhook has its own channel"
+        "channel, edit and chart are for a bot, a webhook has its own channel"
     ]
     assert len(problems(url=f"ftp://{CANARY}")) == 1
