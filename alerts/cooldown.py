@@ -1,6 +1,6 @@
 """Who asked for a pause, and when: at most one request an entity and destination in a while, whatever happens.
 
-Kept as notes of the store. ``breaker/ENTITY/PLACE`` says which row asks or asked: it is claimed before the request
+Kept as notes of the store. ``breaker/claim/ENTITY/PLACE`` says which row asks or asked: it is claimed before the request
 goes out and confirmed when it was accepted, each only where nobody else was there meanwhile. ``breaker/log/TIME-ID``
 are the decisions, the last thousand.
 """
@@ -129,4 +129,4 @@ class Cooldown:
         return next((value for kept, value in await self._store.notes(key) if kept == key), None)
 
     def _key(self, entity: str) -> str:
-        return f"breaker/{quote(entity, safe='')}/{self._place}"
+        return f"breaker/claim/{quote(entity, safe='')}/{self._place}"

@@ -51,7 +51,9 @@ _TEAMS_START = re.compile(r"^(\s*)([-+#]|\d+(?=[.)](?:\s|$)))", re.MULTILINE)
 _TELEGRAM_READS = re.compile(r"[@#]|^\W*/|//|\$[A-Za-z]|[^\W_][.\u3002\uff0e\uff61]\w*[^\W\d]|\d{7}|^\+\d")
 
 _MATTERMOST = re.compile(r"[\\*_{}\[\]()#!>|]")
-_MATTERMOST_READS = re.compile(r"[@#~`$<&]|://|\bwww\.|(?<![^\W_]):[\w+-]+:|^mailto:|^[:;=8][-']?[^\w\s]", re.IGNORECASE)
+_MATTERMOST_READS = re.compile(
+    r"[@#~`$<&]|://|\bwww\.|(?<![^\W_]):[\w+-]+:|^mailto:|^[:;=8][-']?[^\w\s]", re.IGNORECASE
+)
 _MATTERMOST_START = re.compile(r"^([-+=]|\d+(?=[.)](?:\s|$)))", re.MULTILINE)
 
 

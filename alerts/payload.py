@@ -20,6 +20,7 @@ _TIME = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{3})?Z$"
 _Time = Annotated[str, Field(pattern=_TIME, json_schema_extra={"format": "date-time"})]
 _Amount = Annotated[str, Field(pattern=r"^[0-9]+$", description="Base units, as decimal text: it may pass 2^64.")]
 _Address = Annotated[str, Field(min_length=1, json_schema_extra={"format": "uri"})]
+_Ids = Annotated[list[str], Field(min_length=1)]
 _Share = Annotated[float, Field(ge=0.0)]
 _Severity = Literal["info", "low", "medium", "high", "critical"]
 _IncidentKind = Literal["opened", "escalated", "updated", "resolved", "retracted", "reminder"]
@@ -134,9 +135,8 @@ class IncidentData(_Data):
     kind: _IncidentKind
     severity: _Severity
     incident: Incident | None = Field(description="Null only in a message that could not be written whole.")
-    covers: list[str] | SkipJsonSchema[None] = Field(
+    covers: _Ids | SkipJsonSchema[None] = Field(
         None,
-        min_length=1,
         description="Ids of earlier messages of the incident that waited and that this one stands for; missing where "
         "there are none. Programs may have had some of them.",
     )
@@ -148,7 +148,7 @@ class SummaryData(_Data):
     kind: Literal["summary"]
     severity: _Severity = Field(description="The highest of them.")
     incident: Incident | None = Field(description="The incident, where all of them are about one; else null.")
-    covers: list[str] = Field(min_length=1, description="Ids of the messages that it stands for.")
+    covers: _Ids = Field(description="Ids of the messages that it stands for.")
 
 
 class DrillData(_Data):

@@ -18,7 +18,7 @@ _FILES = "yaml|yml|json|toml|db|csv|parquet"  # our own file names look like hos
 _SCHEME = re.compile(r":(?=//)")
 _DOT = re.compile(rf"(?<=\w)\.(?=(?!(?:{_FILES})\b)[^\W\d_]{{2,}}|xn--)")
 _NUMBERS = re.compile(r"(?<=\d)\.(?=\d{1,3}\.\d{1,3}\.\d{1,3}\b)|(?<=\d\.\d)\.(?=\d{1,3}\.\d{1,3}\b)")
-_SIGIL = re.compile(r"([@#!+$])(?=\w[\w.=/-]*:\w)|@(?=room\b)", re.IGNORECASE)
+_SIGIL = re.compile(r"([@#!+$])(?=\w[\w.=/-]*:\w)|@(?=room)", re.IGNORECASE)
 _ADDRESS = re.compile(r"https?://[^\s<>\"'`\\^{|}]+", re.IGNORECASE)
 
 
@@ -57,7 +57,7 @@ def web_address(url: str) -> str:
 
 
 def trimmed(message: Message, characters: int) -> Message:
-    """``message`` whose lines, title and runbook hold at most so many characters; what is left out is counted."""
+    """``message`` whose lines together, and each other text, hold at most so many characters; the rest is counted."""
     lines: list[str] = []
     left = characters
     for line in message.lines:
@@ -70,6 +70,7 @@ def trimmed(message: Message, characters: int) -> Message:
     return replace(
         message,
         title=bounded(message.title, characters),
+        facts=tuple(replace(fact, value=bounded(fact.value, characters)) for fact in message.facts),
         lines=tuple(lines),
         runbook=bounded(message.runbook, characters),
         covers=message.covers[:100],

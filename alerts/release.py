@@ -37,8 +37,8 @@ class Release:
         """The rows of what is due, noted on the board as said; and when the next can be, if nothing happens before."""
         wakes = [now + LOOK_SECONDS]
         rows = self._waited(board, now)
-        rows += self._repeated(board, now, wakes)
         rows += self._escalated(board, now, wakes)
+        rows += self._repeated(board, now, wakes)  # who was just told of a step needs no reminder
         self._forget(board, now)
         wakes += [held.until for held in board.held.values() if held.until is not None]
         wakes += [at for item in board.silences.values() for at in (item.created, item.expires) if at > now]

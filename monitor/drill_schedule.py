@@ -13,9 +13,10 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from monitor.errors import ConfigError, Problem
 from monitor.registry import did_you_mean
 
-__all__ = ["DrillSchedule"]
+__all__ = ["DrillSchedule", "wrong_drill"]
 
 DAY = 86400.0
+AT, CASE = "10:00", "coincheck-2018"  # where nothing is said
 WORDS = ("weekly", "monthly")
 _LENGTH = re.compile(r"(\d+)\s*([hdw]?)")
 _AT = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)")
@@ -52,21 +53,16 @@ class DrillSchedule:
         monitor.errors.ConfigError: drill.every: expected monthly, weekly or whole days such as 30d: did you mean \
 'monthly'?
         """
-        problems: list[Problem] = []
-        at = _AT.fullmatch(str(given.get("at", "10:00")).strip())
-        if at is None:
-            problems.append(Problem("expected a time of day such as 10:00", "drill.at"))
+        problems = wrong_drill(given)
         try:
             zone = ZoneInfo(str(given.get("zone", "UTC")))
         except (ZoneInfoNotFoundError, ValueError, OSError):
-            problems.append(Problem("expected an IANA time zone such as Europe/Berlin", "drill.zone"))
-            zone = ZoneInfo("UTC")
-        days = _days(given.get("every", "monthly"), problems)
-        case = _case(str(given.get("case", "coincheck-2018")), problems)
+            problems.append(Problem("expected an IANA time zone such as Europe/Berlin", "zone"))
         if problems:
-            raise ConfigError(problems)
-        assert at is not None
-        return cls(days, time(int(at[1]), int(at[2])), zone, case, float(given.get("grace", DAY)))
+            raise ConfigError([Problem(problem.message, f"drill.{problem.where}") for problem in problems])
+        hour, minute = str(given.get("at", AT)).strip().split(":")
+        case, grace = str(given.get("case", CASE)), float(given.get("grace", DAY))
+        return cls(_days(given.get("every", "monthly")) or 0, time(int(hour), int(minute)), zone, case, grace)
 
     def next_due(self, last: float | None, since: float) -> float:
         """When the next drill is due, UTC seconds.
@@ -102,26 +98,34 @@ def _month_later(day: date) -> date:
     return date(year, month, min(day.day, monthrange(year, month)[1]))
 
 
-def _days(every: Any, problems: list[Problem]) -> int:
-    """Days of an interval; 0 is a calendar month."""
+def wrong_drill(given: Mapping[str, Any]) -> list[Problem]:
+    """What is wrong with a ``drill`` section but for its zone, each at its key."""
+    problems = []
+    if _AT.fullmatch(str(given.get("at", AT)).strip()) is None:
+        problems.append(Problem("expected a time of day such as 10:00", "at"))
+    every = given.get("every", "monthly")
+    if _days(every) is None:
+        text = str(every).strip().lower()
+        hint = f": {did_you_mean(text, WORDS)}" if text.isalpha() else ""
+        problems.append(Problem(f"expected monthly, weekly or whole days such as 30d{hint}", "every"))
+    return [*problems, *_wrong_case(str(given.get("case", CASE)))]
+
+
+def _days(every: Any) -> int | None:
+    """Days of an interval; 0 is a calendar month, None what cannot be read."""
     text = str(every).strip().lower()
     if text in WORDS:
         return 7 if text == "weekly" else 0
     length = None if isinstance(every, bool) else _LENGTH.fullmatch(text)
-    if length is not None:
-        days = int(length[1]) * {"": 1, "h": 3600, "d": 86400, "w": 604800}[length[2]] / DAY
-        if days >= 1 and days == int(days):
-            return int(days)
-    hint = f": {did_you_mean(text, WORDS)}" if text.isalpha() else ""
-    problems.append(Problem(f"expected monthly, weekly or whole days such as 30d{hint}", "drill.every"))
-    return 0
+    if length is None:
+        return None
+    seconds = int(length[1]) * {"": 1, "h": 3600, "d": 86400, "w": 604800}[length[2]]
+    return int(seconds // DAY) if seconds and seconds % DAY == 0 else None
 
 
-def _case(name: str, problems: list[Problem]) -> str:
+def _wrong_case(name: str) -> list[Problem]:
     from monitor.case import case_ids, load_case
 
     if name not in case_ids():
-        problems.append(Problem(f"unknown case {name!r}: {did_you_mean(name, case_ids())}", "drill.case"))
-    elif not load_case(name).replayable:
-        problems.append(Problem(f"case {name} cannot be replayed", "drill.case"))
-    return name
+        return [Problem(f"unknown case {name!r}: {did_you_mean(name, case_ids())}", "case")]
+    return [] if load_case(name).replayable else [Problem(f"case {name} cannot be replayed", "case")]

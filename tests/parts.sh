@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs what the tests need to be real, where it is missing: redis-server (Debian package); anvil, released contracts
-# and a Solidity compiler (npm packages); an emulator of Telegram (npm package).
+# Installs what the tests need to be real, where it is missing: redis-server, postfix, Go (Debian packages); anvil, released
+# contracts and a Solidity compiler, an emulator of Telegram (npm packages); Synapse (a Python package, on its own).
 # Each step may fail: the tests that need the part then say so.
 anvil=.tools/node_modules/@foundry-rs/anvil-linux-amd64/bin/anvil
 if ! command -v redis-server >/dev/null 2>&1; then
@@ -40,6 +40,35 @@ if [ ! -d .tools/node_modules/telegram-test-api ]; then
             echo "the Telegram emulator could not be installed"
     else
         echo "the Telegram emulator is missing and there is no npm to install it: its tests are skipped"
+    fi
+fi
+if ! command -v postfix >/dev/null 2>&1 || ! command -v saslpasswd2 >/dev/null 2>&1; then
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+        echo "installing postfix"
+        apt-get update -q >/dev/null 2>&1
+        # The tests have a configuration of their own: the system's mail is left as it is.
+        echo "postfix postfix/main_mailer_type select No configuration" | debconf-set-selections >/dev/null 2>&1
+        DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=120 install -y -q --no-install-recommends \
+            postfix sasl2-bin libsasl2-modules >/dev/null 2>&1 || echo "postfix could not be installed"
+    else
+        echo "postfix is missing and cannot be installed without root: its tests are skipped"
+    fi
+fi
+if [ ! -x .tools/synapse/bin/synapse_homeserver ]; then
+    echo "installing the Matrix homeserver Synapse"
+    python=.venv/bin/python
+    [ -x "$python" ] || python=python3
+    mkdir -p .tools && "$python" -m venv .tools/synapse >/dev/null 2>&1 &&
+        .tools/synapse/bin/python -m pip install -q --disable-pip-version-check matrix-synapse==1.163.2 >/dev/null 2>&1 ||
+        echo "Synapse could not be installed"
+fi
+if ! command -v go >/dev/null 2>&1; then
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+        echo "installing Go"
+        DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=120 install -y -q --no-install-recommends golang-go \
+            >/dev/null 2>&1 || echo "Go could not be installed"
+    else
+        echo "Go is missing and cannot be installed without root: the test of the Go example is skipped"
     fi
 fi
 exit 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import re
 import shutil
@@ -12,14 +13,16 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import aiohttp
 import pytest
 from aiohttp import web
 from standardwebhooks import Webhook
 
+from alerts.channels.circuit_breaker import CircuitBreakerChannel
 from alerts.channels.webhook import WebhookChannel
 from alerts.signing import key_of, signature
 from monitor.model import Alert, AlertKind, Outcome, Severity
@@ -29,12 +32,14 @@ ROOT = Path(__file__).parents[1]
 OLD = "whsec_" + base64.b64encode(bytes(range(32))).decode()
 NEW = "whsec_" + base64.b64encode(bytes(range(32, 64))).decode()
 STRANGE = "whsec_" + base64.b64encode(bytes(range(64, 96))).decode()
+REQUEST_SECRET = "a second secret, of another kind"
+NOW = 1_700_000_000.25
 UNPADDED = OLD.rstrip("=")
 LANGUAGES = {"python": "receiver.py", "js": "receiver.mjs", "go": "receiver.go"}
 
 
 def example(language: str) -> str:
-    """The first block of a language in the document."""
+    """The block with this info string in the document."""
     text = (ROOT / "docs" / "webhooks.md").read_text("utf-8")
     found = re.search(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     assert found, f"docs/webhooks.md has no {language} example"
@@ -101,7 +106,7 @@ def channel_to(url: str, *secrets: str) -> WebhookChannel:
 
 def row_of(channel: WebhookChannel, alert: Alert) -> OutboxRow:
     """The frozen message."""
-    return OutboxRow(alert.id, "soc", "0:webhook", channel.render(alert, 1_700_000_000.25), 1_700_000_000.25)
+    return OutboxRow(alert.id, "soc", "0:webhook", channel.render(alert, NOW), NOW)
 
 
 @dataclass(frozen=True)
@@ -246,3 +251,56 @@ def test_no_key_is_no_receiver(command: list[str], secrets: tuple[str, ...]) -> 
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30)
     assert ended.returncode != 0 and "listening" not in ended.stdout
     assert "HEISTWATCH_WEBHOOK_SECRET" in ended.stderr
+
+
+@pytest.fixture
+def breaker() -> dict[str, Any]:
+    """The names that the circuit breaker's example defines, fresh."""
+    names: dict[str, Any] = {}
+    exec(compile(example("python breaker"), "docs/webhooks.md", "exec"), names)
+    return names
+
+
+def asked(kind: AlertKind = AlertKind.OPENED, *, armed: bool = True, alert_id: str = "a1") -> dict[str, Any]:
+    """`data` of what the circuit breaker makes of a critical incident, with separators in its names."""
+    options = {"url": "https://x.example", "secret": OLD, "request_secret": REQUEST_SECRET, "armed": armed}
+    incident = {"id": "i7", "entity": "A|B, 5 % Ltd", "wallets": ["w,1", "w|2", "ü"]}
+    body = CircuitBreakerChannel(options).render(replace(message(alert_id), kind=kind, incident=incident), NOW)
+    data: dict[str, Any] = json.loads(body)["data"]
+    return data
+
+
+def test_a_pause_that_was_asked_for(breaker: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    """Both parts of the example take what the channel makes, once; another message of the incident is another."""
+    now = datetime.fromtimestamp(NOW + 599, UTC)
+    assert breaker["may_pause"](asked(), REQUEST_SECRET, now)
+    assert not breaker["may_pause"](asked(), REQUEST_SECRET, now)
+    assert breaker["may_pause"](asked(alert_id="a2"), REQUEST_SECRET, now)
+    breaker["pause"](asked(alert_id="a3"), REQUEST_SECRET)  # over for years
+    assert capsys.readouterr().out == ""
+
+
+def test_the_request_that_is_shown(breaker: dict[str, Any]) -> None:
+    """Its signature is right, so that whoever writes a receiver can try it."""
+    data = json.loads(example("json breaker"))["data"]
+    assert breaker["may_pause"](data, "documentation only, no secret", datetime(2018, 1, 25, 15, 5, tzinfo=UTC))
+
+
+def test_pauses_that_are_not_made(breaker: dict[str, Any]) -> None:
+    """Too late, dry, in a drill, of another secret, or with anything changed; none of them uses the nonce up."""
+    now, may_pause = datetime.fromtimestamp(NOW + 1, UTC), breaker["may_pause"]
+    right = asked()
+    assert not may_pause(right, REQUEST_SECRET, datetime.fromtimestamp(NOW + 600, UTC))
+    assert not may_pause(asked(armed=False), REQUEST_SECRET, now)
+    assert not may_pause(asked(AlertKind.DRILL), REQUEST_SECRET, now)
+    assert not may_pause(right, "another secret, as long", now)
+    assert not may_pause({**right, "request_signature": "é"}, REQUEST_SECRET, now)
+    for name, value in right["request"].items():
+        changed = [*value, "more"] if name == "wallets" else f"{value}9"
+        assert not may_pause({**right, "request": {**right["request"], name: changed}}, REQUEST_SECRET, now), name
+    dry = asked(armed=False)
+    dry["request"]["action"] = "pause_withdrawals"
+    assert not may_pause(dry, REQUEST_SECRET, now)
+    split = {**right["request"], "wallets": ["w", "1", "w|2", "ü"]}
+    assert not may_pause({**right, "request": split}, REQUEST_SECRET, now)
+    assert may_pause(right, REQUEST_SECRET, now)

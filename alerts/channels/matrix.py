@@ -37,11 +37,11 @@ from monitor.store import OutboxRow
 
 __all__ = ["MatrixChannel"]
 
-CHARACTERS = 4000
-"""Of a message's lines: an event may have 65,536 bytes, and an edited one says everything twice."""
+EVENT_BYTES = 28_000
+"""What a content may have: an event has 65,536 bytes, an edited one says everything twice, and servers add fields."""
 
-EVENT_BYTES = 50_000
-"""What a content may have; the homeserver adds its own fields, and `m.thread` ours."""
+CHARACTERS = (4000, 1000, 200)
+"""Of a message's lines and values; the first that gives an event small enough is taken."""
 
 LOOK_SECONDS = 600.0
 """So long it is believed that the room is there and not encrypted."""
@@ -103,9 +103,7 @@ class MatrixChannel(ChannelTraits):
     def render(self, alert: Alert, queued_at: float) -> bytes:
         """The content of the event, and the chart beside it, as JSON."""
         message = message_of(alert, queued_at)
-        content = self._content(message, CHARACTERS)
-        if len(canonical_json(content)) > EVENT_BYTES:  # letters of four bytes, or nothing but what must be escaped
-            content = self._content(message, CHARACTERS // 8)
+        content = self._fitting(message)
         kind = message.type.partition(".")[2]
         frozen: dict[str, Any] = {"content": content}
         if self._edit and kind == "updated":
@@ -139,10 +137,17 @@ class MatrixChannel(ChannelTraits):
 
     # -- the message -------------------------------------------------------------------------------------------------
 
-    def _content(self, message: Message, characters: int) -> dict[str, Any]:
-        message = trimmed(message, characters)
-        title = self._escape.applied(self._templates.title, message) if self._own_title else None
-        body = self._escape.applied(self._templates.body, message)
+    def _fitting(self, message: Message) -> dict[str, Any]:
+        """Letters of four bytes, or nothing but what must be escaped, leave room for fewer of them."""
+        for characters in CHARACTERS:
+            content = self._content(trimmed(message, characters), own=True)
+            if len(canonical_json(content)) <= EVENT_BYTES:
+                return content
+        return self._content(trimmed(message, CHARACTERS[-1]), own=False)  # the owner's template is what is long
+
+    def _content(self, message: Message, *, own: bool) -> dict[str, Any]:
+        title = self._escape.applied(self._templates.title, message) if own and self._own_title else None
+        body = self._escape.applied(self._templates.body, message) if own else None
         return {
             "msgtype": "m.text",
             "body": plain_text(message, None if body is None else text_of(body)).rstrip("\n"),

@@ -171,9 +171,7 @@ class SlackChannel(ChannelTraits):
         await self._sender.aclose()
         await self._extras.aclose()
 
-    async def _renew(
-        self, message: Mapping[str, Any], place: re.Match[str], posted: Receipt, now: float
-    ) -> Receipt:
+    async def _renew(self, message: Mapping[str, Any], place: re.Match[str], posted: Receipt, now: float) -> Receipt:
         """The incident's first message takes the newest form; what is posted is posted, whatever comes of it."""
         newest = canonical_json({**message, "channel": place[1], "ts": place[2]})
         receipt, code, _ = await self._ask(self._extras, self._api / "chat.update", newest, now)
@@ -188,8 +186,10 @@ class SlackChannel(ChannelTraits):
         url = self._api / "files.getUploadURLExternal"
         receipt, code, told = await self._ask(self._extras, url, size.encode(), now, form)
         if receipt.outcome is Outcome.ACCEPTED:
-            answer = await self._extras.request("POST", URL(str(told.get("upload_url"))), body=chart,
-                                                headers={"Content-Type": "image/png"})  # fmt: skip
+            place = address_of(str(told.get("upload_url")))
+            answer = await self._extras.request(
+                "POST", URL(place, encoded=True), body=chart, headers={"Content-Type": "image/png"}
+            )
             if isinstance(answer, Receipt) or answer.status != 200:
                 return "; the chart was not taken"
             done = {"files": [{"id": told.get("file_id"), "title": "What left, against the usual"}],

@@ -205,7 +205,7 @@ def _meaning(host: str, answer: Answer, told: Mapping[str, Any], now: float) -> 
         receipt = replace(receipt, reason=Reason.GONE)
     elif answer.status == 404 and told.get("ok") is False:  # no such bot: the token is in the address
         receipt = replace(receipt, reason=Reason.AUTH)
-    words = fitted(_UNSAFE.sub("…", description).replace("\n", " "), 160)  # it may quote a button's address
+    words = fitted(description.replace("\n", " "), 160)  # it may quote a button's address
     return replace(receipt, detail=f"{receipt.detail} {words}") if words else receipt
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
 import json
 import time
 from collections import Counter
@@ -14,6 +15,7 @@ import click
 from aiohttp import web
 from pydantic import ValidationError
 
+from alerts.breaker import signed_text
 from alerts.payload import TYPES
 from alerts.text import bounded, clean, encodable
 from alerts.verify import Inbox, Proof, Seen
@@ -27,6 +29,7 @@ __all__ = ["BODY_BYTES", "Listener"]
 BODY_BYTES = 1_000_000
 """A larger body is refused."""
 
+UNCHECKED = "not checked, for no request secret is given"
 SHOWN = 400  # characters of a title, or of what is wrong
 
 
@@ -43,6 +46,7 @@ class Listener:
     retry_after : seconds of pause to ask for in those answers
     most : `ended` is set after so many messages, whatever they show
     as_json : print JSON lines instead of text
+    request_secrets : second secrets of circuit breakers; one that holds is enough
     clock : wall clock, UTC seconds
     """
 
@@ -54,6 +58,7 @@ class Listener:
         retry_after: int | None = None,
         most: int | None = None,
         as_json: bool = False,
+        request_secrets: Sequence[str] = (),
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.ended = asyncio.Event()
@@ -63,6 +68,7 @@ class Listener:
         self._answer = answer
         self._headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
         self._as_json = as_json
+        self._request_secrets = request_secrets
         self._clock = clock
         self._counts: Counter[str] = Counter()
 
@@ -126,12 +132,15 @@ class Listener:
 
     def _show(self, seen: Seen, body: bytes, now: float, status: int) -> None:
         message, fault = read(body)
+        asked = self._asked(message, fault)
         self._tally("repeated" if seen.repeated else str(seen.proof))
         if self._as_json:
-            self._line(_record(seen, message, fault, now, status))
+            self._line({**_record(seen, message, fault, now, status), **({"request": asked} if asked else {})})
         else:
             for line in self._lines(seen, message, fault, now, status):
                 self._say(line)
+            if asked:
+                self._say(f"    {_request_line(message['data']['request'], asked)}")
         self._check_end()
 
     def _lines(self, seen: Seen, message: Mapping[str, Any], fault: str, now: float, status: int) -> list[str]:
@@ -156,6 +165,17 @@ class Listener:
             return f"verified{key}{again if seen.repeated else ''}"
         late = f" by {abs(seen.age or 0.0):,.0f} s" if seen.proof in (Proof.OLD, Proof.EARLY) else ""
         return bold(f"{str(seen.proof).upper()}{late}: not to be believed")
+
+    def _asked(self, message: Mapping[str, Any], fault: str) -> str:
+        """Whether a circuit breaker's request holds by its own signature; empty where the message is none."""
+        if fault or not str(message["type"]).startswith("breaker."):
+            return ""
+        if not self._request_secrets:
+            return UNCHECKED
+        data = message["data"]
+        text, given = signed_text(data["request"]).encode("utf-8", "surrogatepass"), data["request_signature"]
+        made = [hmac.digest(secret.encode(), text, "sha256").hex() for secret in self._request_secrets]
+        return "verified" if any(hmac.compare_digest(one, given) for one in made) else "wrong signature"
 
     def _count(self, now: float, what: str, status: int) -> None:
         """Something that is no message."""
@@ -206,8 +226,16 @@ def _about(message: Mapping[str, Any]) -> tuple[Mapping[str, Any], dict[str, str
     """``data``, and what of it is shown: whoever sent it may have written anything."""
     data = message.get("data")
     data = data if isinstance(data, Mapping) else {}
+    if isinstance(data.get("alert"), Mapping):  # of a circuit breaker
+        data = data["alert"]
     found = {"type": message.get("type"), "severity": data.get("severity"), "title": data.get("title")}
     return data, {name: value if isinstance(value, str) else "" for name, value in found.items()}
+
+
+def _request_line(request: Mapping[str, Any], asked: str) -> str:
+    """What a circuit breaker asks for."""
+    shown = asked if asked in ("verified", UNCHECKED) else bold(f"{asked.upper()}: not to be believed")
+    return f"request {request['action']} of {_line(request['entity'])}, holds until {request['expires_at']}: {shown}"
 
 
 def _record(seen: Seen, message: Mapping[str, Any], fault: str, now: float, status: int) -> dict[str, Any]:

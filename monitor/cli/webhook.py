@@ -17,6 +17,7 @@ from monitor.errors import ConfigError
 __all__ = ["command"]
 
 SECRET = "HEISTWATCH_WEBHOOK_SECRET"
+REQUEST_SECRET = "HEISTWATCH_REQUEST_SECRET"
 
 
 @click.group()
@@ -35,7 +36,18 @@ def command() -> None:
     help=f"Secret to verify with; repeatable. Default: ${SECRET} (several with blanks between them), where the list of "
     "processes does not show it.",
 )
-@click.option("-c", "--config", "config", metavar="CONFIG", help="Verify with the secrets of its webhook channels.")
+@click.option(
+    "--request-secret",
+    metavar="SECRET",
+    help=f"The second secret of a circuit breaker, to check its requests. Default: ${REQUEST_SECRET}.",
+)
+@click.option(
+    "-c",
+    "--config",
+    "config",
+    metavar="CONFIG",
+    help="Verify with the secrets of its channels of type webhook and circuit_breaker.",
+)
 @click.option("--answer", type=click.IntRange(200, 599), default=204, show_default=True, help="Status for messages "
               "that verify; the others get 401.")  # fmt: skip
 @click.option("--retry-after", type=click.IntRange(0), metavar="SECONDS", help="Ask for this pause in each answer.")
@@ -45,6 +57,7 @@ def listen(
     host: str,
     port: int,
     secrets: tuple[str, ...],
+    request_secret: str | None,
     config: str | None,
     answer: int,
     retry_after: int | None,
@@ -57,8 +70,17 @@ def listen(
     """
     from monitor.cli.listener import Listener
 
-    keys, made = _keys(secrets, config)
-    listener = Listener(keys, answer=answer, retry_after=retry_after, most=once, as_json=as_json)
+    configured = _configured(config) if config is not None else []
+    keys, made = _keys([*secrets, *_texts(configured, "secret", "secrets")])
+    second = [request_secret or os.environ.get(REQUEST_SECRET, ""), *_texts(configured, "request_secret")]
+    listener = Listener(
+        keys,
+        answer=answer,
+        retry_after=retry_after,
+        most=once,
+        as_json=as_json,
+        request_secrets=[text for text in second if text],
+    )
     return asyncio.run(_listen(listener, host, port, made))
 
 
@@ -87,18 +109,16 @@ async def _listen(listener: Any, host: str, port: int, made: str | None) -> int:
     return 1 if listener.most is not None and listener.refused else 0
 
 
-def _keys(secrets: Sequence[str], config: str | None) -> tuple[list[bytes], str | None]:
+def _keys(secrets: Sequence[str]) -> tuple[list[bytes], str | None]:
     """The keys to verify with, and the secret that was made where none was given.
 
     Raises
     ------
-    ConfigError : a secret is none, or the configuration has none; no value is quoted
+    ConfigError : a secret is none; no value is quoted
     """
     from alerts.signing import MAKE_SECRET, key_of
 
     texts = [text.strip() for text in secrets] or os.environ.get(SECRET, "").split()
-    if config is not None:
-        texts += _configured(config)
     made = None
     if not texts:
         made = "whsec_" + base64.b64encode(os.urandom(32)).decode()
@@ -111,16 +131,18 @@ def _keys(secrets: Sequence[str], config: str | None) -> tuple[list[bytes], str 
     return list(dict.fromkeys(keys)), made
 
 
-def _configured(path: str) -> list[str]:
-    """The secrets of every webhook channel of a configuration."""
-    found = []
-    for receiver in find_config(path).receivers:
-        for channel in receiver.channels:
-            options = channel.plain()
-            if channel.type == "webhook":
-                several = options.get("secrets") or []
-                found += [options.get("secret"), *([several] if isinstance(several, str) else several)]
-    texts = [text.strip() for text in found if isinstance(text, str) and text.strip()]
-    if not texts:
-        raise ConfigError(f"{path}: no receiver has a channel of type webhook with a secret")
-    return texts
+def _configured(path: str) -> list[dict[str, Any]]:
+    """The options of every channel of a configuration that sends signed webhooks."""
+    types = ("webhook", "circuit_breaker")
+    channels = [channel for receiver in find_config(path).receivers for channel in receiver.channels]
+    found = [channel.plain() for channel in channels if channel.type in types]
+    if not _texts(found, "secret", "secrets"):
+        raise ConfigError(f"{path}: no receiver has a channel of type webhook or circuit_breaker with a secret")
+    return found
+
+
+def _texts(channels: Sequence[dict[str, Any]], *names: str) -> list[str]:
+    """The secrets under these options, where they are given."""
+    values = [channel.get(name) for channel in channels for name in names]
+    several = [item for value in values for item in (value if isinstance(value, list | tuple) else [value])]
+    return [item.strip() for item in several if isinstance(item, str) and item.strip()]

@@ -11,6 +11,7 @@ from monitor.config.file import ConfigFile
 from monitor.config.problems import shown
 from monitor.config.tree import Node
 from monitor.config.types import Alerting, HeartbeatConfig, Receiver
+from monitor.drill_schedule import wrong_drill
 from monitor.errors import Problem
 from monitor.registry import did_you_mean
 
@@ -40,6 +41,10 @@ def build_alerting(
             problems.append(node.problem(f"{node.label} has no step"))
     if file.drill is not None:
         check_zone(file.drill.zone, root.at("drill", "zone"), problems)
+        problems += [
+            root.at("drill", wrong.where).problem(f"drill.{wrong.where}: {wrong.message}")
+            for wrong in wrong_drill(_plain(file.drill))
+        ]
     if file.drill is not None and not receivers:
         warnings.append(root.at("drill").problem("drill reaches nobody: there are no receivers"))
     return Alerting(

@@ -7,12 +7,10 @@ from typing import Any
 
 from aiohttp import web
 
+from monitor.health import troubles
 from monitor.metrics import metrics
 
-__all__ = ["STALE_BLOCKS", "STALE_SECONDS", "Status"]
-
-STALE_SECONDS = 300.0  # without a new head for so long, or STALE_BLOCKS usual block times, a chain is not ready
-STALE_BLOCKS = 12  # on a chain with random block times (Bitcoin's) one pause in 160,000 is longer
+__all__ = ["Status"]
 
 
 class Status:
@@ -26,18 +24,18 @@ class Status:
         return web.json_response({"status": "ok", "uptime_seconds": round(time.time() - self._parts.started_at, 1)})
 
     async def ready(self, _: web.Request) -> web.Response:
-        """Every chain is followed; 503 where one is not."""
-        chains = {item.name: self._chain(item) for item in self._parts.watch.followed.values()}
-        ready = all(entry["ready"] for entry in chains.values())
+        """Every chain is followed, by the rules of `monitor.health`; 503 where one is not."""
+        found = troubles(self._parts.beside.vitals.read())
+        blind = {trouble.chain for trouble in found if trouble.key.startswith("chain/")}
+        chains = {item.name: self._chain(item, item.chain in blind) for item in self._parts.watch.followed.values()}
+        hangs = any(trouble.key == "consumer" for trouble in found)
+        ready = not hangs and all(entry["ready"] for entry in chains.values())
         return web.json_response({"ready": ready, "chains": chains}, status=200 if ready else 503)
 
-    def _chain(self, item: Any) -> dict[str, Any]:
+    def _chain(self, item: Any, blind: bool) -> dict[str, Any]:
         follower = item.follower
-        # After a restart the head may be the very block that is stored: nothing new, and nothing wrong either.
-        seen = follower.head_seen_at or self._parts.started_monotonic
-        fresh = time.monotonic() - seen < max(STALE_SECONDS, STALE_BLOCKS * item.block_seconds)
         return {
-            "ready": fresh and follower.head is not None and follower.tip is not None,
+            "ready": not blind and follower.head is not None and follower.tip is not None,
             "block": follower.tip.number if follower.tip else None,
             "lag": follower.lag,
             "trouble": follower.last_error,

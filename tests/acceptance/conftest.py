@@ -60,6 +60,12 @@ def until(what: str, look: Callable[[], Any], seconds: float = PATIENCE) -> Any:
     return found
 
 
+@pytest.fixture(scope="session", name="until")
+def waiting() -> Callable[..., Any]:
+    """`until`."""
+    return until
+
+
 class Lines:
     """The lines that a process writes to one stream, read in a thread."""
 
@@ -224,6 +230,8 @@ class Post:
 
 class Receiver:
     """A webhook receiver on loopback: keeps every POST, checks every signature, answers what ``answer`` says."""
+
+    secret = SECRET
 
     def __init__(self) -> None:
         self.posts: list[Post] = []
@@ -429,6 +437,12 @@ def configuration(
 def write_config() -> Callable[..., Path]:
     """`configuration`."""
     return configuration
+
+
+@pytest.fixture(scope="session")
+def secret() -> str:
+    """The webhook secret that receivers check signatures with."""
+    return SECRET
 
 
 @pytest.fixture(scope="session")

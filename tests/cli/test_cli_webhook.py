@@ -24,11 +24,14 @@ import pytest
 import yaml
 from standardwebhooks import Webhook
 
+from alerts.channels.circuit_breaker import CircuitBreakerChannel
 from alerts.channels.webhook import WebhookChannel
 from alerts.signing import key_of, signature
 from alerts.verify import Inbox, Proof, verify
+from monitor.cli import webhook
 from monitor.cli.listener import BODY_BYTES, Listener, read
 from monitor.config import json_schema
+from monitor.memory_store import MemoryStore
 from monitor.model import Alert, AlertKind, Outcome, Severity
 from monitor.store import OutboxRow
 
@@ -36,6 +39,7 @@ Run = Callable[..., Any]
 OLD = "whsec_" + base64.b64encode(bytes(range(32))).decode()
 NEW = "whsec_" + base64.b64encode(bytes(range(32, 64))).decode()
 STRANGE = "whsec_" + base64.b64encode(bytes(range(64, 96))).decode()
+REQUEST = "a second secret, of another kind"
 NOW = 1_700_000_000.5
 
 
@@ -262,6 +266,35 @@ async def test_it_ends_after_so_many(capsys: pytest.CaptureFixture[str]) -> None
         await asyncio.wait_for(shown.ended.wait(), 10)
 
 
+@pytest.mark.parametrize(
+    ("secrets", "said"),
+    [
+        ([REQUEST], "verified"),
+        (["another of them", REQUEST], "verified"),
+        (["another of them"], "WRONG SIGNATURE: not to be believed"),
+        ([], "not checked, for no request secret is given"),
+    ],
+)
+async def test_requests_of_a_circuit_breaker(secrets: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """What the channel posts when it is armed: both signatures are checked, each told by itself."""
+    shown = listener(request_secrets=secrets)
+    incident = {"id": "i7", "entity": "A|B, Ltd", "wallets": ["w,1", "w%2"], "share_lost": 0.9}
+    async with shown.serving("127.0.0.1", 0) as url:
+        channel = CircuitBreakerChannel({"url": url, "secret": OLD, "request_secret": REQUEST, "armed": True})
+        store = MemoryStore()
+        await store.open()
+        channel.attach(store)
+        row = OutboxRow("a1", "soc", "0:circuit_breaker", channel.render(alert_of(incident=incident), NOW), NOW)
+        assert (await channel.send(row, NOW)).detail == "204"
+        await channel.aclose()
+        await store.aclose()
+    first, second, third = capsys.readouterr().out.splitlines()
+    assert first.endswith("  CRITICAL breaker.pause_withdrawals  Example: 100 ETH")
+    assert second.startswith("    verified; id a1; ")
+    until = "2023-11-14T22:23:20.500Z"
+    assert third == f"    request pause_withdrawals of A|B, Ltd, holds until {until}: {said}"
+
+
 def test_the_form_is_checked() -> None:
     """What is wrong is named by its place, without the value."""
     channel = WebhookChannel({"url": "https://x.example", "secret": OLD})
@@ -367,14 +400,10 @@ async def test_colours_on_a_terminal(here: Path) -> None:
     assert "\x1b[37m\x1b[41m\x1b[1m CRITICAL \x1b[0m incident.opened" in text
 
 
-def test_secrets_of_a_configuration(
-    config: Path, heistwatch: Run, refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """-c takes those of all webhook channels; a configuration without one is an error."""
-    from monitor.cli import webhook
-
+def test_secrets_of_a_configuration(config: Path, heistwatch: Run, refused: Callable[..., str]) -> None:
+    """-c takes those of all channels that send signed webhooks; a configuration without one is an error."""
     assert refused(2, "webhook", "listen", "-c", config) == (
-        f"{config}: no receiver has a channel of type webhook with a secret"
+        f"{config}: no receiver has a channel of type webhook or circuit_breaker with a secret"
     )
     with config.open("a") as file:
         file.write(
@@ -384,9 +413,13 @@ def test_secrets_of_a_configuration(
             "      - {type: console}\n"
             f'      - {{type: webhook, url: "https://a.example", secret: "{OLD}"}}\n'
             f'      - {{type: webhook, url: "https://b.example", secrets: ["{OLD}", "{NEW}"]}}\n'
+            f'      - {{type: circuit_breaker, secret: "{STRANGE}", request_secret: "{REQUEST}"}}\n'
             "route: {receiver: soc}\n"
         )
-    assert webhook._keys((), str(config)) == ([key_of(OLD), key_of(NEW)], None)
+    options = webhook._configured(str(config))
+    keys, made = webhook._keys(webhook._texts(options, "secret", "secrets"))
+    assert (keys, made) == ([key_of(OLD), key_of(NEW), key_of(STRANGE)], None)
+    assert webhook._texts(options, "request_secret") == [REQUEST]
 
 
 def test_what_is_no_secret_is_not_quoted(refused: Callable[..., str], here: Path, monkeypatch: Any) -> None:

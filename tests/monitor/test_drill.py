@@ -186,7 +186,8 @@ class Stage:
 
     async def report(self, drill: Drill) -> dict[str, Any]:
         rows = await self.store.outbox(incident_id=drill.id)
-        return report(drill, rows, await self.store.deliveries(), await self.store.said(pending=False), ["soc", "night"])
+        said = await self.store.said(pending=False)
+        return report(drill, rows, await self.store.deliveries(), said, ["soc", "night"])
 
     async def kinds(self, state: str | None = None) -> list[str]:
         return [f"{row.receiver} {row.kind}" for row in await self.store.outbox(state=state)]

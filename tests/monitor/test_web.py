@@ -11,7 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from aiohttp import ClientSession
+from aiohttp import ClientError, ClientSession
 
 from monitor.assets import AssetNames
 from monitor.config import HttpConfig
@@ -186,8 +186,7 @@ async def test_two_at_once_are_one(running: Running) -> None:
     )
     [event] = await running.store.said(pending=False)
     assert sorted(status for status, _, _ in answers) == [200, 410, 410, 410]
-    assert all(f"Acknowledged by {event.by} at" in Page(text).text.replace("\n", "") or event.by in text
-               for _, text, _ in answers)  # fmt: skip
+    assert all(f"Acknowledged by {event.by}" in text for _, text, _ in answers)
 
 
 async def test_a_kill_between_the_verdict_and_its_note_loses_neither(
@@ -200,7 +199,7 @@ async def test_a_kill_between_the_verdict_and_its_note_loses_neither(
         raise asyncio.CancelledError
 
     monkeypatch.setattr(running.store, "note", killed)
-    with pytest.raises(Exception, match=r"."):
+    with pytest.raises(ClientError):
         await running.ask("POST", "/act/good", data={"by": "ann"})
     monkeypatch.setattr(running.store, "note", note)
     status, text, _ = await running.ask("POST", "/act/good", data={"by": "bob"})

@@ -92,7 +92,8 @@ def planner_of(rng: Random) -> Planner:
     rules = [
         {"source": {"severity": ["critical", "high"]}, "target": {"severity": ["low", "medium"]}},
         {"source": {"severity": "medium"}, "target": {"severity": "low"}, "equal": ["wallet"]},
-    ]  # fmt: skip
+        {"source": {"severity": "medium"}, "target": {"entity": ["Alpha", "Beta"]}},  # critical among them
+    ]
     times = parse_times(NIGHT)
     return Planner(
         parse(tree, NAMES, times=times, policies=["late"]), NAMES, times=times,
@@ -201,7 +202,8 @@ class Runner:
         if notes and self.rng.random() < 0.3:
             key, value = self.rng.choice(list(notes))
             old = read_silence(value)
-            ended = Silence(old.id, old.matchers, old.author, old.comment, old.created, max(old.created, self.now))
+            end = min(old.expires, self.now)
+            ended = Silence(old.id, old.matchers, old.author, old.comment, old.created, end)
             await self.store.note([(key, write_silence(ended))])
             return
         matchers = self.rng.choice([

@@ -29,7 +29,8 @@ LINKS = {
 HOSTILE = [
     "@everyone @here @channel @all <!channel> <!here> <@U123> <@&5> <#C1> <!subteam^S1>",
     "[click](https://evil.example) https://evil.example/x?y=1 www.evil.example evil.example <https://evil.example|x>",
-    "*b* _i_ ~s~ `c` ```block``` **b** __u__ ~~s~~ ||spoiler|| > quote\n>>> all\n# big\n- item\n1. one\n---\n===\n-# small",
+    "*b* _i_ ~s~ `c` ```block``` **b** __u__ ~~s~~ ||spoiler|| > quote",
+    "a\n> quote\n>>> all\n# big\n- item\n1. one\n---\n===\n-# small\n    code",
     "<b>bold</b> <a href='https://evil.example'>x</a> <script>x</script> <at>Somebody</at> &lt;b&gt; &#64;all &amp;",
     "{{DATE(2017-02-14T06:00:00Z)}} {{ 7*7 }} <t:1:R> <:emoji:1> <a:x:2> :skull: </cmd:1> <id:home>",
     "tg://user?id=1 mailto:a@evil.example /start #tag $USD +15551234567 4111111111111111 discord.gg/x t.me/x",

@@ -1,4 +1,4 @@
-"""Whatever a thief writes, each chat shows it as text: no markup, no mention, no link; and cuts never break an escape."""
+"""Whatever a thief writes, each chat shows it as text: no markup, no mention, no link; cuts never break an escape."""
 
 from __future__ import annotations
 
@@ -16,9 +16,12 @@ from alerts import markup
 from alerts.text import clean
 
 PIECES = st.sampled_from(
-    ["@everyone", "@all", "<@1>", "<!here>", "&lt;", "&#64;", "https://", "www.", "evil.example", "[x]", "(y)", "{{", "}}"]
-    + ["\n", " ", "    ", "1. ", "- ", "# ", "> ", "---", "===", "```", ":skull:", "~c", "#tag", "$USD", "/start", "+1"]
-    + list("*_~`<>&[]()#@:/\\|!-+.={}$'\"aZ9")
+    [
+        *("@everyone", "@all", "<@1>", "<!here>", "&lt;", "&#64;", "https://", "www.", "evil.example", "[x]", "(y)"),
+        *("\n", " ", "    ", "1. ", "- ", "# ", "> ", "---", "===", "```", ":skull:", "~c", "#tag", "$USD", "/start"),
+        *("{{", "}}", "+1"),
+        *"*_~`<>&[]()#@:/\\|!-+.={}$'\"aZ9",
+    ]
 )
 TEXTS = st.lists(PIECES | st.text(max_size=4), max_size=14).map(lambda parts: clean("".join(parts), lines=True))
 LINKS = re.compile(r"://|\bwww\.\w|[^\W_]\.\w*[^\W\d]")
@@ -142,7 +145,7 @@ def test_cuts_come_before_escapes(escape: Callable[[str], str], text: str, most:
     if made != escape(text):
         left = int(re.search(r"\((\d+) more characters left out", made)[1])  # type: ignore[index]
         assert made == escape(f"{text[:-left]}… ({left} more characters left out)")
-        longer = escape(f"{text[:-left + 1 or None]}… ({left - 1} more characters left out)")
+        longer = escape(f"{text[: -left + 1 or None]}… ({left - 1} more characters left out)")
         assert markup.units(longer) > most or markup.units(escape(text)) <= most or escape is markup.mattermost
 
 
