@@ -25,7 +25,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from alerts.text import encodable
+from alerts.text import clean, encodable
 from monitor.ids import iso
 from monitor.model import Alert, AlertKind, Severity
 
@@ -65,9 +65,10 @@ class Rule:
             if values.isdisjoint(_values(alert, name)):
                 return f"no {name} of the rule"
         share = incident.get("share_lost")
-        known = isinstance(share, int | float)
-        if self.share_lost and not (known and share >= self.share_lost):
-            return f"the share lost is {f'{share:.3f}' if known else 'not known'}, the rule asks for {self.share_lost:g}"
+        if self.share_lost and not isinstance(share, int | float):
+            return "the share lost is not known"
+        if self.share_lost and share < self.share_lost:
+            return f"the share lost is {share:.3f}, the rule asks for {self.share_lost:g}"
         return ""
 
 
@@ -89,9 +90,9 @@ def request(alert: Alert, queued_at: float, valid: float, dry: bool, secret: str
     incident = alert.incident or {}
     made = {
         "action": DRY_RUN if dry else PAUSE,
-        "incident": str(incident.get("id", "")),
-        "entity": str(incident.get("entity") or alert.labels.get("entity", "")),
-        "wallets": sorted(map(str, incident.get("wallets") or _listed(alert.labels.get("wallet", "")))),
+        "incident": clean(str(incident.get("id", ""))),
+        "entity": clean(str(incident.get("entity") or alert.labels.get("entity", ""))),
+        "wallets": sorted(clean(str(name)) for name in incident.get("wallets") or _listed(alert.labels)),
         "requested_at": iso(queued_at) or "",
         "expires_at": iso(queued_at + valid) or "",
         "nonce": _mac(secret, f"nonce|{alert.id}|{queued_at!r}|{dry}")[:32],
@@ -122,5 +123,5 @@ def _mac(secret: str, text: str) -> str:
     return hmac.new(secret.encode(), text.encode(), hashlib.sha256).hexdigest()
 
 
-def _listed(text: str) -> list[str]:
-    return [part for part in text.split(",") if part]
+def _listed(labels: Mapping[str, str]) -> list[str]:
+    return [name for name in labels.get("wallet", "").split(",") if name]

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from alerts.chart import chart_png
 from alerts.http import Answer
-from alerts.markup import Escape, lines_within, units
+from alerts.markup import Escape, address_of, lines_within, units
 from alerts.message import Message
+from alerts.options import Options
 from alerts.plain import DRILL_NOTE
 from alerts.template import Templates
+from monitor.errors import ConfigError
 from monitor.model import Alert
 from monitor.store import OutboxRow
 
@@ -26,26 +28,44 @@ class Templated:
 
     Parameters
     ----------
-    given : the option ``template``
+    given : the channel's options, of which it takes ``template``; problems are noted there
     escape : of the channel's markup
+    address : writes an address so that the markup takes it for one; in a template only buttons' and explorers' are
     """
 
-    def __init__(self, given: Mapping[str, str], escape: Escape) -> None:
-        self._templates = Templates(given, escape)
-        self._escape = escape
+    def __init__(self, given: Options, escape: Escape, address: Escape = address_of) -> None:
+        self._escape, self._address = escape, address
+        self._ours: frozenset[str] = frozenset()  # addresses of the message at hand
+        own = given.mapping("template")
+        self.has_title = "title" in own
+        try:
+            self._templates = Templates(own, self._harmless)
+        except ConfigError as error:
+            for problem in error.problems:
+                given.wrong(problem.message)
 
     def title(self, message: Message, most: int) -> str:
         """The title of at most ``most`` units; an own one that is longer gives way to the message's."""
-        made = self._templates.title(message)
+        made = self._filled(self._templates.title, message) or ""
         return made if 0 < units(made) <= most else lines_within([message.title], most, self._escape)
 
     def body(self, message: Message, most: int) -> str | None:
         """The own body, None where there is none. One that is too long is left out: cut, its markup could break."""
-        made = self._templates.body(message)
+        made = self._filled(self._templates.body, message)
         if made is None or 0 < units(made.strip()) <= most:
             return made
         note = f"(the body's own template gave {len(made)} characters, {most} fit; it is left out)"
         return lines_within((*texts(message), note), most, self._escape)
+
+    def _filled(self, fill: Callable[[Message], str | None], message: Message) -> str | None:
+        self._ours = frozenset((*(action.url for action in message.actions), *(fact.url for fact in message.facts)))
+        try:
+            return fill(message)
+        finally:
+            self._ours = frozenset()
+
+    def _harmless(self, text: str) -> str:
+        return self._address(text) if text and text in self._ours else self._escape(text)
 
 
 def texts(message: Message) -> Iterator[str]:

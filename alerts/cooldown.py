@@ -1,8 +1,8 @@
 """Who asked for a pause, and when: at most one request an entity and destination in a while, whatever happens.
 
-Kept as notes of the store. ``breaker/claim/ENTITY/PLACE`` says which row asks or asked: it is claimed before the request
-goes out and confirmed when it was accepted, each only where nobody else was there meanwhile. ``breaker/log/TIME-ID``
-are the decisions, the last thousand.
+Kept as notes of the store. ``breaker/claim/ENTITY/PLACE`` says which row asks or asked: it is claimed before the
+request goes out and confirmed when it was accepted, each only where nobody else was there meanwhile.
+``breaker/log/TIME-ID`` are the decisions, the last thousand.
 """
 
 from __future__ import annotations

@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 ALERT_NAME = "HeistwatchHeartbeat"
 TYPES = ("ping", "alertmanager")
 ENDS_AFTER = 3  # intervals: two pings may be lost
+AGAIN_SECONDS = 1.0  # between two looks whether all is well again
 LONGEST_ATTEMPT = 10.0  # seconds; less where the interval is shorter
 
 
@@ -86,7 +87,9 @@ class Heartbeat:
         while True:
             if self._healthy():
                 await self.beat()
-            await self._sleep(self.every)
+                await self._sleep(self.every)
+            else:
+                await self._sleep(min(AGAIN_SECONDS, self.every))
 
     async def beat(self) -> bool:
         """One ping; whether it arrived."""

@@ -19,6 +19,7 @@ __all__ = [
     "address_of",
     "discord",
     "entities",
+    "escaped_address",
     "fitted",
     "lines_within",
     "mattermost",
@@ -159,6 +160,15 @@ def address_of(url: str) -> str:
     except ValueError:
         return ""
     return quote(url, safe="%/:?#@!$&+,;=~[]-._") if usable else ""
+
+
+def escaped_address(url: str) -> str:
+    """`address_of`, for Slack's links and HTML's attributes.
+
+    >>> escaped_address("https://example.com/?a=1&b=2")
+    'https://example.com/?a=1&amp;b=2'
+    """
+    return entities(address_of(url))
 
 
 def units(text: str) -> int:

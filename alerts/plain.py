@@ -16,8 +16,8 @@ DRILL_NOTE = "DRILL: this theft is played. No coins have moved."
 
 _FILES = "yaml|yml|json|toml|db|csv|parquet"  # our own file names look like host names, and are none
 _SCHEME = re.compile(r":(?=//)")
-_DOT = re.compile(rf"(?<=\w)\.(?=(?!(?:{_FILES})\b)[^\W\d_]{{2,}}|xn--)")
-_NUMBERS = re.compile(r"(?<=\d)\.(?=\d{1,3}\.\d{1,3}\.\d{1,3}\b)|(?<=\d\.\d)\.(?=\d{1,3}\.\d{1,3}\b)")
+_DOT = re.compile(rf"(?<=\w)[.\u3002\uff0e\uff61](?=(?!(?:{_FILES})\b)[^\W\d_]{{2,}}|xn--)")
+_NUMBERS = re.compile(r"\d+(?:\.\d+){2,}")
 _SIGIL = re.compile(r"([@#!+$])(?=\w[\w.=/-]*:\w)|@(?=room)", re.IGNORECASE)
 _ADDRESS = re.compile(r"https?://[^\s<>\"'`\\^{|}]+", re.IGNORECASE)
 
@@ -48,7 +48,8 @@ def unlinked(text: str, keep: str = "") -> str:
 
 def _unlinked(text: str) -> str:
     text = _SIGIL.sub(lambda match: f"{match[0]} ", text)
-    return _NUMBERS.sub("[.]", _DOT.sub("[.]", _SCHEME.sub("[:]", text)))
+    text = _NUMBERS.sub(lambda match: match[0].replace(".", "[.]"), text)
+    return _DOT.sub("[.]", _SCHEME.sub("[:]", text))
 
 
 def web_address(url: str) -> str:

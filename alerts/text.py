@@ -36,6 +36,8 @@ def clean(text: str, *, lines: bool = False) -> str:
     >>> clean("US\\u202eDT\\u200b\\x1b[2J\\nnew")
     'USDT[2J new'
     """
+    if text.isascii() and text.isprintable():
+        return text
     kept = (_character(character, "\n" if lines else " ") for character in text.replace("\r\n", "\n"))
     return "".join(kept)
 

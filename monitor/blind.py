@@ -27,7 +27,7 @@ __all__ = ["PREFIX", "Blind", "Rows"]
 log = logging.getLogger(__name__)
 
 PREFIX = "blind/"
-EVERY = 5.0  # seconds between two looks
+EVERY = 2.0  # seconds between two looks
 OVER_LOOKS = 2  # good looks in a row after which a trouble is over
 REMIND_SECONDS = 6 * 3600.0
 

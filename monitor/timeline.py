@@ -22,6 +22,11 @@ class Entry:
     what: str
     text: str
 
+    @property
+    def when(self) -> str:
+        """To the second, for people."""
+        return "-" if self.at is None else str(iso(int(self.at)))
+
     def data(self) -> dict[str, Any]:
         """As JSON has it."""
         return {"at": iso(self.at), "what": self.what, "text": self.text}

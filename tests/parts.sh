@@ -1,6 +1,7 @@
 #!/bin/sh
-# Installs what the tests need to be real, where it is missing: redis-server, postfix, Go (Debian packages); anvil, released
-# contracts and a Solidity compiler, an emulator of Telegram (npm packages); Synapse (a Python package, on its own).
+# Installs what the tests need to be real, where it is missing: redis-server, postfix, chromium, Go (Debian packages); anvil,
+# released contracts and a Solidity compiler, an emulator of Telegram (npm packages); Synapse (a Python package, on its
+# own).
 # Each step may fail: the tests that need the part then say so.
 anvil=.tools/node_modules/@foundry-rs/anvil-linux-amd64/bin/anvil
 if ! command -v redis-server >/dev/null 2>&1; then
@@ -62,6 +63,16 @@ if [ ! -x .tools/synapse/bin/synapse_homeserver ]; then
         .tools/synapse/bin/python -m pip install -q --disable-pip-version-check matrix-synapse==1.163.2 >/dev/null 2>&1 ||
         echo "Synapse could not be installed"
 fi
+if ! command -v chromium >/dev/null 2>&1 && ! command -v chromium-browser >/dev/null 2>&1; then
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+        echo "installing chromium"
+        apt-get update -q >/dev/null 2>&1
+        DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=120 install -y -q --no-install-recommends chromium \
+            >/dev/null 2>&1 || echo "chromium could not be installed"
+    else
+        echo "chromium is missing and cannot be installed without root: the tests of pages in a browser are skipped"
+    fi
+fi
 if ! command -v go >/dev/null 2>&1; then
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
         echo "installing Go"
@@ -69,6 +80,16 @@ if ! command -v go >/dev/null 2>&1; then
             >/dev/null 2>&1 || echo "Go could not be installed"
     else
         echo "Go is missing and cannot be installed without root: the test of the Go example is skipped"
+    fi
+fi
+if ! command -v prometheus-alertmanager >/dev/null 2>&1 && ! command -v alertmanager >/dev/null 2>&1; then
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+        echo "installing prometheus-alertmanager"
+        apt-get update -q >/dev/null 2>&1
+        DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=120 install -y -q --no-install-recommends \
+            prometheus-alertmanager >/dev/null 2>&1 || echo "prometheus-alertmanager could not be installed"
+    else
+        echo "Alertmanager is missing and cannot be installed without root: its tests are skipped"
     fi
 fi
 exit 0

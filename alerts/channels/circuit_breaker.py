@@ -34,7 +34,6 @@ _LABELS = ("entity", "wallet", "chain", "detector")
 _WHEN = (*_LABELS, "share_lost", "unconfirmed")
 _OPTIONS = (
     "url", "secret", "secrets", "request_secret", "armed", "dry_run_url", "when", "cooldown", "valid", "timeout",
-    "template",
 )  # fmt: skip
 
 _log = logging.getLogger("heistwatch.breaker")
@@ -55,7 +54,6 @@ class CircuitBreakerChannel(ChannelTraits):
     cooldown : seconds for which no second request goes out for the same entity, 3600 unless told
     valid : seconds for which a request holds, 600 unless told
     timeout : seconds for a whole attempt, 10 unless told
-    template : has no effect: programs read the request
 
     Only news of an open, critical incident asks for a pause. A drill is always a dry run. A request that could not be
     delivered while it held is given up, and never sent later: nobody expects a pause from an alarm of yesterday. The
@@ -78,7 +76,6 @@ class CircuitBreakerChannel(ChannelTraits):
         self._cooldown = given.seconds("cooldown", COOLDOWN, 30 * 86_400.0)
         self._valid = given.seconds("valid", VALID, 3600.0)
         self._timeout = given.seconds("timeout", 10.0, 120.0)
-        given.mapping("template")
         given.check()
         self._sender = HttpSender(self._timeout)
         self._live = Cooldown(stable_id("breaker", "live", str(self._url)))
@@ -99,7 +96,7 @@ class CircuitBreakerChannel(ChannelTraits):
             "kind": str(alert.kind),
             "severity": None if alert.severity is None else str(alert.severity),
             "title": bounded(clean(alert.title), TITLE_CHARACTERS),
-            "entity": alert.labels.get("entity", ""),
+            "entity": clean(alert.labels.get("entity", "")),
         }
         data: dict[str, Any] = {"alert": about, "drill": alert.kind is AlertKind.DRILL}
         why = self._rule.against(alert)
@@ -186,8 +183,8 @@ class CircuitBreakerChannel(ChannelTraits):
 
     async def _note(self, data: Mapping[str, Any], now: float, what: str, why: str) -> None:
         asked = data.get("request") or {}
-        alert, entity = data["alert"]["id"], clean(asked.get("entity") or data["alert"]["entity"])
-        incident = clean(asked.get("incident", ""))
+        alert, entity = data["alert"]["id"], asked.get("entity") or data["alert"]["entity"]
+        incident = asked.get("incident", "")
         _log.log(
             logging.WARNING if what in ("sent", "failed", "refused", "expired") else logging.INFO,
             "%s: %s (entity %r, incident %s, alert %s%s)",

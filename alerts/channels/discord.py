@@ -78,7 +78,7 @@ class DiscordChannel(ChannelTraits):
         if self._thread and self._forum:
             given.wrong("thread and forum contradict each other: keep one of them")
         timeout = given.seconds("timeout", 10.0, 120.0)
-        self._templates = Templated(given.mapping("template"), discord)
+        self._templates = Templated(given, discord)
         given.check()
         self._sender = HttpSender(timeout)
 

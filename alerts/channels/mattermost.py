@@ -78,7 +78,7 @@ class MattermostChannel(ChannelTraits):
         if self._channel and not _ID.fullmatch(self._channel):
             given.wrong("channel_id must be the id of a channel (26 letters and digits), not its name")
         timeout = given.seconds("timeout", 10.0, 120.0)
-        self._templates = Templated(given.mapping("template"), mattermost)
+        self._templates = Templated(given, mattermost)
         given.check()
         self._sender, self._extras = HttpSender(timeout), HttpSender(min(timeout, PICTURE_SECONDS))
         self._bearer = {"Authorization": f"Bearer {self._token}"} if self._token else {}

@@ -26,7 +26,7 @@ from alerts.backoff import retry_after
 from alerts.base import ChannelTraits, Receipt
 from alerts.chat import JSON, Templated, news, picture, said, texts
 from alerts.http import Answer, HttpSender, receipt_of
-from alerts.markup import address_of, entities, fitted, lines_within, slack
+from alerts.markup import address_of, entities, escaped_address, fitted, lines_within, slack
 from alerts.message import Fact, Message, message_of
 from alerts.options import Options
 from alerts.plain import footer
@@ -110,7 +110,7 @@ class SlackChannel(ChannelTraits):
         if not self._token and (self._edit or self._chart or self._channel):
             given.wrong("channel, edit and chart are for a bot, a webhook has its own channel")
         timeout = given.seconds("timeout", 10.0, 120.0)
-        self._templates = Templated(given.mapping("template"), slack)
+        self._templates = Templated(given, slack, escaped_address)
         given.check()
         self._sender, self._extras = HttpSender(timeout), HttpSender(min(timeout, PICTURE_SECONDS))
         self.threads = bool(self._token)
@@ -260,7 +260,7 @@ def _blocks(message: Message, own: str | None) -> Iterator[dict[str, Any]]:
 def _field(fact: Fact) -> dict[str, Any]:
     value, url = fitted(fact.value or "-", VALUE, slack), address_of(fact.url)
     if url and len(url) < FIELD - VALUE - 200:
-        value = f"<{entities(url)}|{value}>"
+        value = f"<{escaped_address(fact.url)}|{value}>"
     return {"type": "mrkdwn", "verbatim": True, "text": f"*{fitted(fact.name, 100, slack)}*\n{value}"}
 
 

@@ -64,9 +64,7 @@ class TeamsChannel(ChannelTraits):
         given = Options(self.type, options, _OPTIONS)
         self._url = given.address("url", required=True)
         timeout = given.seconds("timeout", 10.0, 120.0)
-        template = given.mapping("template")
-        self._own_title = "title" in template
-        self._templates = Templated(template, teams)
+        self._templates = Templated(given, teams)
         given.check()
         self._sender = HttpSender(timeout)
 
@@ -134,7 +132,7 @@ class TeamsChannel(ChannelTraits):
     def _head(self, message: Message, each: int) -> dict[str, Any]:
         style = _OVER.get(message.type.partition(".")[2]) or _STYLES.get(message.severity or "", "emphasis")
         text: dict[str, Any] = _run(fitted(message.title, max(each, 200), teams_plain), size="large", weight="bolder")
-        if self._own_title:
+        if self._templates.has_title:
             title = self._templates.title(message, max(each, 200))
             text = {"type": "TextBlock", "text": title, "size": "large", "weight": "bolder", "wrap": True}
         return {"type": "Container", "style": style, "bleed": True, "items": [text]}

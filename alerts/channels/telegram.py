@@ -20,7 +20,7 @@ from typing import Any
 from alerts.base import ChannelTraits, Receipt
 from alerts.chat import JSON, Templated, multipart, picture, said, texts
 from alerts.http import Answer, HttpSender, receipt_of
-from alerts.markup import address_of, entities, fitted, lines_within, telegram, units
+from alerts.markup import address_of, entities, escaped_address, fitted, lines_within, telegram, units
 from alerts.message import Fact, Message, message_of
 from alerts.options import Options
 from alerts.plain import footer
@@ -84,7 +84,7 @@ class TelegramChannel(ChannelTraits):
         if self._thread and not self._thread.isdecimal():
             given.wrong("thread must be the id of a topic, a number")
         timeout = given.seconds("timeout", 10.0, 120.0)
-        self._templates = Templated(given.mapping("template"), telegram)
+        self._templates = Templated(given, telegram, escaped_address)
         given.check()
         self._sender = HttpSender(timeout)
         self._moved = ""  # the group's id after it became a supergroup
@@ -205,7 +205,7 @@ def _meaning(host: str, answer: Answer, told: Mapping[str, Any], now: float) -> 
         receipt = replace(receipt, reason=Reason.GONE)
     elif answer.status == 404 and told.get("ok") is False:  # no such bot: the token is in the address
         receipt = replace(receipt, reason=Reason.AUTH)
-    words = fitted(description.replace("\n", " "), 160)  # it may quote a button's address
+    words = fitted(_UNSAFE.sub("…", description).replace("\n", " "), 160)  # it may quote a button's address
     return replace(receipt, detail=f"{receipt.detail} {words}") if words else receipt
 
 
@@ -244,7 +244,7 @@ def _facts(message: Message) -> str:
 def _fact(fact: Fact) -> str:
     url, name = address_of(fact.url), entities(fact.name)
     if url:
-        return f'{name}: <a href="{entities(url)}">{fitted(fact.value or "-", 600, entities)}</a>'
+        return f'{name}: <a href="{escaped_address(fact.url)}">{fitted(fact.value or "-", 600, entities)}</a>'
     return f"{name}: {fitted(fact.value or '-', 900, telegram)}"
 
 

@@ -12,7 +12,6 @@ import click
 from monitor.cli.common import config_option, find_config, json_option, print_json, run, stored, table
 from monitor.cli.show import clean, show_incident
 from monitor.errors import ConfigError
-from monitor.ids import iso
 from monitor.verdicts import KINDS, verdict
 
 __all__ = ["command", "find_incident"]
@@ -96,7 +95,7 @@ def show(incident_id: str, config: str | None, as_json: bool) -> None:
         line = f"  {finding['at']}  {finding['detector']:<6} {finding['severity']:<8} {finding['summary']}"
         click.echo(clean(line))
     for entry in entries:
-        click.echo(clean(f"  {iso(entry.at) or '-':<20}  {' '.join(entry.text.splitlines())}"))
+        click.echo(clean(f"  {entry.when:<20}  {' '.join(entry.text.splitlines())}"))
     for line in commands(incident, config or ""):
         click.echo(f"  {line}")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from monitor.ids import iso
 from monitor.timeline import Entry
 from monitor.web.known import Found
 from monitor.web.page import items, shown, table, text
@@ -51,7 +50,7 @@ def whole(found: Found, entries: Sequence[Entry], silences: Sequence[Mapping[str
         body += _section("Why", data["explanation"])
         lines = [f"{f['at']} {f['detector']} {f['severity']}: {f['summary']}" for f in data["findings"]]
         body += _section("Findings", lines)
-    times = [(iso(entry.at) or "", entry.text) for entry in entries]
+    times = [(entry.when, entry.text) for entry in entries]
     if times:
         marks = ["failed" if entry.what == "failed" else "" for entry in entries]
         body += f"<h2>Timeline</h2>{table(times, marks)}"

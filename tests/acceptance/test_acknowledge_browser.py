@@ -1,4 +1,4 @@
-"""A real browser opens the acknowledge link of a real monitor; where nobody acknowledges, the next receiver is called."""
+"""A real browser opens the acknowledge link of a real monitor; where nobody acknowledges, the next one is called."""
 
 from __future__ import annotations
 

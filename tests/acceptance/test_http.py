@@ -113,3 +113,70 @@ def test_strange_requests(live: Any, token: str) -> None:
         ("acknowledge", "carol", "looking")
     ]
     assert found["status"] == "acknowledged"
+
+
+def test_a_page_of_an_incident(live: Any) -> None:
+    """A browser gets a page with what left, where to, and who was told when; it runs and loads nothing."""
+    _, thief, _, opened = live.steal()
+    name = opened.incident["id"]
+    live.monitor.scanned(live.node.height)
+    connection = HTTPConnection("127.0.0.1", live.monitor.port, timeout=10)
+    connection.request("GET", f"/incidents/{name}", headers={"Accept": "text/html,application/xml;q=0.9,*/*;q=0.8"})
+    answer = connection.getresponse()
+    page = answer.read().decode()
+    connection.close()
+    assert answer.status == 200 and answer.getheader("Content-Type") == "text/html; charset=utf-8"
+    assert str(answer.getheader("Content-Security-Policy")).startswith("default-src 'none';")
+    assert thief in page and "9,000 ETH" in page and "soc by webhook (incident.opened)" in page
+    assert "<script" not in page and "http" not in page
+
+
+def test_notes_change_nothing(live: Any, token: str) -> None:
+    """A note is in the history after the next block; an acknowledgement takes no confirmation back."""
+    _, _, _, opened = live.steal()
+    name = opened.incident["id"]
+    for word, by in (("confirm", "ann"), ("note", "bob"), ("ack", "cy")):
+        body = {"by": by, "comment": word}
+        assert live.monitor.http("POST", f"/incidents/{name}/{word}", token, body)[0] == 202
+    live.node.mine()
+    live.monitor.scanned(live.node.height)
+    found = live.monitor.http("GET", f"/incidents/{name}")[1]
+    assert found["status"] == "confirmed"
+    assert [(entry["what"], entry["by"]) for entry in found["history"]] == [
+        ("confirm", "ann"), ("note", "bob"), ("acknowledge", "cy")
+    ]  # fmt: skip
+
+
+def test_silences(live: Any, token: str, heistwatch: Any) -> None:
+    """Added over HTTP, seen by the command line, ended over HTTP; never without the token, never of nothing."""
+    good = {"match": {"severity": ["low"], "entity": ["exchange-3"]}, "for": "1h", "by": "ann", "comment": "moving"}
+    assert live.monitor.http("POST", "/silences", None, good)[0] == 401
+    assert live.monitor.http("GET", "/silences")[0] == 401
+    wrong: tuple[tuple[dict[str, Any], str], ...] = (
+        ({"match": {}}, "needs a matcher"),
+        ({"match": {"severty": ["low"]}}, "did you mean 'severity'"),
+        ({"match": {"entity": ["exchange-"]}}, "unknown entity"),
+        ({"by": "", "comment": ""}, "needs an author"),
+        ({"for": "900d"}, "within a year"),
+        ({"until": "2001-01-01", "for": None}, "say either"),
+    )
+    for change, expected in wrong:
+        status, answer = live.monitor.http("POST", "/silences", token, {**good, **change})
+        assert status == 400 and expected in answer["error"], answer
+    status, silence = live.monitor.http("POST", "/silences", token, good)
+    assert status == 201 and silence["author"] == "ann" and silence["critical"] is False
+    assert live.monitor.http("GET", "/silences", token) == (200, [silence])
+    code, out, _ = heistwatch("silence", "list", "-c", live.config, "--json")
+    assert code == 0 and silence["id"] in out
+    assert live.monitor.http("DELETE", f"/silences/{silence['id']}", token)[0] == 200
+    assert live.monitor.http("GET", "/silences", token) == (200, [])
+    assert live.monitor.http("DELETE", f"/silences/{silence['id']}", token)[0] == 404
+
+
+def test_links_without_being_asked(live: Any) -> None:
+    """The token signs links, so messages have them; a drill that was never begun has no page."""
+    _, _, _, opened = live.steal()
+    links = opened.message["data"]["links"]
+    assert live.monitor.http("GET", "/act/" + links["resolve"].split("/act/")[1])[0] == 200
+    assert live.monitor.http("GET", "/act/nonsense")[0] == 403
+    assert live.monitor.http("GET", "/incidents/drill-nothing")[0] == 404

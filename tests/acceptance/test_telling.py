@@ -123,7 +123,7 @@ def channels(port: int) -> list[dict[str, Any]]:
          "request_secret": f"{CANARY}-request-secret"},
         {"type": "discord", "url": f"{at}/api/webhooks/1/{CANARY}"},
         {"type": "email", "host": "127.0.0.1", "port": port, "tls": "none", "username": "u", "password": f"{CANARY}-pw",
-         "from": "a@example.test", "to": ["b@example.test"]},
+         "from": "a@example.test", "to": ["b@example.test"], "timeout": 2},
         {"type": "exec", "command": ["false"], "env": {"TOKEN": f"{CANARY}-env"}},
         {"type": "matrix", "homeserver": at, "token": f"{CANARY}-matrix", "room": "!r:example.test"},
         {"type": "mattermost", "url": f"{at}/hooks/{CANARY}"},

@@ -59,7 +59,9 @@ async def test_what_a_command_gets(tmp_path: Path, alert: Any, row: Row, monkeyp
     assert CANARY not in json.dumps(report)
 
 
-@pytest.mark.parametrize("title", ["--rm=-rf", "-o/etc/passwd", "@/etc/passwd", "$(id)", "; id", "\u202e--help", "\n-x"])
+@pytest.mark.parametrize(
+    "title", ["--rm=-rf", "-o/etc/passwd", "@/etc/passwd", "$(id)", "; id", "\u202e--help", "\n-x"]
+)
 async def test_hostile_titles_stay_text(tmp_path: Path, alert: Any, row: Row, title: str) -> None:
     """A title is one argument, never an option, and no shell reads it."""
     told = tmp_path / "told"

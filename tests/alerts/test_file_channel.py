@@ -132,7 +132,7 @@ async def test_a_missing_folder_and_a_pipe(tmp_path: Path, alert: Any, row: Row)
     assert (await put(piped, alert(), row)).outcome is Outcome.RETRY
 
 
-async def test_a_failed_sync_is_no_acceptance(path: Path, alert: Any, row: Row, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_failed_sync(path: Path, alert: Any, row: Row, monkeypatch: pytest.MonkeyPatch) -> None:
     """A line that may not be on the disk is taken back and written again: once in the file in the end."""
     channel = FileChannel({"path": str(path)})
     await put(channel, alert("a1"), row)
@@ -166,8 +166,8 @@ asyncio.run(main())
 """
 
 
-async def test_a_kill(path: Path, alert: Any, row: Row) -> None:
-    """What was accepted before a kill is there, whole; the line after it is whole, too."""
+def _killed(path: Path) -> list[int]:
+    """Numbers of the alerts that a process had accepted when it was killed."""
     process = subprocess.Popen([sys.executable, "-c", KILLED, str(path)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     accepted = [int(process.stdout.readline()) for _ in range(20)]
@@ -175,6 +175,12 @@ async def test_a_kill(path: Path, alert: Any, row: Row) -> None:
     accepted += [int(line) for line in process.stdout.read().split()]
     process.stdout.close()
     process.wait()
+    return accepted
+
+
+async def test_a_kill(path: Path, alert: Any, row: Row) -> None:
+    """What was accepted before a kill is there, whole; the line after it is whole, too."""
+    accepted = _killed(path)
     channel = FileChannel({"path": str(path)})
     await put(channel, alert("last"), row)
     await channel.aclose()

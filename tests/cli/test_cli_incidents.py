@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from alerts.silence import make_silence, silence_key, write_silence
 from monitor.incident_record import movement_key
 from monitor.incidents import Correlator
-from monitor.model import BlockRef, Finding, Movement, Severity
+from monitor.model import BlockRef, Delivery, Finding, Movement, Outcome, Reason, Severity
 from monitor.sqlite_store import SqliteStore
 from monitor.store import BlockRecord, Commit, CoverageRange, OutboxRow
+from monitor.verdicts import verdict
 
 CHAIN = "eip155:31337"
 ASSET = f"{CHAIN}/slip44:60"
@@ -94,6 +97,98 @@ def test_verdict(heistwatch: Callable[..., Any], refused: Callable[..., str], st
     assert "not yet in force" not in heistwatch("incidents", "show", stored[0]).out
     assert json.loads(heistwatch("incidents", "show", stored[1], "--json").out)["status"] == "open"
     assert "no incident" in refused(2, "incidents", "confirm", "feedfeed")
+
+
+def write(config: Path, work: Callable[[SqliteStore], Any]) -> None:
+    """Do something with the store that a monitor left."""
+
+    async def main() -> None:
+        store = SqliteStore(config.parent / "heistwatch.db")
+        await store.open()
+        await work(store)
+        await store.aclose()
+
+    asyncio.run(main())
+
+
+def test_note(heistwatch: Callable[..., Any], refused: Callable[..., str], stored: list[str]) -> None:
+    """A note is written into the history, and says nothing of where the incident stands."""
+    ran = heistwatch("incidents", "note", stored[0][:8], "asked the treasury\nno answer", "--by", "bob")
+    assert ran.code == 0 and f"noted for {stored[0]}" in ran.out
+    shown = heistwatch("incidents", "show", stored[0])
+    assert "not yet in force: note by bob: asked the treasury no answer" in shown.out and ", open, " in shown.out
+    assert "empty" in refused(2, "incidents", "note", stored[0], "  ")
+    assert "no incident" in refused(2, "incidents", "note", "feedfeed", "text")
+
+
+def test_show_tells_who_was_reached(heistwatch: Callable[..., Any], config: Path, stored: list[str]) -> None:
+    """One timeline of what was said and who was told, by time; on-chain and remote text stays text."""
+
+    def tried(name: str, attempt: int, outcome: Outcome, reason: Reason, at: float) -> Delivery:
+        return Delivery(name, "soc", "0:webhook", attempt, outcome, reason, at, detail="\x1b[2J")
+
+    async def more(store: SqliteStore) -> None:
+        name = f"alert-{stored[0]}"
+        await store.record(tried(name, 1, Outcome.RETRY, Reason.SERVER_ERROR, 1.7e9 + 1.0), state="due")
+        await store.record(tried(name, 2, Outcome.ACCEPTED, Reason.OK, 1.7e9 + 2.5), state="done")
+        dead = tried(f"alert-{stored[1]}", 1, Outcome.REJECTED, Reason.GONE, 1.7e9)
+        await store.record(dead, state="dead")
+        await store.say(verdict("note", stored[0], by="bob", comment="on it", at=1.7e9 + 2.2))
+
+    write(config, more)
+    found = json.loads(heistwatch("incidents", "show", stored[0], "--json").out)["timeline"]
+    assert found == [
+        {"at": "2023-11-14T22:13:22.200Z", "what": "said", "text": "said and not yet in force: note by bob: on it"},
+        {"at": "2023-11-14T22:13:22.500Z", "what": "told",
+         "text": "told soc by webhook (incident.opened) after 2.5 s, 2 attempts"},
+    ]  # fmt: skip
+    assert "2023-11-14T22:13:22Z  told soc by webhook" in heistwatch("incidents", "show", stored[0]).out
+    out = heistwatch("incidents", "show", stored[1]).out
+    assert "NOT told soc by webhook (incident.opened): given up after 1 attempt, last gone" in out and "\x1b" not in out
+
+
+def test_a_drill_is_acknowledged(
+    heistwatch: Callable[..., Any], refused: Callable[..., str], config: Path, stored: list[str]
+) -> None:
+    """By the first characters of its id, as an incident; one that was never begun is none."""
+    write(config, lambda store: store.note([("drill/drill-0123abc", b"{}"), ("drill/last", b"{}")]))
+    assert "acknowledge of drill-0123abc is recorded" in heistwatch("incidents", "ack", "drill-01").out
+    for name in ("drill-9", "last"):
+        assert "no incident" in refused(2, "incidents", "ack", name)
+    assert "not unique" in refused(2, "incidents", "ack", "")
+
+
+def test_handover(
+    heistwatch: Callable[..., Any], refused: Callable[..., str], config: Path, stored: list[str]
+) -> None:
+    """What is open and who looks at it, last words, what did not arrive, silences, troubles, how far chains are."""
+    heistwatch("incidents", "ack", stored[0], "--by", "ann", "--comment", "asked the\ntreasury\x1b[2J")
+    now = time.time()
+    silence = make_silence({"severity": ["critical"]}, author="cy", comment="move", created=now - 9, expires=now + 3600)
+    dead = Delivery(f"alert-{stored[0]}", "soc", "0:webhook", 1, Outcome.REJECTED, Reason.AUTH, now)
+
+    async def more(store: SqliteStore) -> None:
+        await store.note([(silence_key(silence.id), write_silence(silence))])
+        await store.note([("blind/eip155:1", b'{"what": "eip155:1 sends no blocks", "since": 1700000000.0}')])
+        await store.record(dead, state="dead")
+
+    write(config, more)
+    ran = heistwatch("incidents", "handover")
+    assert ran.code == 0 and ran.err == "" and "\x1b" not in ran.out
+    text = ran.out
+    other = text.index("HIGH Other: 5 ETH left (50 % of the balance), open")
+    assert "OPEN: 2" in text and other < text.index("HIGH Example")  # what nobody looks at comes first
+    assert text.count("NOBODY acknowledged it") == 1 and "acknowledged by ann at" in text
+    assert "last words: ann at" in text and "asked the treasury" in text
+    assert "NOT DELIVERED: 2" in text and "NOT told soc by webhook (incident.opened): given up after 1 attempt" in text
+    assert "to be told: soc by webhook (incident.opened), queued" in text  # for long
+    assert "CANNOT BE SEEN: 1\n  eip155:1 sends no blocks since 2023-11-14T22:13:20Z" in text
+    assert "block 9 of 2023-11-14T22:16:40Z" in text
+    assert "SILENCED: 1\n  severity=critical until" in text and "by cy: move (CRITICAL alerts, too)" in text
+    found = json.loads(heistwatch("incidents", "handover", "--since", "2023-11-14T22:00Z", "--json").out)
+    assert [entry["id"] for entry in found["open"]] == [stored[1], stored[0]]
+    assert found["open"][1]["acknowledged"]["by"] == "ann" and found["closed"] == []
+    assert "no length of time" in refused(2, "incidents", "handover", "--since", "yesterday")
 
 
 def test_deliveries(heistwatch: Callable[..., Any], stored: list[str]) -> None:

@@ -110,6 +110,21 @@ async def test_a_theft_with_its_chart(channel: DiscordChannel, service: Any, sen
     assert form["content"] == "CRITICAL: Example Exchange: 100 ETH drain: 100 ETH left."
 
 
+async def test_all_texts_together_are_bounded(
+    channel: DiscordChannel, service: Any, send: Send, theft: Callable[..., Alert]
+) -> None:
+    """Six thousand characters an embed: facts go before words, and what is left out is counted."""
+    finding = (theft().incident or {})["findings"][0]
+    places = [{**finding, "destination": f"0x{place:040x}", "tx": f"0x{place:064x}"} for place in range(9)]
+    lost = [{"display": "*" * 200}] * 5
+    many = {"wallets": ["*" * 40] * 20, "lost": lost, "explanation": ["*" * 1900] * 30, "findings": places}
+    await send(channel, theft(incident={**(theft().incident or {}), **many}))
+    (embed,) = form_of(service.requests[0])["embeds"]
+    assert embed["fields"][-1]["value"].endswith("facts left out")
+    assert "more lines left out" in embed["description"]
+    assert "[Acknowledge](" in embed["description"]
+
+
 async def test_the_same_bytes_at_every_attempt(channel: DiscordChannel, service: Any, send: Send) -> None:
     """A repeated upload has the same boundary."""
     await send(channel)

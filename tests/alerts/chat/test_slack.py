@@ -302,12 +302,18 @@ async def test_own_words(service: Any, send: Send, theft: Callable[..., Alert]) 
     assert form["text"] == "CRITICAL Example Exchange"
     body = "*&lt;!channel&gt; \u2217x\u2217* <https://watch.example/run|runbook>"
     assert form["attachments"][0]["blocks"][0]["text"]["text"] == body
+    link = SlackChannel({"url": service.url, "template": {"body": "<{{ actions[0].url }}|ack> {{ lines[0] }}"}})
+    await send(link, theft(text="https://watch.example/act/_x_"))
+    body = service.forms[1]["attachments"][0]["blocks"][0]["text"]["text"]
+    assert body.startswith(
+        "<https://watch.example/act/ack?token=a_b-c%2Ad&amp;x=1|ack> https://watch.example/act/\u02cdx"
+    )
     long = SlackChannel({"url": service.url, "template": {"body": "<https://watch.example/x|" + "x" * 5000 + ">"}})
     await send(long)
-    text = service.forms[1]["attachments"][0]["blocks"][0]["text"]["text"]
+    text = service.forms[2]["attachments"][0]["blocks"][0]["text"]["text"]
     assert "5026 characters, 3000 fit; it is left out" in text
-    await hook.aclose()
-    await long.aclose()
+    for channel in (hook, link, long):
+        await channel.aclose()
 
 
 def problems(**options: Any) -> list[str]:
@@ -328,3 +334,5 @@ def test_options() -> None:
         "channel, edit and chart are for a bot, a webhook has its own channel"
     ]
     assert len(problems(url=f"ftp://{CANARY}")) == 1
+    both = problems(url=f"ftp://{CANARY}", template={"title": "{{ titel }}", "header": "x"})
+    assert len(both) == 3

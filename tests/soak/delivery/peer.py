@@ -58,7 +58,7 @@ class Peer:
         self.name, self.script, self.life = name, script, 0
         self.attempts: Counter[str] = Counter()
         self.faults: Counter[str] = Counter()
-        self.asked_until = 0.0  # by Retry-After, in the sender's time
+        self.asked_at = self.asked_until = 0.0  # by Retry-After, in the sender's time
         self._seed, self._note = seed, note
         self._proxy: asyncio.Server | None = None
         self._server: asyncio.Server | None = None
