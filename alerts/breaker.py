@@ -65,11 +65,10 @@ class Rule:
             if values.isdisjoint(_values(alert, name)):
                 return f"no {name} of the rule"
         share = incident.get("share_lost")
-        if self.share_lost and not isinstance(share, int | float):
-            return "the share lost is not known"
-        if self.share_lost and share < self.share_lost:
-            return f"the share lost is {share:.3f}, the rule asks for {self.share_lost:g}"
-        return ""
+        if not self.share_lost or (isinstance(share, int | float) and share >= self.share_lost):
+            return ""
+        known = f"{share:.3f}" if isinstance(share, int | float) else "not known"
+        return f"the share lost is {known}, the rule asks for {self.share_lost:g}"
 
 
 def _values(alert: Alert, name: str) -> set[str]:

@@ -52,6 +52,7 @@ class Heartbeat:
 
     Attributes
     ----------
+    host : to whom it pings, all that may be shown of the URL
     sent, failed : pings that arrived, and that did not, since the start
 
     Raises
@@ -73,14 +74,14 @@ class Heartbeat:
             raise ConfigError(f"heartbeat: unknown type {type!r}: {did_you_mean(type, TYPES)}")
         self.type, self.every = type, every
         self._url = _address(type, url)
-        self._host = self._url.host or ""
+        self.host = self._url.host or ""
         self._healthy, self._clock, self._sleep = healthy, clock, sleep
         self._sender = HttpSender(min(every, LONGEST_ATTEMPT))
         self._well: bool | None = None  # how the last ping went
         self.sent = self.failed = 0
 
     def __repr__(self) -> str:
-        return f"Heartbeat({self.type} to {self._host} every {self.every:g} s)"
+        return f"Heartbeat({self.type} to {self.host} every {self.every:g} s)"
 
     async def run(self) -> None:
         """Ping until cancelled, where healthy; a failure is logged once and counted, and stops nothing."""
@@ -99,12 +100,12 @@ class Heartbeat:
         else:
             headers = {"Content-Type": "application/json"}
             answer = await self._sender.request("POST", self._url, body=self._alert(now), headers=headers)
-        receipt = answer if isinstance(answer, Receipt) else receipt_of(self._host, answer, now)
+        receipt = answer if isinstance(answer, Receipt) else receipt_of(self.host, answer, now)
         well = receipt.outcome is Outcome.ACCEPTED
         if well:
             self.sent += 1
             if self._well is False:
-                log.info("heartbeat: %s takes pings again", self._host)
+                log.info("heartbeat: %s takes pings again", self.host)
         else:
             self.failed += 1
             if self._well is not False:

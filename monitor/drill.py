@@ -163,6 +163,7 @@ class Drills:
             return await self._finish(drill, ["the monitor was ended before it was sent"])
         queued = drill.queued if drill.queued is not None else rows[0].queued_at
         if drill.closed is None:
+            await self._note_arrival(drill, rows)
             said = await self._store.said(pending=False)
             arrived = all_settled(rows) or now >= queued + drill.within
             heard = acknowledged(drill, said) is not None or now >= queued + drill.ack_within
@@ -171,6 +172,12 @@ class Drills:
             return drill
         await self._bury(rows)
         return await self._finish(drill)
+
+    async def _note_arrival(self, drill: Drill, rows: Sequence[OutboxRow]) -> None:
+        """The alarm reached everybody: that is known before anybody acknowledged it."""
+        last = await self._read_last(self._clock())
+        if rows and not drill.receivers and last.good != drill.taken and all(row.state == "done" for row in rows):
+            await self._put(drill, msgspec.structs.replace(last, good=drill.taken))
 
     async def _close(self, drill: Drill, rows: Sequence[OutboxRow]) -> Drill:
         """Say that it is over, to those who heard that it began."""

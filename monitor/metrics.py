@@ -35,6 +35,11 @@ def metrics(parts: Any) -> str:
         ("heistwatch_mempool_dropped_total", "Waiting transactions that were not looked at, since too many came.",
          of_chains(lambda item: item.mempool.dropped if item.mempool else None)),
         *_endpoints(followed),
+        ("heistwatch_troubles", "What people were told is wrong with the monitor, and is not over.",
+         [({"trouble": key}, 1) for key in parts.beside.blind.told]),
+        ("heistwatch_heartbeats_total", "Pings to dead-man's switches since the start.",
+         [({"host": heart.host, "outcome": outcome}, count) for heart in parts.beside.heartbeats
+          for outcome, count in (("accepted", heart.sent), ("failed", heart.failed))]),
         ("heistwatch_incidents", "Stored incidents by status.", _incidents(parts)),
         ("heistwatch_deliveries_total", "Attempts to deliver a message since the start.",
          [({"channel": channel, "outcome": outcome}, count)

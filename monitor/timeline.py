@@ -1,4 +1,4 @@
-"""What happened around an incident: what people said of it, and who was told when. Pure."""
+"""What happened around an incident: what people said of it, and who was told when."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 
 from monitor.ids import iso
 from monitor.model import Delivery, Outcome
-from monitor.store import OperatorEvent, OutboxRow
+from monitor.store import OperatorEvent, OutboxRow, Store
 
-__all__ = ["Entry", "delivered", "seconds_of", "timeline"]
+__all__ = ["Entry", "delivered", "seconds_of", "stored_timeline", "timeline"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +58,17 @@ def timeline(
         tried.setdefault((attempt.alert_id, attempt.receiver, attempt.channel), []).append(attempt)
     entries += [delivered(row, tried.get((row.alert_id, row.receiver, row.channel), ())) for row in rows]
     return sorted(entries, key=lambda entry: (entry.at is not None, entry.at or 0.0))
+
+
+async def stored_timeline(
+    store: Store, ids: Sequence[str], history: Iterable[Mapping[str, Any]] = ()
+) -> list[Entry]:
+    """The `timeline` of an incident as a store has it; ``ids``: its own, and of those that it took over."""
+    rows = [row for name in ids for row in await store.outbox(incident_id=name)]
+    told = dict.fromkeys(row.alert_id for row in rows)
+    attempts = [attempt for name in told for attempt in await store.deliveries(name)]
+    said = [event for event in await store.said(pending=True) if event.incident_id in ids]
+    return timeline(history, rows, attempts, said)
 
 
 def seconds_of(text: Any) -> float | None:

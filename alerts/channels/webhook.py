@@ -15,7 +15,6 @@ from alerts.base import ChannelTraits, Receipt
 from alerts.http import USER_AGENT, HttpSender, receipt_of
 from alerts.options import Options
 from alerts.signing import signature, signers
-from alerts.template import Templates
 from alerts.wire import wire
 from monitor.ids import canonical_json
 from monitor.model import Alert
@@ -23,7 +22,7 @@ from monitor.store import OutboxRow
 
 __all__ = ["WebhookChannel"]
 
-_OPTIONS = ("url", "secret", "secrets", "timeout", "headers", "template")
+_OPTIONS = ("url", "secret", "secrets", "timeout", "headers")
 _OURS = {"content-type", "content-length", "content-encoding", "transfer-encoding", "connection", "host", "user-agent"}
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _HEADER_VALUE = re.compile(r"[\x20-\x7e]*")
@@ -39,7 +38,6 @@ class WebhookChannel(ChannelTraits):
     secrets : several of them while one replaces another; each adds a signature, `secret` is the first
     timeout : seconds for a whole attempt, 10 unless told
     headers : further headers, ``{Authorization: "Bearer ..."}`` for example
-    template : ``{title, body}``: own words for these two
 
     What an answer means: any 2xx is an acceptance. 408, 425, 429, 5xx, a time-out and every failure of name look-up,
     connection or TLS are tried again, ``Retry-After`` honoured. 410, other 4xx (401 and 403 as ``auth``) and redirects,
@@ -59,9 +57,7 @@ class WebhookChannel(ChannelTraits):
         if self._url.user is not None and any(name.lower() == "authorization" for name in self._headers):
             given.wrong("the address carries a user name and headers an Authorization: keep one of them")
         timeout = given.seconds("timeout", 10.0, 120.0)
-        own = given.mapping("template")
         given.check()
-        self._own = Templates(own, str) if own else None
         self._sender = HttpSender(timeout)
 
     @property
@@ -74,7 +70,7 @@ class WebhookChannel(ChannelTraits):
 
     def render(self, alert: Alert, queued_at: float) -> bytes:
         """The JSON body: equal alerts queued at the same time give equal bytes."""
-        return canonical_json(wire(alert, queued_at, self._own))
+        return canonical_json(wire(alert, queued_at))
 
     def preview(self, body: bytes) -> str:
         """The body, indented."""

@@ -33,16 +33,12 @@ async def _correlator(store: Any) -> Any:
 
 async def _history(config: Any, incident_id: str) -> tuple[Any, list[Any]]:
     """(an incident, its timeline)."""
-    from monitor.timeline import timeline
+    from monitor.timeline import stored_timeline
 
     async with stored(config) as store:
         correlator = await _correlator(store)
         incident = correlator.incident(find_incident(correlator, incident_id))
-        rows = await store.outbox(incident_id=incident.id)
-        names = dict.fromkeys(row.alert_id for row in rows)
-        tried = [attempt for name in names for attempt in await store.deliveries(name)]
-        said = [event for event in await store.said(pending=True) if event.incident_id == incident.id]
-        return incident, timeline(incident.history, rows, tried, said)
+        return incident, await stored_timeline(store, correlator.ids(incident.id), incident.history)
 
 
 @click.group()

@@ -15,6 +15,7 @@ from monitor.cli.common import find_config, run
 from monitor.config import HttpConfig
 from monitor.config.show import not_applied, waiting
 from monitor.errors import ConfigError
+from monitor.health import troubles
 from monitor.ids import iso
 
 __all__ = ["command"]
@@ -155,6 +156,7 @@ def _learning(item: Any, days: list[float]) -> str:
 
 def _rows(parts: Any) -> list[dict[str, str]]:
     rows = []
+    ill = {trouble.chain: trouble.what for trouble in troubles(parts.beside.vitals.read())}
     for item in parts.watch.followed.values():
         follower = item.follower
         learning = [
@@ -170,7 +172,7 @@ def _rows(parts: Any) -> list[dict[str, str]]:
                 "time": (iso(item.block_time) or "-") if item.block_time else "-",
                 "learning": _learning(item, learning),
                 "last delivery": parts.last_delivery or "-",
-                "trouble": follower.last_error or "-",
+                "trouble": follower.last_error or ill.get(item.chain) or ill.get("") or "-",
             }
         )
     return rows

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import chain as chain_of
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,7 @@ __all__ = ["build"]
 
 PERSONAL_BUDGET = 0.1  # false alarms a 30 days
 _LISTEN = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[^:\[\]\s]+):(?P<port>[0-9]{1,5})")
+_CHANNEL_PATHS = {"file": ("path",), "email": ("ca",)}  # options that are paths, by type of channel
 _LIST = re.compile(r"(?:(?P<chain>[^\s]+?):)?file:(?P<path>.+)")
 
 
@@ -272,7 +273,8 @@ class _Builder:
                     self.problems.append(
                         place.problem(f"{place.label} is unknown: {did_you_mean(channel.type, CHANNELS)}")
                     )
-                channels.append(ChannelConfig(channel.type, seal(channel.model_extra or {}), item.where))
+                options = _rooted(channel.type, channel.model_extra or {}, item.source.folder.absolute())
+                channels.append(ChannelConfig(channel.type, seal(options), item.where))
             template = entry.template.model_dump(exclude_none=True) if entry.template is not None else {}
             if entry.zone is not None:
                 check_zone(entry.zone, node.at("zone"), self.problems)
@@ -350,3 +352,15 @@ def _is_loopback(host: str) -> bool:
 
 def _said(node: Node) -> str:
     return repr(node.value if node.raw is None else node.raw)
+
+
+def _rooted(kind: str, options: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """A channel's options, relative paths among them made to start at ``folder``; what is no text is left to check."""
+    made = dict(options)
+    for name in _CHANNEL_PATHS.get(kind, ()):
+        if isinstance(made.get(name), str) and made[name].strip():
+            made[name] = str(folder / made[name].strip())
+    command = made.get("command")
+    if kind == "exec" and isinstance(command, list) and command and "/" in str(command[0]):
+        made["command"] = [str(folder / str(command[0])), *command[1:]]
+    return made

@@ -14,6 +14,7 @@ import msgspec
 from aiohttp import web
 
 from monitor.ids import iso
+from monitor.model import Severity
 from monitor.verdicts import linked_id, verdict
 from monitor.web.guard import WINDOW, Guard
 from monitor.web.hooks import Claim, Hooks
@@ -87,6 +88,8 @@ class Act:
             form = await request.post()
         except ValueError:
             return page("not understood", "<h1>This form was not understood.</h1>", 400)
+        if _grew(claim, found, _field(form, "seen")):
+            return _form(claim, found, "It has grown since you opened this page: look again.", 409)
         by = bounded(_field(form, "by"), MOST_NAME) or f"{claim.receiver} (by link)"
         return await self._say(claim, found, by, bounded(_field(form, "comment"), MOST_COMMENT))
 
@@ -98,7 +101,7 @@ class Act:
         word, now = SAID[claim.action][0], time.time()
         await self._known.say(verdict(word, found.id, by=by, comment=comment, at=now, nonce=claim.nonce))
         name = linked_id(claim.nonce)
-        kept = next((event for event in await self._known.said(found.id) if event.id == name), None)
+        kept = next((event for event in await self._known.said(found) if event.id == name), None)
         used = Used(kept.by, kept.at, claim.expires) if kept is not None else Used(by, now, claim.expires)
         key = LINK + claim.nonce
         if not await self._store.note([(key, msgspec.json.encode(used))], expect=[(key, None)]):
@@ -126,7 +129,7 @@ class Act:
         """Who said the same before, through another link or elsewhere."""
         word = SAID[claim.action][0]
         kind = {"ack": "acknowledge"}.get(word, word)
-        last = next((event for event in reversed(await self._known.said(found.id)) if event.kind == kind), None)
+        last = next((event for event in reversed(await self._known.said(found)) if event.kind == kind), None)
         return f"{_past(claim)} before by {last.by} at {iso(last.at)}." if last is not None else ""
 
     async def _forget(self, now: float) -> None:
@@ -144,6 +147,16 @@ def _field(form: Mapping[str, Any], name: str) -> str:
     return value.strip() if isinstance(value, str) else ""
 
 
+def _grew(claim: Claim, found: Found, seen: str) -> bool:
+    """Whether an incident is worse than the page that is answered showed it: nobody acknowledged that."""
+    if claim.action != "acknowledge" or found.incident is None or not seen:
+        return False
+    try:
+        return found.incident.severity > Severity.parse(seen)
+    except ValueError:
+        return False
+
+
 def _past(claim: Claim) -> str:
     """What was done, as a word."""
     return {"acknowledge": "Acknowledged", "confirm": "Confirmed", "resolve": "Resolved"}.get(
@@ -151,18 +164,18 @@ def _past(claim: Claim) -> str:
     )
 
 
-def _form(claim: Claim, found: Found, before: str) -> web.Response:
+def _form(claim: Claim, found: Found, before: str, status: int = 200) -> web.Response:
     _, button, meaning = SAID[claim.action]
     said = f"<p><strong>{text(before)}</strong></p>" if before else ""
     form = (
-        '<form method="post">'
+        f'<form method="post"><input type="hidden" name="seen" value="{text(found.data["severity"])}">'
         f'<label>Your name <input name="by" maxlength="{MOST_NAME}" autocomplete="name" enterkeyhint="next"></label>'
         f'<label>Comment <textarea name="comment" rows="2" maxlength="{MOST_COMMENT}"></textarea></label>'
         f"<button>{text(button)}</button></form>"
         f'<p class="soft">{text(meaning)} This link was sent to {text(claim.receiver, 80)}; it is valid once, until '
         f"{text(iso(claim.expires))}.</p>"
     )
-    return page(heading(found), f"{brief(found)}{said}{form}")
+    return page(heading(found), f"{brief(found)}{said}{form}", status)
 
 
 def _done(claim: Claim, found: Found, used: Used) -> web.Response:

@@ -11,7 +11,7 @@ from monitor.ids import iso
 from monitor.model import Incident
 from monitor.published import alert_of, incident_data
 from monitor.store import OperatorEvent
-from monitor.timeline import Entry, timeline
+from monitor.timeline import Entry, stored_timeline
 from monitor.web.hooks import Hooks
 
 __all__ = ["Found", "Known"]
@@ -57,17 +57,18 @@ class Known:
         """Record what a person said: it takes effect at the next block; escalation looks at once, every second."""
         await self._parts.store.say(event)
 
-    async def said(self, incident_id: str) -> Sequence[OperatorEvent]:
+    async def said(self, found: Found) -> Sequence[OperatorEvent]:
         """What was said of an incident, in force or not, oldest first."""
-        return [event for event in await self._parts.store.said(pending=False) if event.incident_id == incident_id]
+        ids = self._ids(found)
+        return [event for event in await self._parts.store.said(pending=False) if event.incident_id in ids]
 
     async def timeline(self, found: Found) -> list[Entry]:
         """What was said of it and who was told, oldest first."""
-        store = self._parts.store
-        rows = await store.outbox(incident_id=found.id)
-        names = dict.fromkeys(row.alert_id for row in rows)
-        tried = [attempt for name in names for attempt in await store.deliveries(name)]
-        return timeline(found.data.get("history", ()), rows, tried, await self.said(found.id))
+        return await stored_timeline(self._parts.store, self._ids(found), found.data["history"])
+
+    def _ids(self, found: Found) -> Sequence[str]:
+        ids: Sequence[str] = self._parts.pipeline.correlator.ids(found.id)
+        return ids
 
     async def silences(self, found: Found, now: float) -> Sequence[Mapping[str, Any]]:
         """Silences that touch an incident."""

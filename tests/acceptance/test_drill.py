@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from monitor.drill_note import LAST, Last, write
+from monitor.sqlite_store import SqliteStore
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 CASE = ("--case", "lubian-2020")  # the quickest to play
@@ -67,12 +72,7 @@ def test_a_scheduled_drill_is_played_by_the_monitor_itself(
     write_config: Callable[..., Path],
     tmp_path: Path,
 ) -> None:
-    """Overdue since before the start: it is played at once, and what was missed is said, then that it is over."""
-    import asyncio
-
-    from monitor.drill_note import LAST, Last, write
-    from monitor.sqlite_store import SqliteStore
-
+    """Overdue since before the start: it is played at once; what was missed is said, then that a drill arrived."""
     node, soc = make_node(), make_receiver()
     node.mine()
     more = "drill: {every: weekly, case: lubian-2020, grace: 1h}"
@@ -88,4 +88,11 @@ def test_a_scheduled_drill_is_played_by_the_monitor_itself(
     monitor = watch(config).ready()
     opened = soc.wait("example", "drill.opened", seconds=60)
     assert opened.message["data"]["title"].startswith("DRILL: ")
+    until = time.monotonic() + 60
+    while "monitor.recovered" not in [post.type for post in list(soc.posts)]:
+        assert time.monotonic() < until, [post.type for post in soc.posts]
+        time.sleep(0.05)
+    (blind,) = [post for post in soc.posts if post.type == "monitor.blind"]
+    assert blind.message["data"]["labels"]["drill"] == "missed"
+    assert blind.message["data"]["title"].startswith("The drill that was due at 2023-11-1")
     assert monitor.http("GET", "/incidents")[1] == []

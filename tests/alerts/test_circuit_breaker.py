@@ -10,6 +10,7 @@ import json
 import logging
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from alerts.cooldown import LOG_LENGTH, Cooldown, Decision, Turn
 from monitor.errors import ConfigError
 from monitor.memory_store import MemoryStore
 from monitor.model import Alert, AlertKind, Outcome, Reason, Severity
+from monitor.sqlite_store import SqliteStore
 from monitor.store import OutboxRow
 
 SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
@@ -303,6 +305,20 @@ async def test_two_at_once(service: Any, alert: Any, row: Row) -> None:
         await channel.aclose()
     assert len(service.sent) == 1
     assert sum(receipt.detail == "202" for receipt in receipts) == 1
+
+
+async def test_over_a_store_on_disk(service: Any, alert: Any, row: Row, tmp_path: Path) -> None:
+    """The cool-down and the log outlive the process."""
+    for number in range(3):
+        store = SqliteStore(tmp_path / "breaker.db")
+        await store.open()
+        channel = breaker(service)
+        channel.attach(store)
+        await trip(channel, alert(f"a{number}"), row)
+        logged = [json.loads(value)["what"] for _, value in await store.notes("breaker/log/")]
+        await store.aclose()
+    assert len(service.sent) == 1
+    assert logged == ["sent", "cooling", "cooling"]
 
 
 async def test_two_breakers_of_two_systems(service: Any, alert: Any, row: Row) -> None:

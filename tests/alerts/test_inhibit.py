@@ -22,9 +22,8 @@ def message(
     alert: Make, incident: str, severity: str, *, kind: str = "updated", entity: str = "X", wallet: str = "w"
 ) -> Alert:
     labels = {"severity": severity, "entity": entity, "wallet": wallet}
-    return alert(incident=None, kind=AlertKind(kind), severity=Severity.parse(severity), labels=labels) if not incident \
-        else alert(incident={"id": incident, "entity": entity}, kind=AlertKind(kind), severity=Severity.parse(severity),
-                   labels=labels)  # fmt: skip
+    incident_data = {"id": incident, "entity": entity}
+    return alert(incident=incident_data, kind=AlertKind(kind), severity=Severity.parse(severity), labels=labels)
 
 
 def board(*alerts: Alert, told: bool = True) -> Board:

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alerts.route import LABELS, Route, parse, receivers
+from alerts.intervals import parse_times
+from alerts.route import LABELS, Route, parse, receivers, ways
 from monitor.errors import ConfigError
 from monitor.model import Alert, AlertKind, Severity
 
@@ -189,3 +190,58 @@ def test_every_alert_reaches_somebody(route: Route, labels: dict[str, str], kind
     assert reached
     assert len(set(reached)) == len(reached)
     assert set(reached) <= {"a", "b", "c"}
+
+
+TIMES = parse_times({
+    "night": [{"from": "22:00", "to": "07:00", "zone": "UTC"}], "day": [{"from": "07:00", "to": "22:00", "zone": "UTC"}],
+})  # fmt: skip
+
+
+def test_waits_are_inherited(alert: Make) -> None:
+    """A route has what the one around it has, unless it says otherwise; nothing waits where nothing is said."""
+    mapping = {
+        "receiver": "root", "group_by": ["wallet"], "group_wait": 30, "group_interval": 300, "repeat_interval": 3600,
+        "quiet": ["night"], "escalation": "late",
+        "routes": [
+            {"match": {"severity": "high"}},
+            {"match": {"severity": "critical"}, "receiver": "pager", "group_by": [], "group_wait": 0, "quiet": [],
+             "repeat_interval": 60, "active": "day", "escalation": "none"},
+        ],
+    }  # fmt: skip
+    root = parse(mapping, times=TIMES, policies=["late"])
+    high, critical = root.routes
+    assert (high.group_by, high.group_wait, high.group_interval) == (("wallet",), 30.0, 300.0)
+    assert (high.quiet, high.repeat_interval, high.escalation, high.receiver) == (("night",), 3600.0, "late", "root")
+    assert (critical.group_by, critical.group_wait, critical.group_interval) == ((), 0.0, 300.0)
+    assert (critical.quiet, critical.active, critical.escalation) == ((), ("day",), "")
+    plain = parse({"receiver": "root"})
+    assert plain == Route("root") and not plain.group_wait and not plain.repeat_interval and not plain.quiet
+
+
+def test_the_way_down(alert: Make) -> None:
+    """Each route that an alert ends in, with the routes down to it."""
+    inner = {"match": {"severity": "critical"}, "receiver": "pager"}
+    route = tree({"match": {"role": "hot"}, "receiver": "desk", "continue": True, "routes": [inner]}, {"receiver": "log"})
+    assert [(way.receiver, way.path) for way in ways(route, alert())] == [
+        ("pager", ("route", "route.routes[0]", "route.routes[0].routes[0]")),
+        ("log", ("route", "route.routes[1]")),
+    ]
+
+
+def test_every_problem_of_waiting() -> None:
+    """Wrong lengths, names that do not exist, and times that leave no moment."""
+    mapping = {
+        "receiver": "root", "group_wait": -1, "group_interval": "5m", "repeat_interval": True, "group_by": ["walet"],
+        "quiet": ["nigth"], "escalation": "lat", "routes": [{"quiet": "night", "active": "night"}],
+    }  # fmt: skip
+    with pytest.raises(ConfigError) as caught:
+        parse(mapping, times=TIMES, policies=["late"])
+    assert [str(problem) for problem in caught.value.problems] == [
+        "route.group_wait: expected a number of seconds, 0 for none",
+        "route.group_interval: expected a number of seconds, 0 for none",
+        "route.repeat_interval: expected a number of seconds, 0 for none",
+        "route.group_by: unknown label 'walet': did you mean 'wallet'?",
+        "route.quiet: unknown time 'nigth': did you mean 'night'?",
+        "route.escalation: unknown escalation 'lat': did you mean 'late'?",
+        "route.routes[0]: quiet and active leave no moment of the week: what waits would wait for ever",
+    ]

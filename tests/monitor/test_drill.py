@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from monitor.app import make_engine
+from monitor.blind import Blind
 from monitor.case import load_case
 from monitor.config import Config, config_from_mapping
 from monitor.drill import Drills, new_drill
@@ -18,6 +19,7 @@ from monitor.drill_play import NOT_REAL, as_drill, played, script, staged_on
 from monitor.drill_report import report
 from monitor.drill_schedule import DrillSchedule
 from monitor.errors import ConfigError, StoreError
+from monitor.health import MonitorStatus
 from monitor.ids import from_iso, iso
 from monitor.memory_store import MemoryStore
 from monitor.model import Alert, AlertKind, Delivery, Outcome, Reason, Severity
@@ -395,6 +397,46 @@ async def test_a_drill_that_did_not_arrive_is_a_trouble_after_the_grace() -> Non
         await stage.deliver()
         drill = await stage.drills.follow(drill)
     assert list(stage.drills.troubles(stage.now)) == []
+
+
+async def test_a_scheduled_drill_that_arrived_counts_before_anybody_acknowledges() -> None:
+    """Its end waits for people, an hour at most; that the alarm arrives is known."""
+    stage = Stage(schedule=WEEKLY)
+    at = clock_of(stage)
+    at("2026-02-02T09:00")
+    await stage.drills.step()
+    at("2026-02-03T12:00")
+    assert list(stage.drills.troubles(stage.now))
+    await stage.drills.step()
+    await stage.deliver()
+    await stage.drills.step()
+    assert list(stage.drills.troubles(stage.now)) == [] and await stage.kinds("due") == []
+    stage.now += 3600
+    await stage.drills.step()
+    assert await stage.kinds("due") == ["soc drill.resolved", "boss drill.resolved"]
+
+
+async def test_a_missed_drill_is_said_and_said_to_be_over() -> None:
+    """With the clock in the test's hand, from the missed one to the next that arrives."""
+    stage = Stage(schedule=WEEKLY)
+    told: list[Alert] = []
+
+    def rows(alert: Alert, now: float, also: Sequence[str]) -> list[OutboxRow]:
+        told.append(alert)
+        return [OutboxRow(alert.id, "soc", "0:x", b"", now, alert.type)]
+
+    blind = Blind(lambda: MonitorStatus(), stage.store, rows, more=(stage.drills.troubles,), clock=lambda: stage.now)
+    at = clock_of(stage)
+    at("2026-02-02T09:00")
+    await stage.drills.step()
+    for moment in ("2026-02-02T10:00", "2026-02-03T09:59", "2026-02-03T10:00", "2026-02-03T10:05"):
+        at(moment)
+        await blind.look()
+    assert [(alert.type, alert.labels["drill"]) for alert in told] == [("monitor.blind", "missed")]
+    await run_on(stage)
+    await blind.look()
+    await blind.look()
+    assert [alert.type for alert in told] == ["monitor.blind", "monitor.recovered"]
 
 
 async def test_without_a_schedule_nothing_is_played_or_missed() -> None:

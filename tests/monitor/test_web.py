@@ -179,6 +179,18 @@ async def test_a_link_acts_once(running: Running) -> None:
     assert await running.store.said(pending=False) == [event]
 
 
+async def test_nobody_acknowledges_what_they_did_not_see(running: Running) -> None:
+    """Where the incident became worse since the page was opened, it is shown again, and the link stays good."""
+    for seen, expected in (("medium", 409), ("what", 200)):
+        status, text, headers = await running.ask("POST", "/act/good", data={"by": "ann", "seen": seen})
+        page = is_safe(status, text, headers)
+        assert status == expected
+        hidden = [attributes["value"] for tag, attributes in page.tags if attributes.get("type") == "hidden"]
+        assert hidden == (["high"] if expected == 409 else [])
+        assert ("grown since" in page.text) is (expected == 409)
+    assert len(await running.store.said(pending=False)) == 1
+
+
 async def test_two_at_once_are_one(running: Running) -> None:
     """Of POSTs that race one is said; the others see whose it was."""
     answers = await asyncio.gather(
