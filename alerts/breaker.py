@@ -6,9 +6,9 @@ webhook. Then the request inside, ``data.request``, with the second secret::
 
     quoted = lambda text: text.replace("%", "%25").replace("|", "%7C").replace(",", "%2C")
     r = body["data"]["request"]
-    fields = [r["action"], r["incident"], r["entity"], ",".join(map(quoted, r["wallets"])),
-              r["requested_at"], r["expires_at"], r["nonce"]]
-    signed = "|".join(text if place == 3 else quoted(text) for place, text in enumerate(fields))
+    fields = [quoted(r["action"]), quoted(r["incident"]), quoted(r["entity"]), ",".join(map(quoted, r["wallets"])),
+              quoted(r["requested_at"]), quoted(r["expires_at"]), quoted(r["nonce"])]
+    signed = "|".join(fields)
     right = hmac.new(request_secret.encode(), signed.encode(), hashlib.sha256).hexdigest()
     assert hmac.compare_digest(right, body["data"]["request_signature"])
 

@@ -42,16 +42,20 @@ class TemplateEscape:
     """`escape` for values in an owner's template, which may well put an address of ours into a link.
 
     The addresses of buttons and explorers of the message at hand stay as they are; its entity's name does, too.
+
+    Parameters
+    ----------
+    markup : false for a template of plain text: then only `unlinked`
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, markup: bool = True) -> None:
+        self._markup = markup
         self._addresses: frozenset[str] = frozenset()
         self._keep = ""
 
     def __call__(self, text: str) -> str:
-        if text in self._addresses:
-            return escape_markup(text, quote=True)
-        return escape(text, self._keep)
+        shown = text if text in self._addresses else unlinked(text, self._keep)
+        return escape_markup(shown, quote=True) if self._markup else shown
 
     def applied(self, render: Callable[[Message], str | None], message: Message) -> str | None:
         """What ``render`` makes of ``message``, with this as its escape."""
@@ -92,7 +96,7 @@ def page(message: Message, *, body: str | None = None, picture: str = "") -> str
         )
     inside.append(
         f'<p class="small" style="{_FONT};font-size:12px;line-height:18px;color:#6b7280;margin:20px 0 0;'
-        f'word-break:break-word">{escape(footer(message))}</p></td></tr>'
+        f'word-break:break-word">{escape_markup(footer(message))}</p></td></tr>'
     )
     return _document(escape(headline(message), keep), "\n".join(inside))
 
@@ -202,7 +206,7 @@ def fragment(message: Message, *, title: str | None = None, body: str | None = N
             parts.append(f"<p>{'<br>'.join(escape(line, keep) for line in message.lines)}</p>")
     if message.runbook:
         parts.append(f"<p><strong>What to do:</strong> {escape_markup(message.runbook)}</p>")
-    return "".join([*parts, f"<p><em>{escape(footer(message))}</em></p>"])
+    return "".join([*parts, f"<p><em>{escape_markup(footer(message))}</em></p>"])
 
 
 def _list(facts: tuple[Fact, ...], keep: str) -> Iterator[str]:

@@ -20,7 +20,7 @@ from email.policy import SMTP
 from email.utils import format_datetime, formataddr
 
 from alerts.message import Message
-from alerts.text import clean
+from alerts.text import bounded, clean
 
 __all__ = ["Envelope", "mail", "message_id", "preview", "thread_id"]
 
@@ -124,7 +124,7 @@ def _addresses(people: Sequence[tuple[str, str]]) -> str:
 
 def _subject(text: str) -> str:
     """One header value. What looks like an encoded word is encoded itself: it would be read as what it hides."""
-    text = " ".join(clean(text).split())[:_SUBJECT_CHARACTERS]
+    text = bounded(" ".join(clean(text).split()), _SUBJECT_CHARACTERS)
     if _PLAIN_SUBJECT.fullmatch(text) and "=?" not in text:
         return text
     words, word = [], b""

@@ -136,7 +136,7 @@ def footer(message: Message) -> str:
     """Which message this is, for those who look it up."""
     parts = [f"heistwatch {message.type}", message.at]
     if message.incident_id:
-        parts.append(f"incident {message.incident_id}, revision {message.revision}")
+        parts.append(f"incident {unlinked(message.incident_id)}, revision {message.revision}")
     if message.covers:
         parts.append(f"stands for {len(message.covers)} messages")
     return " | ".join([*parts, f"message {message.id}"])

@@ -91,6 +91,7 @@ class Drills:
         self._store, self._desk, self._play, self._wallet, self._schedule = store, desk, play, wallet, schedule
         self._wake, self._exclusive, self._clock, self._sleep = wake, exclusive, clock, sleep
         self._last: Last | None = None  # as far as it was read
+        self._named = False  # that a drill was missed
         self._played: dict[str, Sequence[Alert]] = {}
 
     async def run(self) -> None:
@@ -109,6 +110,8 @@ class Drills:
         if self._schedule is None:
             return
         last = await self._read_last(now)
+        if self._missed(now) is not None and not self._named:
+            return  # first that it was missed, then the one that is late
         if not under_way and now >= self._schedule.next_due(last.started, last.since):
             within = min(SCHEDULED_WITHIN, self._schedule.grace)
             await self.begin(
@@ -117,11 +120,9 @@ class Drills:
 
     def troubles(self, now: float) -> Iterator[Trouble]:
         """A drill that was due and did not arrive within the grace; over after the next one that does."""
-        if self._schedule is None or self._last is None:
-            return
-        last = self._last
-        due = self._schedule.next_due(last.good, last.since)
-        if now < due + self._schedule.grace:
+        due, last = self._missed(now), self._last
+        self._named = due is not None
+        if due is None or last is None:
             return
         when = iso(int(due))
         if last.started is not None and last.started >= due:
@@ -137,6 +138,13 @@ class Drills:
             now - due,
             labels=(("drill", "missed"),),
         )
+
+    def _missed(self, now: float) -> float | None:
+        """When the drill was due that is missed, UTC seconds; None: none is."""
+        if self._schedule is None or self._last is None:
+            return None
+        due = self._schedule.next_due(self._last.good, self._last.since)
+        return due if now >= due + self._schedule.grace else None
 
     # -- one drill ------------------------------------------------------------------------------------------------
 

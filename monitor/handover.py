@@ -136,7 +136,7 @@ def handover_text(note: Mapping[str, Any]) -> str:
     lines += _part("CLOSED SINCE", [_closed_line(entry) for entry in note["closed"]])
     lines += _part("SILENCED", note["silences"])
     lines += _part("NOT DELIVERED", [f"{entry['at']} {entry['text']}" for entry in note["undelivered"]])
-    lines += _part("CANNOT BE SEEN", note["troubles"])
+    lines += _part("CANNOT BE SEEN OR TOLD", note["troubles"])
     chains = [
         f"{chain}: block {entry['block']} of {entry['block_time']}, {_ago(entry['seconds_ago'])} old"
         for chain, entry in note["chains"].items()

@@ -295,10 +295,6 @@ class Correlator:
             incident_id = self.merged[incident_id]
         return self.records.get(incident_id)
 
-    def ids(self, incident_id: str) -> list[str]:
-        """The id of an incident, and those of the ones that it took over."""
-        return [incident_id, *(name for name in self.merged if (found := self.get(name)) and found.id == incident_id)]
-
     def verdict(self, incident_id: str, what: str, by: str, comment: str, at: str) -> list[str]:
         """Take in what a person said of an incident; the ids that changed, none where there is no such incident."""
         record = self.get(incident_id)

@@ -8,10 +8,11 @@ from datetime import datetime
 from typing import Any
 
 from monitor.ids import iso
+from monitor.incidents import Correlator
 from monitor.model import Delivery, Outcome
 from monitor.store import OperatorEvent, OutboxRow, Store
 
-__all__ = ["Entry", "delivered", "seconds_of", "stored_timeline", "timeline"]
+__all__ = ["Entry", "delivered", "ids_of", "seconds_of", "stored_timeline", "timeline"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,12 @@ def timeline(
         tried.setdefault((attempt.alert_id, attempt.receiver, attempt.channel), []).append(attempt)
     entries += [delivered(row, tried.get((row.alert_id, row.receiver, row.channel), ())) for row in rows]
     return sorted(entries, key=lambda entry: (entry.at is not None, entry.at or 0.0))
+
+
+def ids_of(correlator: Correlator, incident_id: str) -> list[str]:
+    """The id of an incident, and those of the ones that it took over."""
+    merged = ((name, correlator.get(name)) for name in correlator.merged)
+    return [incident_id, *(name for name, home in merged if home is not None and home.id == incident_id)]
 
 
 async def stored_timeline(

@@ -53,7 +53,10 @@ _KNOWN = re.compile(r"[A-Z][A-Z_]{2,60}")  # an error code; anything else that a
 
 
 class MatrixChannel(ChannelTraits):
-    """Posts alerts to a Matrix room, as HTML and plain text. Later messages of an incident go into its thread.
+    """Posts alerts to a Matrix room, as HTML and plain text.
+
+    Updates go into the thread of the incident's first message; whatever must be seen (that it escalated, is still open,
+    resolved or retracted) is a reply to it in the room, since programs fold threads away.
 
     Options
     -------
@@ -61,7 +64,7 @@ class MatrixChannel(ChannelTraits):
     token : access token of the account that posts; it must be a member of the room
     room : ``!id:server`` or ``#alias:server``
     chart : true posts the chart as a picture after the message that opens an incident or escalates it
-    edit : true changes the first message of an incident where it is only updated, in place of a message in its thread
+    edit : true changes the first message where an incident is only updated, in place of a message in the thread
     template : ``title`` and ``body`` (HTML) in place of our own
     timeout : seconds for each request, 10 unless told
 
@@ -76,6 +79,8 @@ class MatrixChannel(ChannelTraits):
     def __init__(self, options: Mapping[str, Any]) -> None:
         given = Options(self.type, options, _OPTIONS)
         self._homeserver = given.address("homeserver", required=True)
+        if self._homeserver.user or self._homeserver.query_string or self._homeserver.fragment:
+            given.wrong("homeserver carries more than a host and a path: give the token as token")
         self._token = _token(given)
         self._room = given.text("room", required=True)
         if self._room and not _ROOM.fullmatch(self._room):
@@ -105,9 +110,8 @@ class MatrixChannel(ChannelTraits):
         message = message_of(alert, queued_at)
         content = self._fitting(message)
         kind = message.type.partition(".")[2]
-        frozen: dict[str, Any] = {"content": content}
-        if self._edit and kind == "updated":
-            frozen["edit"] = True
+        place = ("edit" if self._edit else "thread") if kind == "updated" else "reply"
+        frozen: dict[str, Any] = {"content": content, "place": place}
         if self._chart and kind in ("opened", "escalated") and (png := chart_png(alert)):
             frozen["chart"] = base64.b64encode(png).decode()
         return canonical_json(encodable(frozen))
@@ -123,7 +127,7 @@ class MatrixChannel(ChannelTraits):
         if refusal := await self._look(now):
             return refusal
         frozen = json.loads(row.body)
-        content = _related(frozen["content"], row.reply_to, edit=bool(frozen.get("edit")))
+        content = _related(frozen["content"], row.reply_to, frozen["place"])
         receipt = await self._post(row, content, "", now)
         if receipt.outcome is Outcome.ACCEPTED and "chart" in frozen:
             png = base64.b64decode(frozen["chart"])
@@ -201,7 +205,7 @@ class MatrixChannel(ChannelTraits):
             return self._receipt(answer, now).detail
         info = {"mimetype": "image/png", "size": len(png), "w": SIZE[0], "h": SIZE[1]}
         content = {"msgtype": "m.image", "body": "chart.png", "url": where, "info": info, "m.mentions": {}}
-        receipt = await self._post(row, _related(content, root, edit=False), "chart", now)
+        receipt = await self._post(row, _related(content, root, "thread"), "chart", now)
         return "" if receipt.outcome is Outcome.ACCEPTED else receipt.detail
 
     async def _request(
@@ -237,20 +241,18 @@ class MatrixChannel(ChannelTraits):
         return Receipt(Outcome.RETRY, Reason.SERVER_ERROR, detail=detail)
 
 
-def _related(content: Mapping[str, Any], first: str | None, *, edit: bool) -> dict[str, Any]:
-    """``content`` in the thread of the incident's ``first`` message, or in its place."""
+def _related(content: Mapping[str, Any], first: str | None, place: str) -> dict[str, Any]:
+    """``content`` as a reply to the incident's ``first`` message, in its thread, or instead of it."""
     if not first:
         return dict(content)
-    if edit:
+    if place == "edit":
         starred = {"body": f"* {content['body']}", "formatted_body": f"* {content['formatted_body']}"}
         replaced = {"rel_type": "m.replace", "event_id": first}
         return {**content, **starred, "m.new_content": dict(content), "m.relates_to": replaced}
-    relation = {
-        "rel_type": "m.thread",
-        "event_id": first,
-        "is_falling_back": True,  # programs that know no threads show a reply
-        "m.in_reply_to": {"event_id": first},
-    }
+    relation: dict[str, Any] = {"m.in_reply_to": {"event_id": first}}
+    if place == "thread":
+        # Programs that know no threads show the reply.
+        relation |= {"rel_type": "m.thread", "event_id": first, "is_falling_back": True}
     return {**content, "m.relates_to": relation}
 
 

@@ -60,7 +60,7 @@ class SmtpChannel(ChannelTraits):
     to : recipients, a list of such addresses; whoever must get it for sure deserves a channel alone
     subject_prefix : before every subject, ``[heistwatch]`` for example
     chart : false leaves the picture out
-    template : ``title`` (text) and ``body`` (HTML) in place of our own
+    template : ``title`` (text) and ``body`` (HTML) in place of our own; beside such a body there is no chart
     timeout : seconds for a whole attempt, 30 unless told
 
     What an answer means: 4yz replies, time-outs and every failure of name look-up, connection or TLS are tried again;
@@ -83,7 +83,8 @@ class SmtpChannel(ChannelTraits):
         given.check()
         self._escape = TemplateEscape()
         self._templates = Templates(own, self._escape)
-        self._titles = Templates({"title": own["title"]}, unlinked) if "title" in own else None
+        self._plain = TemplateEscape(markup=False)
+        self._titles = Templates({"title": own["title"]}, self._plain) if "title" in own else None
         self._reached = Reached()
         self._mailer = Mailer(self._server)
 
@@ -103,7 +104,7 @@ class SmtpChannel(ChannelTraits):
         if self._titles is None:
             subject = unlinked(headline(message), message.entity)
         else:
-            subject = self._titles.title(message)
+            subject = self._plain.applied(self._titles.title, message) or ""
             message = replace(message, title=subject)
         return mail.mail(
             message,
@@ -167,7 +168,7 @@ def _missing(everybody: Sequence[str], replies: Replies) -> str:
 
 
 def _server(given: Options) -> Server:
-    host, tls = given.text("host", required=True), given.choice("tls", tuple(_PORTS), "starttls")
+    host, tls = given.text("host", required=True).strip("[]"), given.choice("tls", tuple(_PORTS), "starttls")
     return Server(
         host=host,
         port=_port(given, _PORTS[tls]),
@@ -208,7 +209,7 @@ def _context(given: Options, tls: str, host: str) -> ssl.SSLContext | None:
 
 def _loopback(host: str) -> bool:
     try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
+        return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host.lower() == "localhost"
 

@@ -1,7 +1,7 @@
 """Telegram: a bot that answers the incident's first message.
 
 What is relied on, from https://core.telegram.org/bots/api: "Making requests" (answers with ``ok``, ``description``,
-``parameters``), sendMessage (4,096 characters), sendPhoto (captions of 1,024), ReplyParameters, LinkPreviewOptions,
+``parameters``), sendMessage (4,096 characters), sendPhoto, ReplyParameters, LinkPreviewOptions,
 InlineKeyboardButton, ResponseParameters (``retry_after``, ``migrate_to_chat_id``), "HTML style"; and from
 https://core.telegram.org/bots/faq#my-bot-is-hitting-limits-how-do-i-avoid-this: one message a second in a chat, twenty
 a minute in a group. https://core.telegram.org/api/entities: of a message's entities the first hundred count.
@@ -9,6 +9,7 @@ a minute in a group. https://core.telegram.org/api/entities: of a message's enti
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import html
 import json
@@ -16,6 +17,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
+
+from yarl import URL
 
 from alerts.base import ChannelTraits, Receipt
 from alerts.chat import JSON, Templated, multipart, picture, said, texts
@@ -30,14 +33,16 @@ from monitor.store import OutboxRow
 
 __all__ = ["TelegramChannel"]
 
-TEXT, CAPTION = 4096, 1024  # units after the markup is taken away
+TEXT = 4096  # units after the markup is taken away
 FACTS, TITLE = 2600, 700  # of it, with their markup
 ENTITIES = 90  # of a hundred
+PICTURE_SECONDS = 5.0  # for a chart: the message is there already
 API = "https://api.telegram.org"
 
-_OPTIONS = ("token", "chat", "thread", "api", "silent", "timeout", "template")
+_OPTIONS = ("token", "chat", "thread", "api", "silent", "chart", "timeout", "template")
 _TOKEN = re.compile(r"[0-9A-Za-z_:-]+")
 _CHAT = re.compile(r"-?\d{1,20}|@\w{1,64}", re.ASCII)
+_CHARTED = (".opened", ".escalated")
 _TAG = re.compile(r"<[^>]*>")
 _OWN_TAG = re.compile(r"<(?!/?code>)")
 _FORM = re.compile(r"parse entities|button|url_invalid|wrong http url|reply.markup|too long|entities", re.IGNORECASE)
@@ -54,12 +59,14 @@ class TelegramChannel(ChannelTraits):
     chat : id of the chat (a number), or ``@name`` of a public channel or group
     thread : id of a topic of a forum group
     silent : severities that come without a sound, ``[low, medium]`` unless told
+    chart : after the first message of an incident, and after growth, the chart follows without a sound; true unless
+        told
     api : ``https://api.telegram.org`` unless told
     timeout : seconds for a whole attempt, 10 unless told
     template : ``title`` and ``body`` (Telegram's HTML)
 
-    An alert is one message: with its chart where the whole text fits below a picture (1,024 characters), else the text
-    alone. A group that became a supergroup is followed. A form that Telegram refuses goes once more as plain text.
+    The chart is a message of its own, since a picture's text holds but 1,024 characters; that it fails costs nothing
+    else. A group that became a supergroup is followed. A form that Telegram refuses goes once more as plain text.
     """
 
     type = "telegram"
@@ -75,6 +82,7 @@ class TelegramChannel(ChannelTraits):
         self._thread = _whole(given, "thread")
         self._api = given.address("api", API)
         self._silent = given.texts("silent") if given.raw("silent") is not None else ["low", "medium"]
+        self._chart = given.flag("chart", True)
         if self._token and not _TOKEN.fullmatch(self._token):
             given.wrong("token has characters that no token has")
         if not self._chat:
@@ -86,7 +94,8 @@ class TelegramChannel(ChannelTraits):
         timeout = given.seconds("timeout", 10.0, 120.0)
         self._templates = Templated(given, telegram, escaped_address)
         given.check()
-        self._sender = HttpSender(timeout)
+        self._sender, self._extras = HttpSender(timeout), HttpSender(min(timeout, PICTURE_SECONDS))
+        self._following: set[asyncio.Task[None]] = set()
         self._moved = ""  # the group's id after it became a supergroup
 
     @property
@@ -99,7 +108,8 @@ class TelegramChannel(ChannelTraits):
 
     def render(self, alert: Alert, queued_at: float) -> bytes:
         """The message in HTML with its button, and as plain text should Telegram refuse that."""
-        message, chart = message_of(alert, queued_at), picture(alert)
+        message = message_of(alert, queued_at)
+        chart = picture(alert) if self._chart and message.type.endswith(_CHARTED) else None
         text, plain = self._text(message), _plain(message)
         if text.count("</") > ENTITIES:  # the rest would be read as plain words, and links made of them
             text = plain
@@ -110,12 +120,11 @@ class TelegramChannel(ChannelTraits):
         urls = ((action.label, address_of(action.url)) for action in message.actions)
         rows = [[{"text": label, "url": url}] for label, url in urls if url]
         keyboard = {"reply_markup": {"inline_keyboard": rows}} if rows else {}
-        fits = chart is not None and _visible(text) <= CAPTION
         return canonical_json(
             {
                 "message": {**form, **keyboard, "text": text},
                 "plain": {**form, "text": plain},
-                "chart": base64.b64encode(chart).decode() if chart is not None and fits else "",
+                "chart": base64.b64encode(chart).decode() if chart is not None else "",
             }
         )
 
@@ -125,7 +134,7 @@ class TelegramChannel(ChannelTraits):
         rows = frozen["message"].get("reply_markup", {}).get("inline_keyboard", [])
         chart = ["[chart]"] if frozen["chart"] else []
         buttons = (f"[{button['text']}] {button['url']}" for row in rows for button in row)
-        return "\n".join((*chart, frozen["message"]["text"], *buttons))
+        return "\n".join((frozen["message"]["text"], *buttons, *chart))
 
     async def send(self, row: OutboxRow, now: float) -> Receipt:
         """One attempt: a message, as an answer to the incident's first where there is one."""
@@ -133,20 +142,33 @@ class TelegramChannel(ChannelTraits):
         reply: dict[str, Any] = {}
         if row.reply_to and row.reply_to.isdecimal():
             reply = {"reply_parameters": {"message_id": int(row.reply_to), "allow_sending_without_reply": True}}
-        if frozen["chart"]:
-            receipt, told = await self._call({**frozen["message"], **reply}, now, frozen["chart"])
-            if not told or receipt.outcome is Outcome.ACCEPTED or receipt.reason in (Reason.RATE_LIMITED, Reason.AUTH):
-                return receipt
         receipt, told = await self._call({**frozen["message"], **reply}, now)
         description = str(told.get("description", ""))
         if receipt.outcome is Outcome.REJECTED and receipt.reason is Reason.CLIENT_ERROR and _FORM.search(description):
             receipt, _ = await self._call({**frozen["plain"], **reply}, now)
             receipt = replace(receipt, detail=f"{receipt.detail}, as plain text: its form was refused")
+        if frozen["chart"] and receipt.outcome is Outcome.ACCEPTED and receipt.external_id:
+            # Beside the delivery: a message that is accepted is recorded at once, and no chart delays the next one.
+            task = asyncio.create_task(self._follow(frozen, int(receipt.external_id)), name="chart for Telegram")
+            self._following.add(task)
+            task.add_done_callback(self._following.discard)
         return receipt
 
     async def aclose(self) -> None:
-        """Close the connections; the next `send` opens new ones."""
+        """Let charts under way end, which takes seconds at most, and close the connections; `send` opens new ones."""
+        await asyncio.gather(*self._following, return_exceptions=True)
         await self._sender.aclose()
+        await self._extras.aclose()
+
+    async def _follow(self, frozen: Mapping[str, Any], message: int) -> None:
+        """The chart, as an answer to its message, once: the message says everything that it shows."""
+        reply = {"message_id": message, "allow_sending_without_reply": True}
+        fields = {"chat_id": self._moved or self._chat, "disable_notification": True, "reply_parameters": reply}
+        if self._thread:
+            fields["message_thread_id"] = int(self._thread)
+        parts = {name: _form(value) for name, value in fields.items()}
+        body, headers = multipart(parts, "photo", base64.b64decode(frozen["chart"]))
+        await self._extras.request("POST", self._method("sendPhoto"), body=body, headers=headers)
 
     def _text(self, message: Message) -> str:
         title = self._templates.title(message, TITLE)
@@ -160,33 +182,28 @@ class TelegramChannel(ChannelTraits):
         lines = lines_within(list(texts(message)), room, telegram)
         return "\n\n".join(part for part in (head, facts, lines, foot) if part)
 
-    async def _call(self, fields: Mapping[str, Any], now: float, chart: str = "") -> tuple[Receipt, dict[str, Any]]:
+    async def _call(self, fields: Mapping[str, Any], now: float) -> tuple[Receipt, dict[str, Any]]:
         """One message: what came of it, and what Telegram said. A group that moved is followed at once."""
-        receipt, told = await self._request(fields, now, chart)
+        receipt, told = await self._request(fields, now)
         parameters = told.get("parameters")
         moved = parameters.get("migrate_to_chat_id") if isinstance(parameters, dict) else None
         if isinstance(moved, int) and receipt.outcome is Outcome.REJECTED and self._moved != str(moved):
             self._moved = str(moved)
-            receipt, told = await self._request(fields, now, chart)
+            receipt, told = await self._request(fields, now)
             note = f"the group has a new id, {moved}: put it into the configuration"
             receipt = replace(receipt, detail=f"{receipt.detail}; {note}")
         return receipt, told
 
-    async def _request(self, fields: Mapping[str, Any], now: float, chart: str) -> tuple[Receipt, dict[str, Any]]:
-        fields = {**fields, "chat_id": self._moved or self._chat}
-        body, headers, method = canonical_json(fields), JSON, "sendMessage"
-        if chart:
-            method = "sendPhoto"
-            caption = {"caption": fields["text"], **fields}
-            given = {key: value for key, value in caption.items() if key not in ("text", "link_preview_options")}
-            body, headers = multipart({key: _form(value) for key, value in given.items()}, "photo",
-                                      base64.b64decode(chart))  # fmt: skip
-        url = self._api / f"bot{self._token}" / method
-        answer = await self._sender.request("POST", url, body=body, headers=headers)
+    async def _request(self, fields: Mapping[str, Any], now: float) -> tuple[Receipt, dict[str, Any]]:
+        body = canonical_json({**fields, "chat_id": self._moved or self._chat})
+        answer = await self._sender.request("POST", self._method("sendMessage"), body=body, headers=JSON)
         if isinstance(answer, Receipt):
             return answer, {}
         told = said(answer)
-        return _meaning(self.host, answer, told, now), told or {"ok": False}
+        return _meaning(self.host, answer, told, now), told
+
+    def _method(self, name: str) -> URL:
+        return self._api / f"bot{self._token}" / name
 
 
 def _meaning(host: str, answer: Answer, told: Mapping[str, Any], now: float) -> Receipt:

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from monitor.blind import Told
 from monitor.cli.common import stored
 from monitor.config.shape import parse_duration
 from monitor.errors import ConfigError
@@ -86,15 +87,17 @@ async def _escalations(store: Any, config: Any) -> Mapping[str, Mapping[str, Any
 
 async def _troubles(store: Any) -> list[str]:
     """What the monitor said that it cannot see, or cannot tell, and did not take back."""
+    from alerts.ailing import PREFIX, Health
+
     lines = []
     for name, value in await store.notes("blind/"):
-        try:
-            told = msgspec.json.decode(value)
-        except msgspec.DecodeError:
-            told = {}
-        what, since = (told.get(key) if isinstance(told, dict) else None for key in ("what", "since"))
-        known = f" since {iso(since)}" if isinstance(since, int | float) else ""
-        lines.append(f"{what or name.removeprefix('blind/')}{known}")
+        if name.startswith(PREFIX):
+            health = msgspec.json.decode(value, type=Health)
+            if health.told:
+                lines.append(f"{name.removeprefix(PREFIX)} does not deliver since {iso(health.since)}: {health.reason}")
+        else:
+            told = msgspec.json.decode(value, type=Told)
+            lines.append(f"{told.what} since {iso(told.since)}")
     return lines
 
 

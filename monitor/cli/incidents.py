@@ -33,12 +33,12 @@ async def _correlator(store: Any) -> Any:
 
 async def _history(config: Any, incident_id: str) -> tuple[Any, list[Any]]:
     """(an incident, its timeline)."""
-    from monitor.timeline import stored_timeline
+    from monitor.timeline import ids_of, stored_timeline
 
     async with stored(config) as store:
         correlator = await _correlator(store)
         incident = correlator.incident(find_incident(correlator, incident_id))
-        return incident, await stored_timeline(store, correlator.ids(incident.id), incident.history)
+        return incident, await stored_timeline(store, ids_of(correlator, incident.id), incident.history)
 
 
 @click.group()

@@ -11,7 +11,7 @@ from monitor.ids import iso
 from monitor.model import Incident
 from monitor.published import alert_of, incident_data
 from monitor.store import OperatorEvent
-from monitor.timeline import Entry, stored_timeline
+from monitor.timeline import Entry, ids_of, stored_timeline
 from monitor.web.hooks import Hooks
 
 __all__ = ["Found", "Known"]
@@ -67,8 +67,7 @@ class Known:
         return await stored_timeline(self._parts.store, self._ids(found), found.data["history"])
 
     def _ids(self, found: Found) -> Sequence[str]:
-        ids: Sequence[str] = self._parts.pipeline.correlator.ids(found.id)
-        return ids
+        return ids_of(self._parts.pipeline.correlator, found.id)
 
     async def silences(self, found: Found, now: float) -> Sequence[Mapping[str, Any]]:
         """Silences that touch an incident."""

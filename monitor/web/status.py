@@ -30,7 +30,8 @@ class Status:
         chains = {item.name: self._chain(item, item.chain in blind) for item in self._parts.watch.followed.values()}
         hangs = any(trouble.key == "consumer" for trouble in found)
         ready = not hangs and all(entry["ready"] for entry in chains.values())
-        return web.json_response({"ready": ready, "chains": chains}, status=200 if ready else 503)
+        told = {"ready": ready, "chains": chains, "channels": self._parts.ailing.states()}
+        return web.json_response(told, status=200 if ready else 503)
 
     def _chain(self, item: Any, blind: bool) -> dict[str, Any]:
         follower = item.follower

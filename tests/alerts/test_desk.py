@@ -314,7 +314,8 @@ async def test_a_verdict_counts_once(lab: Any) -> None:
     """It is heard before the block, with the block, and after a restart: an older one does not come back."""
     it = await lab({"receiver": "soc", "repeat_interval": 60})
     await it.say("i1", "opened")
-    events = [OperatorEvent(f"v{n}", kind, "i1", "bob", "", it.now + n) for n, kind in enumerate(("acknowledge", "reopen"))]
+    said = enumerate(("acknowledge", "reopen"))
+    events = [OperatorEvent(f"v{n}", kind, "i1", "bob", "", it.now + n) for n, kind in said]
     for event in events:
         await it.store.say(event)
     assert shown(await it.after(61)) == [("soc", "reminder")]
@@ -336,7 +337,7 @@ async def test_a_kill_between_verdict_and_note(lab: Any) -> None:
 
 
 async def test_merged(lab: Any) -> None:
-    """Who was told of an incident that another took over is told of the other's end, and hears of one incident alone."""
+    """Who was told of an incident that another took over is told of the other's end; one alone is said again."""
     tree = {"receiver": "soc", "repeat_interval": 60, "routes": [{"match": {"wallet": "b"}, "receiver": "lead"}]}
     it = await lab(tree)
     await it.say("i1", "opened")
@@ -425,7 +426,10 @@ async def test_a_drill_that_changes_meanwhile(lab: Any, alert: Make, monkeypatch
 
 async def test_links_and_zones_are_the_receivers_own(lab: Any) -> None:
     """Each receiver gets its own, whatever is said."""
-    own = {"links": lambda receiver, incident, now: {"acknowledge": f"{receiver}/{incident}"}, "zones": {"soc": "Asia/Tokyo"}}
+    def links(receiver: str, incident: str, now: float) -> dict[str, str]:
+        return {"acknowledge": f"{receiver}/{incident}"}
+
+    own = {"links": links, "zones": {"soc": "Asia/Tokyo"}}
     it = await lab({"receiver": "soc", "repeat_interval": 60}, desk=own)
     rows = [*await it.say("i1", "opened"), *await it.after(60)]
     assert len(rows) == 2 and all(b"{'acknowledge': 'soc/i1'} Asia/Tokyo" in row.body for row in rows)

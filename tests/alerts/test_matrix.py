@@ -185,6 +185,7 @@ def test_registered() -> None:
     ("changes", "said"),
     [
         ({"homeserver": "example.com"}, "homeserver is no address"),
+        ({"homeserver": f"https://x:{TOKEN}@m.example"}, "homeserver carries more than a host"),
         ({"token": "a b"}, "token is no access token"),
         ({"token": None}, "token is missing"),
         ({"room": "alarms"}, "room must be a room's id or alias"),

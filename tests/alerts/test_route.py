@@ -193,7 +193,8 @@ def test_every_alert_reaches_somebody(route: Route, labels: dict[str, str], kind
 
 
 TIMES = parse_times({
-    "night": [{"from": "22:00", "to": "07:00", "zone": "UTC"}], "day": [{"from": "07:00", "to": "22:00", "zone": "UTC"}],
+    "night": [{"from": "22:00", "to": "07:00", "zone": "UTC"}],
+    "day": [{"from": "07:00", "to": "22:00", "zone": "UTC"}],
 })  # fmt: skip
 
 
@@ -221,7 +222,8 @@ def test_waits_are_inherited(alert: Make) -> None:
 def test_the_way_down(alert: Make) -> None:
     """Each route that an alert ends in, with the routes down to it."""
     inner = {"match": {"severity": "critical"}, "receiver": "pager"}
-    route = tree({"match": {"role": "hot"}, "receiver": "desk", "continue": True, "routes": [inner]}, {"receiver": "log"})
+    desk = {"match": {"role": "hot"}, "receiver": "desk", "continue": True, "routes": [inner]}
+    route = tree(desk, {"receiver": "log"})
     assert [(way.receiver, way.path) for way in ways(route, alert())] == [
         ("pager", ("route", "route.routes[0]", "route.routes[0].routes[0]")),
         ("log", ("route", "route.routes[1]")),

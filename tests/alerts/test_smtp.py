@@ -483,7 +483,7 @@ def test_all_problems_at_once() -> None:
     assert PASSWORD not in str(caught.value)
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.1", "::1", "localhost"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.1", "::1", "[::1]", "localhost"])
 def test_unencrypted_to_this_machine(host: str) -> None:
     """What does not leave the machine needs no TLS; what does needs a word."""
     SmtpChannel(options(host=host, tls="none"))
@@ -501,7 +501,7 @@ def test_password_is_shown_nowhere(alert: Callable[..., Alert]) -> None:
 def test_own_words(alert: Callable[..., Alert]) -> None:
     """A template's text is HTML, what is put into it is text; the plain form follows, and the subject is its title."""
     own = {
-        "title": "{{ severity }}: {{ entity }}",
+        "title": "{{ severity }}: {{ entity }}, {{ title }}",
         "body": "<b>{{ title }}</b>\n<a href='{{ actions[0].url }}'>act</a>",
     }
     told = alert(
@@ -509,7 +509,7 @@ def test_own_words(alert: Callable[..., Alert]) -> None:
     )
     body = SmtpChannel(options(template=own, subject_prefix="[hw]")).render(told, START)
     parsed: Any = message_from_bytes(body, policy=default)
-    assert parsed["Subject"] == "[hw] critical: Example Exchange"
+    assert parsed["Subject"] == "[hw] critical: Example Exchange, <script>x</script> https[:]//evil[.]example"
     html, plain = (parsed.get_body((kind,)).get_content().replace("\r\n", "\n") for kind in ("html", "plain"))
     assert "<b>&lt;script&gt;x&lt;/script&gt; https[:]//evil[.]example</b>" in html
     assert "<a href='https://hw.example/ack?a=1&amp;b=2'>act</a>" in html

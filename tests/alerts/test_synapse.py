@@ -217,7 +217,7 @@ class Tags(HTMLParser):
 
 
 async def test_posted_and_threaded(homeserver: Homeserver, send: Send, alert: Callable[..., Alert]) -> None:
-    """The message in both forms; the next of the incident in its thread; what is sent twice is there once."""
+    """Both forms; what is sent twice is there once; an update is in the thread, what must be seen is a reply."""
     room = homeserver.room()
     channel = channel_of(homeserver, room)
     told = alert("posted-1", links={"acknowledge": "https://hw.example/ack?a=1&b=2"})
@@ -226,10 +226,12 @@ async def test_posted_and_threaded(homeserver: Homeserver, send: Send, alert: Ca
     assert first.external_id and first.external_id.startswith("$")
     again = await send(channel, told)
     assert again.external_id == first.external_id
-    second = await send(channel, replace(told, id="posted-2", kind=AlertKind.ESCALATED), first.external_id)
-    assert second.outcome is Outcome.ACCEPTED
-    one, two = homeserver.messages(room)
-    assert one["event_id"] == first.external_id and two["event_id"] == second.external_id
+    second = await send(channel, replace(told, id="posted-2", kind=AlertKind.UPDATED), first.external_id)
+    third = await send(channel, replace(told, id="posted-3", kind=AlertKind.ESCALATED), first.external_id)
+    one, two, three = homeserver.messages(room)
+    assert [event["event_id"] for event in (one, two, three)] == [
+        first.external_id, second.external_id, third.external_id,
+    ]  # fmt: skip
     content = one["content"]
     assert content["msgtype"] == "m.text" and content["format"] == "org.matrix.custom.html"
     assert content["m.mentions"] == {}
@@ -240,6 +242,7 @@ async def test_posted_and_threaded(homeserver: Homeserver, send: Send, alert: Ca
     assert seen.links == ["https://hw.example/ack?a=1&b=2"]
     relation = two["content"]["m.relates_to"]
     assert (relation["rel_type"], relation["event_id"]) == ("m.thread", first.external_id)
+    assert three["content"]["m.relates_to"] == {"m.in_reply_to": {"event_id": first.external_id}}
     thread = homeserver.call("GET", f"/rooms/{quote(room)}/event/{quote(first.external_id)}")
     assert thread["unsigned"]["m.relations"]["m.thread"]["count"] == 1
 
@@ -254,7 +257,8 @@ async def test_alias_and_edit(homeserver: Homeserver, send: Send, alert: Callabl
     told = replace(told, id="edit-3", kind=AlertKind.ESCALATED)
     assert (await send(channel, told, first.external_id)).outcome is Outcome.ACCEPTED
     events = homeserver.messages(room)
-    assert [event["content"]["m.relates_to"]["rel_type"] for event in events[1:]] == ["m.replace", "m.thread"]
+    relations = [event["content"]["m.relates_to"] for event in events[1:]]
+    assert relations[0]["rel_type"] == "m.replace" and "m.in_reply_to" in relations[1]
     shown = homeserver.call("GET", f"/rooms/{quote(room)}/event/{quote(first.external_id or '')}")
     replacement = shown["unsigned"]["m.relations"]["m.replace"]
     assert replacement["content"]["m.new_content"]["body"].startswith("[CRITICAL] Example Exchange: 300 ETH")

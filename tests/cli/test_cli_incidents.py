@@ -169,7 +169,9 @@ def test_handover(
 
     async def more(store: SqliteStore) -> None:
         await store.note([(silence_key(silence.id), write_silence(silence))])
-        await store.note([("blind/eip155:1", b'{"what": "eip155:1 sends no blocks", "since": 1700000000.0}')])
+        told = b'{"key": "k", "what": "eip155:1 sends no blocks", "since": 1700000000.0, "said_at": 1700000000.0}'
+        await store.note([("blind/eip155%3A1", told), ("blind/channel/soc/0:webhook", b'{"told": false}')])
+        await store.note([("blind/channel/boss/0:smtp", b'{"told": true, "since": 1700000000.0, "reason": "auth"}')])
         await store.record(dead, state="dead")
 
     write(config, more)
@@ -182,7 +184,8 @@ def test_handover(
     assert "last words: ann at" in text and "asked the treasury" in text
     assert "NOT DELIVERED: 2" in text and "NOT told soc by webhook (incident.opened): given up after 1 attempt" in text
     assert "to be told: soc by webhook (incident.opened), queued" in text  # for long
-    assert "CANNOT BE SEEN: 1\n  eip155:1 sends no blocks since 2023-11-14T22:13:20Z" in text
+    assert "CANNOT BE SEEN OR TOLD: 2\n" in text and "  eip155:1 sends no blocks since 2023-11-14T22:13:20Z\n" in text
+    assert "  boss/0:smtp does not deliver since 2023-11-14T22:13:20Z: auth\n" in text
     assert "block 9 of 2023-11-14T22:16:40Z" in text
     assert "SILENCED: 1\n  severity=critical until" in text and "by cy: move (CRITICAL alerts, too)" in text
     found = json.loads(heistwatch("incidents", "handover", "--since", "2023-11-14T22:00Z", "--json").out)

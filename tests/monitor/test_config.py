@@ -670,3 +670,19 @@ def test_detector_settings_that_cannot_be_are_named(settings, said):
     """Each wrong setting is one problem, with the place of the detector and what it may be."""
     (problem,) = problems_of(made, wallets=[wallet(detectors=settings)])
     assert problem == f"case: wallets[0].detectors.{next(iter(settings))}: {said}"
+
+
+def test_paths_of_channels_start_at_the_folder_of_the_file():
+    """Relative ones; absolute ones, programs of the search path and everything else stay as they are."""
+    channels = [
+        {"type": "file", "path": "alerts.ndjson"},
+        {"type": "file", "path": "/var/log/alerts.ndjson"},
+        {"type": "exec", "command": ["./page.sh", "./{id}"]},
+        {"type": "exec", "command": ["page.sh", "/x"]},
+        {"type": "webhook", "url": "https://x.example/path"},
+    ]
+    config = made(receivers=[{"name": "soc", "channels": channels}], route={"receiver": "soc"})
+    plain = [channel.plain() for channel in config.receivers[0].channels]
+    assert [options.get("path") for options in plain[:2]] == ["/srv/alerts.ndjson", "/var/log/alerts.ndjson"]
+    assert [options["command"] for options in plain[2:4]] == [["/srv/page.sh", "./{id}"], ["page.sh", "/x"]]
+    assert plain[4]["url"] == "https://x.example/path"

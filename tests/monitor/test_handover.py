@@ -102,7 +102,7 @@ def test_undelivered(state: str, queued: float, tried: float, expected: int) -> 
 def test_nothing_is_said_too() -> None:
     """An empty part says none: a part that is missing would say nothing."""
     text = handover_text(note_of(correlator()[0]))
-    for part in ("OPEN", "CLOSED SINCE", "SILENCED", "NOT DELIVERED", "CANNOT BE SEEN", "CHAINS, as stored"):
+    for part in ("OPEN", "CLOSED SINCE", "SILENCED", "NOT DELIVERED", "CANNOT BE SEEN OR TOLD", "CHAINS, as stored"):
         assert f"{part}: none" in text
 
 

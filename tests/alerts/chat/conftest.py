@@ -83,6 +83,7 @@ class Request:
     headers: dict[str, str]
     form: Any = None
     raw: bytes = b""
+    text: str = ""  # as a check found it
     parts: dict[str, Any] = field(default_factory=dict)
 
 

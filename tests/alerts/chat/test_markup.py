@@ -8,7 +8,7 @@ from collections.abc import Callable
 from html.parser import HTMLParser
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
@@ -137,6 +137,7 @@ ESCAPES: list[Callable[[str], str]] = [
 
 
 @pytest.mark.parametrize("escape", ESCAPES)
+@settings(max_examples=40)
 @given(text=TEXTS.map(lambda text: text * 20), most=st.integers(60, 400))
 def test_cuts_come_before_escapes(escape: Callable[[str], str], text: str, most: int) -> None:
     """What is cut is as long as it may be, and still an escaped text with its note."""
@@ -150,6 +151,7 @@ def test_cuts_come_before_escapes(escape: Callable[[str], str], text: str, most:
 
 
 @pytest.mark.parametrize("escape", ESCAPES)
+@settings(max_examples=40)
 @given(lines=st.lists(TEXTS, max_size=12), most=st.integers(120, 300))
 def test_lines_are_counted(escape: Callable[[str], str], lines: list[str], most: int) -> None:
     """Lines together are as long as they may be; those that are left out are counted."""

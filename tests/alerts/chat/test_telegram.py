@@ -56,18 +56,23 @@ class Page(HTMLParser):
 def check(request: Any) -> None:
     """https://core.telegram.org/bots/api#sendmessage and #sendphoto"""
     assert request.method == "POST"
-    form = request.form
     if request.path == f"/bot{TOKEN}/sendPhoto":
-        name, kind, picture = request.parts.pop("photo")
+        name, kind, picture = request.parts["photo"]
         assert (name, kind, picture[:8]) == ("chart.png", "image/png", b"\x89PNG\r\n\x1a\n")
-        form = {key: json.loads(value) if key in ("reply_markup", "reply_parameters") else value
-                for key, value in request.parts.items()}  # fmt: skip
-        form["disable_notification"] = json.loads(form["disable_notification"])
-        text, most = form.pop("caption"), 1024
-    else:
-        assert request.path == f"/bot{TOKEN}/sendMessage"
-        text, most = form.pop("text"), 4096
-        assert form.pop("link_preview_options") == {"is_disabled": True}
+        assert set(request.parts) <= {
+            "photo",
+            "chat_id",
+            "disable_notification",
+            "reply_parameters",
+            "message_thread_id",
+        }
+        assert request.parts["disable_notification"] == "true"
+        assert json.loads(request.parts["reply_parameters"])["allow_sending_without_reply"] is True
+        return
+    assert request.path == f"/bot{TOKEN}/sendMessage"
+    form = dict(request.form)
+    request.text = form.pop("text")
+    assert form.pop("link_preview_options") == {"is_disabled": True}
     assert set(form) <= {
         "chat_id", "parse_mode", "disable_notification", "reply_markup", "reply_parameters", "message_thread_id"
     }  # fmt: skip
@@ -78,8 +83,8 @@ def check(request: Any) -> None:
     if "reply_parameters" in form:
         assert form["reply_parameters"]["allow_sending_without_reply"] is True
         assert isinstance(form["reply_parameters"]["message_id"], int)
-    page = Page(text)
-    assert 1 <= len(page.shown.encode("utf-16-le")) // 2 <= most
+    page = Page(request.text)
+    assert 1 <= len(page.shown.encode("utf-16-le")) // 2 <= 4096
     assert page.entities <= 100
     assert not READ.search(page.read)
 
@@ -87,7 +92,7 @@ def check(request: Any) -> None:
 @pytest.fixture
 async def channel(service: Any) -> AsyncIterator[TelegramChannel]:
     service.otherwise, service.check = POSTED, check
-    made = TelegramChannel({"token": TOKEN, "chat": -100, "api": service.url})
+    made = TelegramChannel({"token": TOKEN, "chat": -100, "api": service.url, "chart": False})
     yield made
     await made.aclose()
 
@@ -136,22 +141,28 @@ async def test_the_emulator_takes_it(emulator: str, send: Send, theft: Callable[
     assert messages[1]["reply_parameters"]["message_id"] == int(first.external_id)
 
 
-async def test_a_short_theft_is_one_picture(channel: TelegramChannel, service: Any, send: Send) -> None:
-    """Text that fits below a picture comes with the chart, in one message."""
-    assert await send(channel) == Receipt(Outcome.ACCEPTED, Reason.OK, external_id="42", detail="200")
-    (request,) = service.requests
-    assert request.path.endswith("/sendPhoto")
-    assert "<b>CRITICAL: Example Exchange" in request.parts["caption"]
-    assert "against the usual: 60 % of the typical balance" in request.parts["caption"]
+async def test_the_chart_follows(service: Any, send: Send, theft: Callable[..., Alert]) -> None:
+    """After the first message and after growth, without a sound, not after each update; its failure costs nothing."""
+    service.script, service.otherwise, service.check = [POSTED, (500, b"", {})], POSTED, check
+    channel = TelegramChannel({"token": TOKEN, "chat": -100, "thread": "9", "api": service.url})
+    for kind in (AlertKind.OPENED, AlertKind.UPDATED, AlertKind.ESCALATED):
+        receipt = await send(channel, theft(kind), None if kind is AlertKind.OPENED else "42")
+        assert receipt == Receipt(Outcome.ACCEPTED, Reason.OK, external_id="42", detail="200")
+        await channel.aclose()  # which waits for the chart
+    paths = [request.path.rpartition("/")[2] for request in service.requests]
+    assert paths == ["sendMessage", "sendPhoto", "sendMessage", "sendMessage", "sendPhoto"]
+    assert json.loads(service.requests[1].parts["reply_parameters"])["message_id"] == 42
+    assert service.requests[1].parts["message_thread_id"] == "9"
+    assert "against the usual: 60 % of the typical balance" in service.requests[0].text
 
 
-async def test_a_long_theft_is_text_alone(
-    channel: TelegramChannel, service: Any, send: Send, theft: Callable[..., Alert]
-) -> None:
-    """Words go before pictures."""
-    await send(channel, theft(text="a token of many words " * 60))
-    (request,) = service.requests
-    assert request.path.endswith("/sendMessage")
+async def test_a_message_that_failed_has_no_chart(service: Any, send: Send) -> None:
+    """It follows what it belongs to."""
+    service.otherwise, service.check = (500, b"", {}), check
+    channel = TelegramChannel({"token": TOKEN, "chat": -100, "api": service.url})
+    await send(channel)
+    await channel.aclose()
+    assert len(service.requests) == 1
 
 
 async def test_only_low_alerts_are_silent(
@@ -184,7 +195,7 @@ async def test_a_group_that_moved_is_followed(channel: TelegramChannel, service:
     assert receipt.outcome is Outcome.ACCEPTED
     assert receipt.detail == "200; the group has a new id, -100200: put it into the configuration"
     await send(channel)
-    assert [request.parts["chat_id"] for request in service.requests] == ["-100", "-100200", "-100200"]
+    assert [form["chat_id"] for form in service.forms] == ["-100", "-100200", "-100200"]
 
 
 @pytest.mark.parametrize(
@@ -203,7 +214,7 @@ async def test_a_refused_form_goes_as_plain_text(
     receipt = await send(channel, theft(text="many words " * 120))
     assert receipt.outcome is Outcome.ACCEPTED
     assert receipt.detail == "200, as plain text: its form was refused"
-    assert "reply_markup" not in service.forms[1]
+    assert "reply_markup" not in service.requests[1].form
 
 
 ERRORS = [
@@ -225,26 +236,15 @@ ERRORS = [
 
 
 @pytest.mark.parametrize(("status", "body", "outcome", "reason", "pause"), ERRORS)
-@pytest.mark.parametrize("chart", [True, False])
 async def test_errors(
-    channel: TelegramChannel, service: Any, send: Send, theft: Callable[..., Alert], chart: bool, status: int,
-    body: Any, outcome: Outcome, reason: Reason, pause: float | None,
+    channel: TelegramChannel, service: Any, send: Send, status: int, body: Any,
+    outcome: Outcome, reason: Reason, pause: float | None,
 ) -> None:  # fmt: skip
-    """Telegram tells what is wrong in words, and how long to wait; with or without a picture it means the same."""
+    """Telegram tells what is wrong in words, and how long to wait."""
     service.otherwise = (status, body, {})
-    receipt = await send(channel, theft() if chart else theft(incident=None))
+    receipt = await send(channel)
     assert (receipt.outcome, receipt.reason, receipt.retry_after) == (outcome, reason, pause)
     assert receipt.detail.startswith(f"127.0.0.1 answered {status}")
-
-
-async def test_a_refused_picture_costs_the_picture(channel: TelegramChannel, service: Any, send: Send) -> None:
-    """In the same attempt the text goes alone; a pause that is asked for holds for both."""
-    service.script = [(400, {"ok": False, "description": "Bad Request: PHOTO_INVALID_DIMENSIONS"}, {})]
-    assert (await send(channel)).outcome is Outcome.ACCEPTED
-    assert [request.path.rpartition("/")[2] for request in service.requests] == ["sendPhoto", "sendMessage"]
-    service.script = [(429, {"ok": False, "parameters": {"retry_after": 3}}, {})]
-    assert (await send(channel)).retry_after == 3.0
-    assert len(service.requests) == 3
 
 
 async def test_hostile_text(
@@ -256,7 +256,7 @@ async def test_hostile_text(
     await send(channel, alert)
     await send(channel, alert)
     await send(channel, theft(text=hostile, incident=None))
-    text = json.dumps([request.form or request.parts for request in service.requests], ensure_ascii=False)
+    text = json.dumps(service.forms, ensure_ascii=False)
     assert not re.search(r"[\u202a-\u202e\u200b\ufeff\x00-\x1f\x1b]", text)
 
 
