@@ -8,7 +8,7 @@ from monitor.model import Alert, AlertKind
 __all__ = ["is_over", "problem_key"]
 
 _OVER = {"resolved", "retracted", "recovered"}
-_CHANGING = {"kind", "severity", "incident"}  # labels that differ between a trouble's beginning and its end
+_CHANGING = {"kind", "severity", "incident", "reason"}  # labels that differ between a trouble's beginning and its end
 KEY_CHARACTERS = 200  # services take 250 and more
 
 
@@ -21,8 +21,8 @@ def problem_key(alert: Alert) -> str:
     """The name of the problem: the same for all messages of an incident, and for trouble of the monitor and its end.
 
     The id of the incident; a drill's begins with ``drill-``, so that it never touches a problem that is real. What
-    belongs to no incident is told apart by its labels, those apart that change (severity, kind); without labels every
-    message is a problem of its own.
+    belongs to no incident is told apart by its labels, those apart that change (severity, kind, reason); without
+    labels every message is a problem of its own.
 
     >>> blind = Alert("1", AlertKind.BLIND, "blind", "", labels={"chain": "eip155:1", "kind": "blind"})
     >>> seeing = Alert("2", AlertKind.RECOVERED, "seeing", "", labels={"chain": "eip155:1", "kind": "recovered"})

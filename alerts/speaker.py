@@ -93,12 +93,10 @@ class Speaker:
             held = Held(verdict.receiver, case.incident, case.entity, verdict.group, "", "", now, None, [], [])
         gathering = (GROUP, STORM)
         if held.why in gathering and verdict.why in gathering:  # what comes later puts nothing off
-            until = min(at for at in (held.until, verdict.until) if at is not None)
+            held.until = min(at for at in (held.until, verdict.until) if at is not None)
         else:
-            held.group = verdict.group
-            until = None if verdict.why in (SILENCE, INHIBITED) else verdict.until
-            held.why, held.detail = verdict.why, verdict.detail
-        held.until = until
+            held.until = None if verdict.why in (SILENCE, INHIBITED) else verdict.until
+            held.group, held.why, held.detail = verdict.group, verdict.why, verdict.detail
         held.covers = list(dict.fromkeys([*held.covers, alert.id]))
         held.kinds = [*held.kinds, alert.type.partition(".")[2]][-50:]
         board.put(held)

@@ -198,7 +198,7 @@ def _caught_up(told: Told, scanned: int | None, lag: int, filling: str | None) -
 
 
 def _made(told: Told, alert_id: str, kind: AlertKind, title: str, body: str) -> Alert:
-    labels = {"severity": str(Severity.HIGH), "kind": str(kind), **told.labels}
+    labels = {"severity": str(Severity.HIGH), "kind": str(kind), "trouble": told.key, **told.labels}
     if told.chain:
         labels["chain"] = told.chain
     return Alert(alert_id, kind, title, body, Severity.HIGH, labels)

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from monitor.drill_note import DRILLS, LAST, Drill, Last, drill_key, read_drill, read_last, write
+from monitor.drill_note import ALIVE, DRILLS, LAST, Drill, Last, drill_key, read_drill, read_last, write
 from monitor.drill_report import acknowledged, all_settled, problems
 from monitor.drill_schedule import DrillSchedule
 from monitor.errors import ConfigError
@@ -36,6 +36,7 @@ SCHEDULED_WITHIN = 3600.0  # seconds in which a scheduled drill must arrive, and
 LAST_WITHIN = 60.0  # seconds for the message that ends it
 ABANDONED_SECONDS = 60.0  # after the end of its time, a drill that a command left is ended by the monitor
 KEPT = 50  # drills
+ALIVE_SECONDS = 30.0  # between two signs of life
 
 Play = Callable[[Drill, float], Awaitable[Sequence[Alert]]]
 """What a drill says, in order, ``drill.resolved`` last, given the wall clock at which it was taken up."""
@@ -91,12 +92,19 @@ class Drills:
         self._store, self._desk, self._play, self._wallet, self._schedule = store, desk, play, wallet, schedule
         self._wake, self._exclusive, self._clock, self._sleep = wake, exclusive, clock, sleep
         self._last: Last | None = None  # as far as it was read
+        self._signed = 0.0
         self._named = False  # that a drill was missed
         self._played: dict[str, Sequence[Alert]] = {}
 
     async def run(self) -> None:
-        """Until cancelled. StoreError ends it, as it ends the monitor."""
+        """Until cancelled. StoreError ends it, as it ends the monitor.
+
+        On a store that has no lock it leaves a sign of life, for commands that ask who delivers.
+        """
         while True:
+            if not hasattr(self._store, "acquire") and self._clock() - self._signed >= ALIVE_SECONDS:
+                self._signed = self._clock()
+                await self._store.note([(ALIVE, repr(self._signed).encode())])
             await self.step()
             await self._sleep(EVERY)
 

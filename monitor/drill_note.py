@@ -8,11 +8,12 @@ import msgspec
 
 from monitor.errors import StoreError
 
-__all__ = ["DRILLS", "LAST", "PREFIX", "Drill", "Last", "drill_key", "read_drill", "read_last", "write"]
+__all__ = ["ALIVE", "DRILLS", "LAST", "PREFIX", "Drill", "Last", "drill_key", "read_drill", "read_last", "write"]
 
 PREFIX = "drill/"
 DRILLS = f"{PREFIX}drill-"
 LAST = f"{PREFIX}last"
+ALIVE = f"{PREFIX}alive"  # wall clock of a running monitor's last sign of life, UTC seconds, as text
 T = TypeVar("T")
 
 

@@ -18,7 +18,7 @@ ENGINE = [  # pure: no clock, no I/O, no random number
     "incident_record", "incidents", "evidence", "returns", "signals", "findings", "policies", "replay",
     "replay_policies", "report", "published", "explain", "explain_control", "priors", "model", "ids", "block_clock",
     "amounts", "assets", "networks", "addresses", "errors", "marks", "spool", "refold", "effects", "open_commit", "gap",
-    "told", "lookalike", "replay_unweighed",
+    "told", "lookalike", "replay_unweighed", "health", "drill_schedule", "drill_report",
     "mempool", "unconfirmed", "explain_pending", "fees",
 ]  # fmt: skip
 IMPURE = {

@@ -17,7 +17,8 @@ from monitor.errors import ConfigError, StoreError
 __all__ = ["command"]
 
 LOOK_SECONDS = 0.1
-TAKEN_SECONDS = 5.0  # after which, on a store without a lock, nobody else is believed to deliver
+ALIVE_AGE = 90.0  # seconds after which a monitor's sign of life is none
+TAKEN_SECONDS = 5.0  # after which, where a monitor gave one, it is not believed to deliver any more
 
 
 @click.command()
@@ -111,9 +112,12 @@ async def _drill(config: Any, asked: dict[str, Any]) -> dict[str, Any]:
 
 
 async def _is_alone(store: Any) -> bool | None:
-    """Whether no monitor runs on the store; None: it does not say."""
+    """Whether no monitor runs on the store; None: one gave a sign of life there, and may have ended since."""
+    from monitor.drill_note import ALIVE
+
     if not hasattr(store, "acquire"):
-        return None
+        signs = [float(value) for key, value in await store.notes(ALIVE) if key == ALIVE]
+        return None if any(abs(time.time() - sign) < ALIVE_AGE for sign in signs) else True
     try:
         await store.acquire()
     except StoreError:  # a monitor runs there: that one delivers

@@ -86,7 +86,7 @@ def parsed(body: bytes) -> Any:
     return message_from_bytes(body, policy=default)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(text=HOSTILE)
 def test_hostile_text_is_only_text(text: str) -> None:
     """No header, part, tag, attribute or link comes of it; the title is read back as it was cleaned."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -14,7 +15,7 @@ from monitor.blind import Blind
 from monitor.case import load_case
 from monitor.config import Config, config_from_mapping
 from monitor.drill import Drills, new_drill
-from monitor.drill_note import LAST, Drill, drill_key, read_drill, read_last, write
+from monitor.drill_note import ALIVE, LAST, Drill, drill_key, read_drill, read_last, write
 from monitor.drill_play import NOT_REAL, as_drill, played, script, staged_on
 from monitor.drill_report import report
 from monitor.drill_schedule import DrillSchedule
@@ -371,10 +372,13 @@ async def test_a_drill_that_did_not_take_place_is_a_trouble_until_one_arrives() 
     at("2026-02-02T09:00")
     await stage.drills.step()
     at("2026-02-03T10:00:00")
+    await stage.drills.step()
+    assert await stage.store.outbox() == [], "first people hear that it was missed"
+    assert list(stage.drills.troubles(stage.now - 1)) == []
     (trouble,) = stage.drills.troubles(stage.now)
     assert trouble.key == "drill"
     assert trouble.what == "The drill that was due at 2026-02-02T10:00:00Z did not take place"
-    assert trouble.labels == (("drill", "missed"),) and list(stage.drills.troubles(stage.now - 1)) == []
+    assert trouble.labels == (("drill", "missed"),)
     await run_on(stage)
     assert list(stage.drills.troubles(stage.now)) == []
 
@@ -458,3 +462,28 @@ async def test_what_a_command_left_is_ended_by_the_monitor() -> None:
     stage.now += 100
     await stage.drills.step()
     assert await stage.kinds("due") == []
+
+
+async def test_a_store_without_a_lock_gets_signs_of_life() -> None:
+    """So that a command knows that a monitor runs there; a store with a lock needs none."""
+    stage, waits = Stage(), 0
+
+    async def sleep(seconds: float) -> None:
+        nonlocal waits
+        stage.now, waits = stage.now + seconds, waits + 1
+        if waits == 40:
+            raise asyncio.CancelledError
+
+    stage.drills._sleep = sleep
+    with pytest.raises(asyncio.CancelledError):
+        await stage.drills.run()
+    assert await stage.store.notes(ALIVE) == []
+
+    class NoLock(MemoryStore):
+        acquire = property()  # type: ignore[assignment]  # reading it is an AttributeError
+
+    other = Stage(NoLock())
+    other.drills._sleep, waits, stage = sleep, 0, other
+    with pytest.raises(asyncio.CancelledError):
+        await other.drills.run()
+    assert [float(value) for _, value in await other.store.notes(ALIVE)] == [NOW + 30]

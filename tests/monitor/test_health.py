@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -15,6 +17,7 @@ from monitor.memory_store import MemoryStore
 from monitor.model import Alert, BlockRef
 from monitor.store import OutboxRow
 from monitor.vitals import Vitals
+from monitor.watch import Followed, Watch
 
 ETH = "eip155:1"
 WELL = ChainStatus("ethereum", ETH, 144.0, head=100, tip=100, scanned=100, head_age=5.0, started_age=900.0)
@@ -265,3 +268,51 @@ async def test_a_gap_that_is_being_filled_is_named_as_missing() -> None:
     it.status = status(scanned=900, filling="gap 12 %")
     await it.look(times=OVER_LOOKS)
     assert "Blocks that were missed after 100 are being fetched beside the head (gap 12 %)" in it.alerts[1].body
+
+
+async def test_a_consumer_that_hangs_is_told_while_it_hangs() -> None:
+    """The message is queued beside the consumer, whose block never ends; once it goes on that is told too."""
+    ref = BlockRef(ETH, 7, "h7")
+    go_on, took = asyncio.Event(), asyncio.Event()
+
+    class Follower:
+        tip = head = ref
+        head_seen_at, last_error, lag = time.monotonic(), None, 0
+
+        async def events(self) -> AsyncIterator[Any]:
+            yield SimpleNamespace(ref=ref)  # a block that is disconnected
+            await asyncio.Event().wait()
+
+    class Pipeline:
+        tips: ClassVar = {ETH: ref}
+        changes: ClassVar[list[Any]] = []
+
+        async def disconnect(self, _: BlockRef) -> None:
+            took.set()
+            await go_on.wait()
+
+        async def flush(self, _: str) -> None: ...
+        async def attend(self) -> bool:
+            return False
+
+    class Dispatcher:
+        def wake(self) -> None: ...
+        async def run(self) -> None:
+            await asyncio.Event().wait()
+
+    followed = Followed("ethereum", ETH, f"{ETH}/slip44:60", SimpleNamespace(), Follower())  # type: ignore[arg-type]
+    watch = Watch([followed], Pipeline(), Dispatcher())  # type: ignore[arg-type]
+    parts, later = SimpleNamespace(watch=watch, started_monotonic=0.0, pipeline=Pipeline()), [0.0]
+    vitals, it = Vitals(parts, lambda: time.monotonic() + later[0]), Told()
+    it.blind._read = vitals.read
+    running = asyncio.create_task(watch.run())
+    await took.wait()
+    assert await it.look() == []
+    later[0] = 61.0
+    assert await it.look(times=3) == ["monitor.blind"] and it.alerts[0].title.startswith("The monitor hangs")
+    go_on.set()
+    while watch.busy_since is not None:  # noqa: ASYNC110 (an attribute, no event)
+        await asyncio.sleep(0)
+    assert await it.look(times=OVER_LOOKS) == ["monitor.recovered"]
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
