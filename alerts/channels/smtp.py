@@ -132,9 +132,10 @@ class SmtpChannel(ChannelTraits):
         await self._mailer.aclose()
 
     async def _settle(self, row: OutboxRow, now: float, replies: Replies) -> Receipt:
-        have = await self._reached.of(row)
-        missing = _missing([address for _, address in self._envelope.to], replies)
-        total, taken = len(self._envelope.to), len(have) + len(replies.taken)
+        everybody = [address for _, address in self._envelope.to]
+        have = await self._reached.of(row) & frozenset(everybody)
+        missing = _missing(everybody, replies)
+        total, taken = len(everybody), len(have) + len(replies.taken)
         if taken == 0:
             first = next(iter((replies.deferred or replies.refused).values()))
             return receipt_of(

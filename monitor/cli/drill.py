@@ -6,6 +6,7 @@ import asyncio
 import logging
 import sys
 import time
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, nullcontext, redirect_stdout
 from typing import Any
 
@@ -96,7 +97,8 @@ async def _drill(config: Any, asked: dict[str, Any]) -> dict[str, Any]:
             delivery.start()
         click.echo("a drill is played; the very first one compiles for up to a minute", err=True)
         await asyncio.to_thread(app.warm_up)
-        drills = Drills(store, desk, make_play(config), asked["wallet"], wake=delivery.wake)
+        play = make_play(config)
+        drills = Drills(store, desk, play, asked["wallet"], wake=delivery.wake, exclusive=delivery.exclusive)
         drill = await drills.begin(new_drill(by="command", now=time.time(), **asked))
         click.echo(_began(drill, alone), err=True)
         began = time.monotonic()
@@ -133,12 +135,18 @@ class _Delivery:
 
         self._dispatcher, self._desk = Dispatcher(store, channels), desk
         self._tasks: list[asyncio.Task[None]] = []
+        self._turn = asyncio.Lock()  # of the desk
 
     def start(self) -> None:
         self._tasks = [asyncio.create_task(self._dispatcher.run()), asyncio.create_task(self._tick())]
 
     def wake(self) -> None:
         self._dispatcher.wake()
+
+    async def exclusive(self, work: Callable[[], Awaitable[Any]]) -> Any:
+        """Do something while nobody else uses the desk."""
+        async with self._turn:
+            return await work()
 
     def check(self) -> None:
         """Pass an error up that ended one of them."""
@@ -153,8 +161,7 @@ class _Delivery:
 
     async def _tick(self) -> None:
         while True:
-            await self._desk.refresh()
-            if await self._desk.tick(time.time()):
+            if await self.exclusive(lambda: self._desk.tick(time.time())):
                 self._dispatcher.wake()
             await asyncio.sleep(1.0)
 
