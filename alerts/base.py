@@ -9,7 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 from monitor.model import Alert, Outcome, Reason
 from monitor.store import OutboxRow, Store
 
-__all__ = ["Attached", "Channel", "ChannelTraits", "Previewed", "Receipt"]
+__all__ = ["Attached", "Channel", "ChannelTraits", "Previewed", "Probed", "Receipt"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,4 +76,13 @@ class Previewed(Protocol):
 
     def preview(self, body: bytes) -> str:
         """A rendered message as readable text, without secrets."""
+        ...
+
+
+@runtime_checkable
+class Probed(Protocol):
+    """What a channel offers that can be tried without a message to anybody."""
+
+    async def probe(self, now: float) -> Receipt:
+        """Reach the service, and have it check what proves who we are, as far as it does that; never raises."""
         ...

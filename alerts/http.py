@@ -87,6 +87,13 @@ class HttpSender:
         except (aiohttp.ClientError, OSError):
             return _failed(url, Reason.CONNECTION, "broke the connection off before its answer was whole")
 
+    async def reach(self, url: URL) -> Receipt:
+        """Whether the server of an address answers at all: it is asked for nothing that the address stands for."""
+        answer = await self.request("HEAD", url.origin())
+        if isinstance(answer, Receipt):
+            return answer
+        return Receipt(Outcome.ACCEPTED, Reason.OK, detail=f"{url.host} answers")
+
     async def aclose(self) -> None:
         """Close the connections; the next request opens new ones."""
         session, self._session = self._session, None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from alerts.text import clean
 from monitor.ids import stable_id
 from monitor.model import Alert, AlertKind
 
@@ -29,9 +30,9 @@ def problem_key(alert: Alert) -> str:
     >>> problem_key(blind) == problem_key(seeing)
     True
     """
-    incident = str((alert.incident or {}).get("id") or alert.labels.get("incident") or "")
+    incident = clean(str((alert.incident or {}).get("id") or alert.labels.get("incident") or ""))
     if not incident:
-        lasting = sorted(f"{name}={value}" for name, value in alert.labels.items() if name not in _CHANGING)
+        lasting = sorted(clean(f"{name}={value}") for name, value in alert.labels.items() if name not in _CHANGING)
         incident = f"monitor-{stable_id('problem', *lasting)}" if lasting else alert.id
     if alert.kind is AlertKind.DRILL and not incident.startswith("drill-"):
         incident = f"drill-{incident}"

@@ -130,6 +130,11 @@ class DiscordChannel(ChannelTraits):
             receipt = replace(receipt, detail=f"{receipt.detail}, as plain text: its form was refused ({code})")
         return receipt
 
+    async def probe(self, now: float) -> Receipt:
+        """Whether the webhook is there: Discord shows it to whoever has its address."""
+        answer = await self._sender.request("GET", self._url)
+        return answer if isinstance(answer, Receipt) else _meaning(self.host, answer, now)[0]
+
     async def aclose(self) -> None:
         """Close the connections; the next `send` opens new ones."""
         await self._sender.aclose()

@@ -132,6 +132,13 @@ class MattermostChannel(ChannelTraits):
         receipt, _ = await self._post(canonical_json(post), now)
         return receipt
 
+    async def probe(self, now: float) -> Receipt:
+        """Whether the bot's token holds; of a webhook, whether the server answers."""
+        if not self._token:
+            return await self._sender.reach(self._url)
+        answer = await self._sender.request("GET", self._url.joinpath("api", "v4", "users", "me"), headers=self._bearer)
+        return answer if isinstance(answer, Receipt) else _meaning(self.host, answer, now, bot=True)[0]
+
     async def aclose(self) -> None:
         """Close the connections; the next `send` opens new ones."""
         await self._sender.aclose()

@@ -166,6 +166,13 @@ class SlackChannel(ChannelTraits):
             receipt = replace(receipt, detail=receipt.detail + problem)
         return receipt
 
+    async def probe(self, now: float) -> Receipt:
+        """Whether the bot's token holds (``auth.test``); of a webhook, whether Slack answers."""
+        if not self._token:
+            return await self._sender.reach(self._url)
+        receipt, _, _ = await self._ask(self._sender, self._api / "auth.test", b"{}", now)
+        return receipt
+
     async def aclose(self) -> None:
         """Close the connections; the next `send` opens new ones."""
         await self._sender.aclose()

@@ -99,6 +99,10 @@ class TeamsChannel(ChannelTraits):
         answer = await self._sender.request("POST", self._url, body=row.body, headers=JSON)
         return answer if isinstance(answer, Receipt) else _meaning(self.host, answer, now)
 
+    async def probe(self, now: float) -> Receipt:
+        """Whether the server answers: a workflow shows nothing but what it is started with."""
+        return await self._sender.reach(self._url)
+
     async def aclose(self) -> None:
         """Close the connections; the next `send` opens new ones."""
         await self._sender.aclose()

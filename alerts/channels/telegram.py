@@ -154,6 +154,11 @@ class TelegramChannel(ChannelTraits):
             task.add_done_callback(self._following.discard)
         return receipt
 
+    async def probe(self, now: float) -> Receipt:
+        """Whether the token holds (``getMe``)."""
+        answer = await self._sender.request("GET", self._method("getMe"))
+        return answer if isinstance(answer, Receipt) else _meaning(self.host, answer, said(answer), now)
+
     async def aclose(self) -> None:
         """Let charts under way end, which takes seconds at most, and close the connections; `send` opens new ones."""
         await asyncio.gather(*self._following, return_exceptions=True)

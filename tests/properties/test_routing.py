@@ -507,3 +507,72 @@ def test_a_forgotten_note_is_found(forgotten: str, monkeypatch: pytest.MonkeyPat
         assert pieces.rows == whole.rows
 
     assert caught(iter(range(60)), broken)
+
+
+# -- behind the pipeline ----------------------------------------------------------------------------------------------
+
+
+async def watched(lab: Any, seed: int, steps: int) -> tuple[Any, Desk, list[Any]]:
+    """A story of thefts and reorgs through pipeline and desk; processes end anywhere, and what was open is lost."""
+    rng, store = Random(seed), MemoryStore()
+    await store.open()
+    story = lab.script(seed, steps, (lab.ETH, lab.BSC))
+    inner = {"match": {"severity": "critical"}, "receiver": PEOPLE}
+    tree = parse({"receiver": LAST, "group_interval": 60, "routes": [inner]})
+
+    async def start() -> tuple[Any, Desk]:
+        runner = lab.Live(story, store, rng=rng)
+        desk = Desk(store, Planner(tree, NAMES, storms={LAST: 3}), CHANNELS)
+        await desk.load()
+        runner.pipeline.desk = desk
+        return await runner.start(), desk
+
+    runner, desk = await start()
+    for view in (*story.views, *(lab.View(chain, story.final(chain)) for chain in story.chains)):
+        await runner.see(view)
+        if rng.random() < 0.2:
+            await runner.pipeline.attend()
+        if rng.random() < 0.2:
+            runner, desk = await start()
+    await runner.run([lab.View(chain, story.final(chain)) for chain in story.chains])
+    await runner.pipeline.attend()
+    return runner, desk, list(await store.outbox())
+
+
+def agree(runner: Any, desk: Desk, rows: list[Any]) -> None:
+    """AssertionError where the desk takes an incident for open, closed or told that is not."""
+    correlator = runner.correlator
+    for case in desk.board.open_cases():
+        record = correlator.records.get(case.incident)
+        assert record is not None, f"{case.incident} is no more, and waits for somebody"
+        assert str(correlator.incident(case.incident).status) not in ("retracted", "resolved", "false_alarm")
+    for incident in correlator.all():
+        names = {incident.id} | {old for old in correlator.merged if correlator.get(old).id == incident.id}
+        kinds = {row.kind for row in rows if row.incident_id in names}
+        if str(incident.status) == "retracted" and kinds:
+            assert "incident.retracted" in kinds, f"nobody took {incident.id} back"
+        elif incident.severity > Severity.INFO and str(incident.status) == "open":
+            assert "incident.opened" in kinds, f"nobody heard of {incident.id}"
+            assert desk.board.cases[incident.id].is_open
+
+
+def test_behind_the_pipeline(lab: Any) -> None:
+    """With reorgs, merged incidents and kills, desk and incidents agree."""
+    seen: set[str] = set()
+
+    @lab.tries(25)
+    @given(SEEDS, st.integers(10, 40))
+    def holds(seed: int, steps: int) -> None:
+        runner, desk, rows = asyncio.run(watched(lab, seed, steps))
+        agree(runner, desk, rows)
+        seen.update(row.kind for row in rows)
+        seen.update("merged" for _ in runner.correlator.merged)
+
+    holds()
+    assert {"incident.opened", "incident.retracted", "merged"} <= seen
+
+
+def test_a_merger_that_is_not_heard_of_is_found(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Planted fault: the case of an incident that another took over stays open."""
+    monkeypatch.setattr(Desk, "merged", lambda self, gone, into: None)
+    assert caught(iter(range(60)), lambda seed: agree(*asyncio.run(watched(lab, seed, 40))))

@@ -31,6 +31,7 @@ __all__ = ["KINDS", "Outcome", "campaign"]
 
 START = 1_700_000_000.0
 HOUR = 3600.0
+STRIDE = 20.0  # seconds of the injected clock
 TIMEOUT = 0.3  # real seconds of an attempt
 SECRET = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYX"
 INCIDENTS = 20
@@ -59,15 +60,20 @@ class VirtualClock:
         await future
 
     async def step(self, end: float) -> bool:
-        """Move to the next waking, at most to ``end``; False where that is reached."""
+        """Move past the next waking, at most to ``end``; False where that is reached.
+
+        In strides, as by a machine that has much else to do: who wakes up within one does so at its end.
+        """
         while self._waiting and self._waiting[0][2].done():
             heapq.heappop(self._waiting)
         if not self._waiting or self._waiting[0][0] > end:
             self.now = end
             return False
-        at, _, future = heapq.heappop(self._waiting)
-        self.now = max(self.now, at)
-        future.set_result(None)
+        self.now = min(end, max(self.now, self._waiting[0][0]) + STRIDE)
+        while self._waiting and self._waiting[0][0] <= self.now:
+            _, _, future = heapq.heappop(self._waiting)
+            if not future.done():
+                future.set_result(None)
         for _ in range(10):
             await asyncio.sleep(0)
         return True
@@ -123,7 +129,7 @@ class Campaign:
         return Fault(429, retry_after=str(pause) if kind.endswith("seconds") else http_date(int(now) + pause))
 
     def _down(self, rng: random.Random) -> Fault:
-        return Fault(rng.choice([500, 502, 503, 504])) if self.clock.now < START + 5 * HOUR else Fault()
+        return Fault(rng.choice([500, 502, 503, 504])) if self.clock.now < START + 3 * HOUR else Fault()
 
     def _anything(self, rng: random.Random) -> Fault:
         return rng.choice(
@@ -153,12 +159,12 @@ class Campaign:
         hour = (self.clock.now - START) / HOUR
         if (peer := self.peers.get("refused")) is not None:
             await peer.close()
-            if hour >= 3 or int(hour * 60) % 20 >= 15:
+            if hour >= 1.5 or int(hour * 60) % 20 >= 15:
                 await peer.start()
         if (peer := self.peers.get("certificates")) is not None:
             await peer.close()
-            await peer.start(tls[("expired", "other name", "plain")[int(hour)] if hour < 3 else "good"])
-        self.named = hour >= 3
+            await peer.start(tls[("expired", "other name", "plain")[int(hour * 2)] if hour < 1.5 else "good"])
+        self.named = hour >= 1.5
 
 
 async def campaign(seed: int, alerts: int, kinds: tuple[str, ...] = KINDS, chunks: int = 40) -> Outcome:
