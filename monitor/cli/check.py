@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
@@ -19,7 +20,7 @@ _LOOK_TWICE = ("warning: ", "not applied by this version: ")  # yellow on a term
 
 @click.command()
 @click.argument("config", metavar="CONFIG", required=False)
-@click.option("--online", is_flag=True, help="Reach every endpoint and the store.")
+@click.option("--online", is_flag=True, help="Reach every endpoint, the store and every channel.")
 @json_option
 def command(config: str | None, online: bool, as_json: bool) -> int:
     """Validate a configuration; every problem is shown with its file and line."""
@@ -55,7 +56,7 @@ def command(config: str | None, online: bool, as_json: bool) -> int:
 
 
 async def _online(config: Any, channels: dict[str, tuple[Any, ...]]) -> list[dict[str, Any]]:
-    """Try every chain and the store; channels are only closed again (a drill reaches them)."""
+    """Try every endpoint, the store, and every channel, without a message to anybody."""
     from chains.exchange import redact
     from monitor.app import make_chain, make_store
 
@@ -77,10 +78,23 @@ async def _online(config: Any, channels: dict[str, tuple[Any, ...]]) -> list[dic
         return "can be opened"
 
     results.append(await _try("store", opened, store.aclose))
-    for group in channels.values():
-        for channel in group:
-            await channel.aclose()
+    for name, group in channels.items():
+        results += [await _try_channel(name, channel) for channel in group]
     return results
+
+
+async def _try_channel(receiver: str, channel: Any) -> dict[str, Any]:
+    """What came of trying a channel; where nothing can be tried but by a message, a drill does that."""
+    from monitor.model import Outcome
+
+    what = f"channel {channel.type} of {receiver}"
+    try:
+        if not hasattr(channel, "probe"):
+            return {"what": what, "ok": True, "detail": "not tried: `heistwatch drill` sends it a message"}
+        receipt = await channel.probe(time.time())
+        return {"what": what, "ok": receipt.outcome is Outcome.ACCEPTED, "detail": receipt.detail or "can be used"}
+    finally:
+        await channel.aclose()
 
 
 async def _offers(source: Any) -> str:
