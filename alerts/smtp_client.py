@@ -14,9 +14,9 @@ import os
 import re
 import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Any, TypeVar, cast
 
 import aiosmtplib
 
@@ -30,6 +30,7 @@ _ENHANCED = re.compile(r"[245]\.\d{1,3}\.\d{1,3}\b")
 _TOO_MANY = re.compile(r"\brate\b|too (?:many|fast|much)|thrott|limit", re.IGNORECASE)
 _FULL_NAME = re.compile(r"[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63})+")
 _AUTH_CODES = frozenset((530, 534, 535, 538))
+T = TypeVar("T")
 PARTING_SECONDS = 2.0  # for a farewell that changes nothing
 
 
@@ -73,9 +74,17 @@ class Mailer:
 
     async def deliver(self, body: bytes, sender: str, recipients: Sequence[str]) -> Replies | Receipt:
         """One attempt: the replies to each recipient, or a receipt where it did not come to that."""
+        return await self._guarded(self._converse(body, sender, recipients))
+
+    async def greet(self) -> Receipt:
+        """Connect, encrypt and log in as for a mail, and leave."""
+        return await self._guarded(self._greet())
+
+    async def _guarded(self, work: Coroutine[Any, Any, T]) -> T | Receipt:
+        """What ``work`` gives, or what its failure means."""
         try:
             async with asyncio.timeout(self._server.timeout):
-                return await self._converse(body, sender, recipients)
+                return await work
         except TimeoutError:
             return self._again(Reason.TIMEOUT, f"did not answer within {self._server.timeout:g} s")
         except _Refused as error:
@@ -91,7 +100,21 @@ class Mailer:
         if self._parting:
             await asyncio.gather(*self._parting, return_exceptions=True)
 
+    async def _greet(self) -> Receipt:
+        async with self._connected() as client:
+            await client.noop()
+        return Receipt(Outcome.ACCEPTED, Reason.OK, detail=f"{self._server.host} takes mail from us")
+
     async def _converse(self, body: bytes, sender: str, recipients: Sequence[str]) -> Replies:
+        async with self._connected() as client:
+            replies = await _envelope(client, sender, recipients, len(body))
+            if replies.taken:
+                replies.final = _reply(await client.data(body))
+        return replies
+
+    @contextlib.asynccontextmanager
+    async def _connected(self) -> AsyncIterator[_Client]:
+        """A connection that is encrypted and logged in as the configuration says; it parts in its own time."""
         client = _Client(
             hostname=self._server.host,
             port=self._server.port,
@@ -107,16 +130,13 @@ class Mailer:
                 await _encrypt(client)
             if self._server.login is not None:
                 await _log_in(client, *self._server.login)
-            replies = await _envelope(client, sender, recipients, len(body))
-            if replies.taken:
-                replies.final = _reply(await client.data(body))
+            yield client
         except BaseException:
             client.close()
             raise
         task = asyncio.create_task(_part(client))
         self._parting.add(task)
         task.add_done_callback(self._parting.discard)
-        return replies
 
     def _again(self, reason: Reason, what: str) -> Receipt:
         return Receipt(Outcome.RETRY, reason, detail=f"{self._server.host} {what}")

@@ -135,6 +135,11 @@ class MatrixChannel(ChannelTraits):
                 return Receipt(receipt.outcome, receipt.reason, None, receipt.external_id, f"without chart: {trouble}")
         return receipt
 
+    async def probe(self, now: float) -> Receipt:
+        """Whether the token holds, the room is there, and is not encrypted."""
+        host = self._homeserver.host
+        return await self._look(now) or Receipt(Outcome.ACCEPTED, Reason.OK, detail=f"{host} shows the room")
+
     async def aclose(self) -> None:
         """Close the connections; the next `send` opens new ones."""
         await self._http.aclose()

@@ -127,6 +127,10 @@ class SmtpChannel(ChannelTraits):
         replies = await self._mailer.deliver(row.body, self._envelope.sender[1], waiting)
         return replies if isinstance(replies, Receipt) else await self._settle(row, now, replies)
 
+    async def probe(self, now: float) -> Receipt:
+        """Whether the server takes our connection, encryption and password."""
+        return await self._mailer.greet()
+
     async def aclose(self) -> None:
         """Wait for the last farewells; they take two seconds at most."""
         await self._mailer.aclose()

@@ -51,3 +51,9 @@ def test_a_huge_id_is_shortened() -> None:
     keys = {problem_key(Alert("a", AlertKind.OPENED, "t", "b", incident={"id": "x" * 5000 + end})) for end in "ab"}
     assert len(keys) == 2
     assert all(len(key) <= KEY_CHARACTERS for key in keys)
+
+
+def test_half_a_character_in_a_label() -> None:
+    """What no encoding writes is no reason to lose a message."""
+    assert problem_key(of_monitor(AlertKind.BLIND, chain="\ud800")).startswith("monitor-")
+    assert problem_key(Alert("a", AlertKind.OPENED, "t", "b", incident={"id": "i\ud8001" * 500}))

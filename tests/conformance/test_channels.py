@@ -186,7 +186,7 @@ def test_render_is_deterministic(name: str, tmp_path: Path) -> None:
 
 
 @every_channel
-@settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 @given(alert=hostile_alerts())
 def test_hostile_text(name: str, tmp_path: Path, alert: Alert) -> None:
     """Whatever a chain says, a message is made, and nothing in it that people see is invisible or turns text round."""

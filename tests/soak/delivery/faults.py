@@ -223,9 +223,9 @@ def _channel(kind: str, peer: Peer, trusting: Any) -> WebhookChannel:
     scheme = "https" if kind == "certificates" else "http"
     host = {"certificates": certificates.NAME, "names": NOWHERE}.get(kind, "127.0.0.1")
     url = f"{scheme}://{host}:{peer.port}/"
-    channel = WebhookChannel({"url": url, "secret": SECRET, "timeout": TIMEOUT if kind != "certificates" else 5})
+    channel = WebhookChannel({"url": url, "secret": SECRET, "timeout": TIMEOUT})
     if kind == "certificates":
-        channel._sender = HttpSender(5.0, trusting)
+        channel._sender = HttpSender(1.0, trusting)
     return channel
 
 

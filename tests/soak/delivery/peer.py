@@ -128,7 +128,12 @@ class Peer:
 
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """One request; whether the connection may carry another."""
-        head = await reader.readuntil(b"\r\n\r\n")
+        first = await reader.readexactly(1)
+        if first == b"\x16":  # TLS, on a port without it
+            writer.write(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
+            await writer.drain()
+            return False
+        head = first + await reader.readuntil(b"\r\n\r\n")
         fields = _fields(head)
         alert_id = fields[b"webhook-id"].decode()
         self.attempts[alert_id] += 1
