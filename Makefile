@@ -45,6 +45,7 @@ scorecard: $(STAMP)
 soak: $(STAMP) parts
 	HEISTWATCH_EXAMPLES=20 $(BIN)/python -m pytest -m "soak or not soak" --timeout 3600 tests/properties tests/chains
 	$(BIN)/python -m tests.soak
+	$(BIN)/python -m tests.soak deliver
 
 # New pins: no download address is written, only versions and hashes.
 pins: $(STAMP)

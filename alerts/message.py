@@ -13,7 +13,7 @@ from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from alerts.explorer import address_url, transaction_url
-from alerts.text import bounded, clean
+from alerts.text import bounded, clean, shown
 from monitor.ids import from_iso, iso
 from monitor.model import Alert, AlertKind
 
@@ -22,6 +22,7 @@ __all__ = ["COLOURS", "Action", "Fact", "Message", "message_of", "when"]
 TITLE_CHARACTERS = 300
 VALUE_CHARACTERS = 500
 LINE_CHARACTERS = 2000
+TEXT_CHARACTERS = 100_000
 LINES = 40
 SHOWN = 5  # destinations, transactions, assets; the others are counted
 
@@ -108,11 +109,11 @@ def message_of(alert: Alert, queued_at: float) -> Message:
         badge=f"DRILL {badge}" if drill and badge != "DRILL" else badge,
         severity=severity,
         colour=_colour(alert, severity),
-        title=bounded(_title(alert), TITLE_CHARACTERS),
+        title=_title(alert),
         entity=_short(alert.labels.get("entity") or incident.get("entity", "")),
         facts=tuple(_facts(alert, incident)),
         lines=tuple(_lines(alert, incident)),
-        runbook=bounded(clean(alert.runbook), LINE_CHARACTERS),
+        runbook=shown(alert.runbook, LINE_CHARACTERS),
         actions=tuple(Action(label, alert.links[name]) for name, label in _ACTIONS.items() if alert.links.get(name)),
         incident_id=_short(incident.get("id", "")),
         revision=int(incident.get("revision") or 0),
@@ -144,7 +145,7 @@ def when(moment: str | None, zone: str = "") -> str:
 
 
 def _short(value: Any) -> str:
-    return bounded(clean(str(value)), VALUE_CHARACTERS)
+    return shown(str(value), VALUE_CHARACTERS)
 
 
 def _colour(alert: Alert, severity: str | None) -> str:
@@ -157,7 +158,7 @@ def _colour(alert: Alert, severity: str | None) -> str:
 
 
 def _title(alert: Alert) -> str:
-    title, before = clean(alert.title), _BEFORE.get(alert.kind, "")
+    title, before = shown(alert.title, TITLE_CHARACTERS), _BEFORE.get(alert.kind, "")
     if alert.kind is AlertKind.DRILL:
         before = "DRILL"
     return title if not before or title.upper().startswith((before, "NOT ACKNOWLEDGED")) else f"{before}: {title}"
@@ -236,8 +237,8 @@ def _places(findings: Sequence[Mapping[str, Any]]) -> Iterator[Fact]:
 def _lines(alert: Alert, incident: Mapping[str, Any]) -> Iterator[str]:
     explained = [str(line) for line in incident.get("explanation", ())]
     own = alert.kind in (AlertKind.SUMMARY, AlertKind.DRILL) or not explained  # their bodies say more than the incident
-    text = alert.body if own else "\n".join(explained)
-    lines = clean(text, lines=True).strip("\n").split("\n")
+    text = shown(alert.body if own else "\n".join(explained), TEXT_CHARACTERS, lines=True)
+    lines = text.strip("\n").split("\n")
     for line in lines[:LINES]:
         yield bounded(line, LINE_CHARACTERS)
     if len(lines) > LINES:

@@ -220,7 +220,7 @@ class PauseRequest(_Form):
 class PauseAlert(_Form):
     """The message that made the breaker ask."""
 
-    id: str = Field(min_length=1, description="Equal to `webhook-id` and `Idempotency-Key`.")
+    id: str = Field(min_length=1, description="`webhook-id` and `Idempotency-Key` are `breaker-` and this.")
     kind: Literal["opened", "escalated", "updated", "drill"]
     severity: Literal["critical"]
     title: str

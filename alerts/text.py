@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["bounded", "clean", "encodable", "within"]
+__all__ = ["bounded", "clean", "encodable", "shown", "within"]
 
 # Control, format (bidirectional and zero-width among them), half of a surrogate pair, private use.
 _REMOVED = {"Cc", "Cf", "Cs", "Co"}
@@ -60,6 +60,19 @@ def bounded(text: str, most: int) -> str:
     'ABCDE… (3 more characters left out)'
     """
     return text if len(text) <= most else f"{text[:most]}… ({len(text) - most} more characters left out)"
+
+
+def shown(text: str, most: int, *, lines: bool = False) -> str:
+    """`clean` and `bounded` at a cost that the length of ``text`` does not raise: what is left out is only counted.
+
+    >>> shown("A\u202e" * 1_000_000, 3)
+    'AAA… (1999994 more characters left out)'
+    """
+    part = text[: 2 * most + 100]
+    seen = clean(part, lines=lines)
+    if len(part) == len(text):
+        return bounded(seen, most)
+    return f"{seen[:most]}… ({len(text) - 2 * most} more characters left out)"
 
 
 def within(text: str, most: int) -> str:

@@ -58,8 +58,9 @@ class CircuitBreakerChannel(ChannelTraits):
     Only news of an open, critical incident asks for a pause. A drill is always a dry run. A request that could not be
     delivered while it held is given up, and never sent later: nobody expects a pause from an alarm of yesterday. The
     cool-down counts from the acceptance, survives restarts (notes ``breaker/...``), and is not for drills; a request
-    that was refused for good starts none. ``Idempotency-Key`` and ``webhook-id`` are the alert's id, the same on every
-    attempt. Each decision is a line of the logger ``heistwatch.breaker`` and a note ``breaker/log/...``.
+    that was refused for good starts none. ``Idempotency-Key`` and ``webhook-id`` are ``breaker-`` and the alert's id,
+    the same on every attempt. Each decision is a line of the logger ``heistwatch.breaker`` and a note
+    ``breaker/log/...``.
     """
 
     type = "circuit_breaker"
@@ -156,10 +157,11 @@ class CircuitBreakerChannel(ChannelTraits):
         url = self._dry_run_url if dry else self._url
         if not url.host:
             return await self._decide(data, now, "dry-run", "a pause would be asked for; nothing was sent")
+        message = f"breaker-{row.alert_id}"  # a receiver that got the alert itself must not take this for a repetition
         headers = {
             "Content-Type": "application/json",
-            "Idempotency-Key": row.alert_id,
-            **signature(self._signers, row.alert_id, row.body, now),
+            "Idempotency-Key": message,
+            **signature(self._signers, message, row.body, now),
         }
         answer = await self._sender.request("POST", url, body=row.body, headers=headers)
         receipt = answer if isinstance(answer, Receipt) else receipt_of(url.host, answer, now)

@@ -16,7 +16,7 @@ from rich.text import Text
 from alerts.base import ChannelTraits, Receipt
 from alerts.message import message_of
 from alerts.options import Options
-from alerts.text import bounded, clean, encodable
+from alerts.text import bounded, encodable, shown
 from monitor.ids import canonical_json
 from monitor.model import Alert, Outcome, Reason
 from monitor.store import OutboxRow
@@ -66,7 +66,7 @@ class ConsoleChannel(ChannelTraits):
                     "severity": message.severity,
                     "badge": message.badge,
                     "title": bounded(title, TITLE_CHARACTERS),
-                    "body": bounded(clean(alert.body, lines=True).strip("\n"), BODY_CHARACTERS),
+                    "body": shown(alert.body.strip("\n"), BODY_CHARACTERS, lines=True),
                     "runbook": bounded(message.runbook, TITLE_CHARACTERS),
                     "links": [[action.label, action.url] for action in message.actions[:1]],  # the body has commands
                 }

@@ -39,7 +39,7 @@ def test(
 
     Without --incident the message is made up: a theft from the first wallet of the configuration that fits the labels.
     """
-    from monitor.alerting import labels_known, make_channels, make_planner, make_policies
+    from monitor.alerting import labels_known, make_channels, make_links, make_planner, make_policies
     from monitor.cli.sample import sample_alert
 
     found_config = find_config(config)
@@ -47,12 +47,17 @@ def test(
     planner, policies = make_planner(found_config, channels), make_policies(found_config, channels)
     given, now = _asked(labels, at, *labels_known(found_config))
     board, incident = run(_known(found_config, incident_id))
-    alert = sample_alert(found_config, given, incident)
+    alert = sample_alert(found_config, given, incident, at=int(now))
     receivers = [_receiver(verdict, channels) for verdict in planner.plan(alert, now, board)]
     if render:
+        links = make_links(found_config)
+        zones = {receiver.name: receiver.zone for receiver in found_config.receivers}
         for entry in receivers:
-            shown = channels[entry["receiver"]]
-            entry["rendered"] = {name: _preview(channel, alert, now) for name, channel in _named(shown)}
+            name = entry["receiver"]
+            own = replace(
+                alert, links=links.links(name, alert.labels.get("incident", ""), now), zone=zones.get(name, "")
+            )
+            entry["rendered"] = {key: _preview(channel, own, now) for key, channel in _named(channels[name])}
     policy = policies.get(planner.policy(alert))
     found = {
         "at": iso(now),
@@ -157,7 +162,7 @@ def _preview(channel: Any, alert: Any, now: float) -> str:
     """What a channel would send, as text."""
     from alerts.base import Previewed
 
-    body: bytes = channel.render(replace(alert, links={"incident": "https://example.invalid/incidents/example"}), now)
+    body: bytes = channel.render(alert, now)
     if isinstance(channel, Previewed):
         return channel.preview(body)
     try:

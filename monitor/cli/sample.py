@@ -15,21 +15,25 @@ from monitor.published import alert_of
 
 __all__ = ["sample_alert"]
 
-AT = 1_700_000_000
 SENT = 100 * 10**18  # base units
+EVIDENCE = {
+    "guard_rail": True, "learning": False, "share_of_typical": 0.8, "usual_daily_maximum": 0.02,
+    "typical_balance": 1.25 * SENT,
+}  # fmt: skip
 _OF_MONITOR = (AlertKind.BLIND, AlertKind.RECOVERED)
 _OF_INCIDENT = ("opened", "escalated", "updated", "resolved", "retracted")
 
 Given = Mapping[str, frozenset[str]]
 
 
-def sample_alert(config: Any, given: Given, incident: Incident | None = None) -> Alert:
+def sample_alert(config: Any, given: Given, incident: Incident | None = None, *, at: int) -> Alert:
     """A message with the labels ``given``; the others are those of ``incident``, or of a theft that is made up.
 
     Parameters
     ----------
     config : `monitor.config.Config`
     given : values by label; of severity, entity and kind one
+    at : when the theft that is made up took place, UTC seconds
 
     Raises
     ------
@@ -40,7 +44,7 @@ def sample_alert(config: Any, given: Given, incident: Incident | None = None) ->
     if kind in _OF_MONITOR:
         words = "no new block for 5 minutes" if kind is AlertKind.BLIND else "blocks are read again"
         return Alert("sample", kind, f"{kind}: {words} (a sample)", f"{words}.", labels={**labels, "kind": str(kind)})
-    shown = incident if incident is not None else _theft(config, given)
+    shown = incident if incident is not None else _theft(config, given, at)
     roles = {wallet.id: wallet.role for wallet in config.wallets}
     played = str(kind) if str(kind) in _OF_INCIDENT else "opened"
     alert = alert_of(shown, played, asset_names(config), roles)
@@ -49,7 +53,7 @@ def sample_alert(config: Any, given: Given, incident: Incident | None = None) ->
     return replace(alert, kind=kind, severity=severity, labels={**alert.labels, **labels, **own})
 
 
-def _theft(config: Any, given: Given) -> Incident:
+def _theft(config: Any, given: Given, at: int) -> Incident:
     """A theft of one payment from a wallet that fits, as the engine would show it."""
     wallet = _wallet(config, given)
     chain = next(iter(sorted(given.get("chain", ()))), wallet.addresses[0][0] if wallet.addresses else "eip155:1")
@@ -58,10 +62,10 @@ def _theft(config: Any, given: Given) -> Incident:
     thief, tx = "0x000000000000000000000000000000000000bad1", f"0x{'5a' * 32}"
     finding = Finding(
         id="sample", detector="GUARD", wallet=wallet.id, chain=chain, severity=severity, score=0.0,
-        summary="a sample: most of the balance to an address first paid just now", tx=tx, at=AT, block_number=1,
-        asset=asset, destination=thief, value=SENT, budget_exceeded=True, evidence={"guard_rail": True},
+        summary="a sample: most of the balance to an address first paid just now", tx=tx, at=at, block_number=1,
+        asset=asset, destination=thief, value=SENT, budget_exceeded=True, evidence=EVIDENCE,
     )  # fmt: skip
-    movement = Movement(wallet.id, chain, asset, thief, SENT, AT, tx, 0, 1)
+    movement = Movement(wallet.id, chain, asset, thief, SENT, at, tx, 0, 1)
     correlator = Correlator()
     [name] = correlator.add(wallet.entity, [finding], [movement], {movement_key(movement): float(SENT) / 4})
     return correlator.change(name).incident

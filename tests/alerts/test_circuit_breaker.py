@@ -83,7 +83,7 @@ async def test_a_request(service: Any, alert: Any, row: Row) -> None:
     assert (receipt.outcome, receipt.reason) == (Outcome.ACCEPTED, Reason.OK)
     (sent,) = service.sent
     assert (sent.method, sent.path, sent.headers["Content-Type"]) == ("POST", "/pause", "application/json")
-    assert sent.headers["Idempotency-Key"] == sent.headers["webhook-id"] == "a1"
+    assert sent.headers["Idempotency-Key"] == sent.headers["webhook-id"] == "breaker-a1"
     Webhook(SECRET).verify(sent.body, sent.headers)
     request = check_request(sent.body)
     assert request["action"] == "pause_withdrawals"
@@ -253,7 +253,7 @@ async def test_cooldown(service: Any, alert: Any, row: Row) -> None:
     assert (await later("a3", 3600.5)).detail.startswith("cooling")
     await trip(breaker(service, store), other, row)
     assert (await later("a4", 3601)).detail == "202"
-    assert [sent.headers["webhook-id"] for sent in service.sent] == ["a1", "b1", "a4"]
+    assert [sent.headers["webhook-id"] for sent in service.sent] == ["breaker-a1", "breaker-b1", "breaker-a4"]
     assert await words(store) == ["sent", "sent", "cooling", "cooling", "sent"]
 
 

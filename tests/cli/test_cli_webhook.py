@@ -290,7 +290,7 @@ async def test_requests_of_a_circuit_breaker(secrets: list[str], said: str, caps
         await store.aclose()
     first, second, third = capsys.readouterr().out.splitlines()
     assert first.endswith("  CRITICAL breaker.pause_withdrawals  Example: 100 ETH")
-    assert second.startswith("    verified; id a1; ")
+    assert second.startswith("    verified; id breaker-a1; ")
     until = "2023-11-14T22:23:20.500Z"
     assert third == f"    request pause_withdrawals of A|B, Ltd, holds until {until}: {said}"
 

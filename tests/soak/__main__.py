@@ -1,7 +1,8 @@
 """Long runs in little time: does the monitor stay small and miss nothing while its endpoint misbehaves for a day?
 
 ``python -m tests.soak`` watches 24 hours of a 2-second chain, compressed. The memory after the warm-up (the first four
-hours) and at the end is compared; every block must be scanned, and no incident be raised.
+hours) and at the end is compared; every block must be scanned, and no incident be raised. ``python -m tests.soak
+deliver`` is the campaign of faults of the deliveries, see `tests.soak.deliver`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
+from tests.soak import deliver
 from tests.soak.node import BLOCK_SECONDS, CHAIN_ID, HOT, TOKEN
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -130,9 +132,16 @@ def _figures(
 def main() -> None:
     """Run and judge."""
     parser = argparse.ArgumentParser()
+    parser.add_argument("part", nargs="?", choices=["watch", "deliver"], default="watch")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--alerts", type=int, default=10_000)
+    parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--hours", type=float, default=24.0)
     parser.add_argument("--rate", type=float, default=1000.0)
     options = parser.parse_args()
+    if options.part == "deliver":
+        deliver.main(options.alerts, options.kills, options.seed)
+        return
     found = run(options.hours, options.rate)
     print(json.dumps(found, indent=1))
     whole = found["scanned"] and min(first for first, _ in found["scanned"]) == 0 and not found["gaps"]

@@ -120,7 +120,7 @@ class Campaign:
         peer, now = self.peers[kind], self.clock.now
         if peer.asked_at < now < peer.asked_until:
             self.too_early.append(f"{kind}: {alert_id} at {now}, asked until {peer.asked_until}")
-        if rng.random() >= 0.05:
+        if rng.random() >= 0.15:
             return Fault()
         if kind == "429 without":
             return Fault(429)
@@ -214,6 +214,9 @@ async def campaign(seed: int, alerts: int, kinds: tuple[str, ...] = KINDS, chunk
 async def _pass(clock: VirtualClock, dispatcher: Dispatcher, end: float) -> None:
     """Let time pass until ``end``; it stands while anything is on its way."""
     while True:
+        await dispatcher.idle()
+        for _ in range(10):  # who is idle goes to sleep a moment later
+            await asyncio.sleep(0)
         await dispatcher.idle()
         if not await clock.step(end):
             return

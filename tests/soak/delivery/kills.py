@@ -23,8 +23,8 @@ from tests.soak.delivery.peer import Fault, Peer
 __all__ = ["Killed", "campaign"]
 
 ROOT = Path(__file__).resolve().parents[3]
-TURNS = 900  # of the event loop, at most, that a life has which ends itself
-SECONDS = 0.5  # at most, that another life has
+TURNS = 450  # of the event loop, at most, that a life has which ends itself
+SECONDS = 0.2  # at most, that another life has
 
 
 @dataclass(slots=True)
@@ -74,6 +74,10 @@ async def nursery() -> AsyncIterator[Nursery]:
         await process.wait()
 
 
+def _sometimes_down(alert_id: str, attempt: int, rng: random.Random) -> Fault:
+    return Fault(500 if rng.random() < 0.1 else 204)
+
+
 async def campaign(seed: int, alerts: int, kills: int, *, redis: str = "", fault: str = "") -> Killed:
     """Deliver ``alerts`` messages by a sender that is killed ``kills`` times, then left to finish.
 
@@ -83,7 +87,7 @@ async def campaign(seed: int, alerts: int, kills: int, *, redis: str = "", fault
     fault : what is planted, of `tests.soak.delivery.child.FAULTS`
     """
     rng, seen = random.Random(seed), list[Seen]()
-    peer = Peer("soc", lambda alert_id, attempt, chance: Fault(500 if chance.random() < 0.1 else 204), seed, seen.append)
+    peer = Peer("soc", _sometimes_down, seed, seen.append)
     await peer.start()
     done = lives = 0
     with tempfile.TemporaryDirectory(prefix="heistwatch-kills-") as folder:
@@ -91,9 +95,8 @@ async def campaign(seed: int, alerts: int, kills: int, *, redis: str = "", fault
         async with nursery() as made:
             for life in range(kills * 20):
                 peer.life, lives = life, life + 1
-                turns, after = 0, None
-                if done < kills:
-                    turns, after = (rng.randrange(1, TURNS), 60.0) if rng.random() < 0.6 else (0, rng.random() * SECONDS)
+                turns = rng.randrange(1, TURNS) if done < kills and rng.random() < 0.6 else 0
+                after = rng.random() * SECONDS if done < kills and not turns else None
                 order = Order(name, f"http://127.0.0.1:{peer.port}/", alerts // PER_BLOCK, life, turns, fault)
                 code = await made.live(order, after)
                 if code == 0:
@@ -101,6 +104,7 @@ async def campaign(seed: int, alerts: int, kills: int, *, redis: str = "", fault
                 if code != -signal.SIGKILL:
                     raise RuntimeError(f"life {life} ended with {code}")
                 done += 1
+                await peer.drained()
         store: Any = RedisStore(redis, prefix=name.partition("#")[2]) if redis else SqliteStore(Path(name))
         await store.open()
         states = {(row.receiver, row.alert_id): row.state for row in await store.outbox()}

@@ -89,6 +89,12 @@ class Peer:
                 _reset(writer)
             self._proxy = None
 
+    async def drained(self) -> None:
+        """Wait until nothing of a sender that is gone is on its way."""
+        await asyncio.sleep(0)
+        while self._open:  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+
     async def aclose(self) -> None:
         """End both."""
         await self.close()
@@ -103,10 +109,10 @@ class Peer:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One request a connection of the proxy; the fault comes in a line before it."""
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-            status, told, retry_after = (await reader.readline()).decode().rstrip("\n").split("\t")
+            status, told, life, retry_after = (await reader.readline()).decode().rstrip("\n").split("\t")
             alert_id, _, body = await _request(reader)
             accepted = 200 <= int(status) < 300
-            self._note(Seen((self.name, alert_id), body, accepted, told == "1", self.life))
+            self._note(Seen((self.name, alert_id), body, accepted, told == "1", int(life)))
             extra = f"Retry-After: {retry_after}\r\n" if retry_after else ""
             length = "" if int(status) == 204 else "Content-Length: 0\r\n"
             writer.write(f"HTTP/1.1 {status} Scripted\r\n{extra}{length}\r\n".encode())
@@ -117,8 +123,9 @@ class Peer:
 
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._open.add(writer)
+        life = self.life
         try:
-            while await self._exchange(reader, writer):
+            while await self._exchange(reader, writer, life):
                 pass
         except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             pass  # the sender is gone
@@ -126,7 +133,7 @@ class Peer:
             self._open.discard(writer)
             writer.close()
 
-    async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+    async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, life: int) -> bool:
         """One request; whether the connection may carry another."""
         first = await reader.readexactly(1)
         if first == b"\x16":  # TLS, on a port without it
@@ -146,12 +153,12 @@ class Peer:
             _reset(writer)
             return False
         body = await reader.readexactly(length)
-        answer = await self._ask(head + body, fault)
+        answer = await self._ask(head + body, fault, life)
         return await self._answer(writer, answer, fault.cut)
 
-    async def _ask(self, request: bytes, fault: Fault) -> bytes:
+    async def _ask(self, request: bytes, fault: Fault, life: int) -> bytes:
         reader, writer = await asyncio.open_connection("127.0.0.1", self._behind)
-        writer.write(f"{fault.status}\t{int(not fault.cut)}\t{fault.retry_after}\n".encode() + request)
+        writer.write(f"{fault.status}\t{int(not fault.cut)}\t{life}\t{fault.retry_after}\n".encode() + request)
         answer = await reader.read()
         writer.close()
         return answer
