@@ -123,8 +123,11 @@ class Drills:
         if not under_way and now >= self._schedule.next_due(last.started, last.since):
             within = min(SCHEDULED_WITHIN, self._schedule.grace)
             await self.begin(
-                new_drill(self._schedule.case, self._wallet, "schedule", now, within=within, ack_within=within)
-            )
+                new_drill(
+                    self._schedule.case, self._wallet, "schedule", now,
+                    within=within, ack_within=within, escalate=self._schedule.escalate,
+                )
+            )  # fmt: skip
 
     def troubles(self, now: float) -> Iterator[Trouble]:
         """A drill that was due and did not arrive within the grace; over after the next one that does."""

@@ -35,10 +35,11 @@ class DrillSchedule:
     zone: ZoneInfo
     case: str
     grace: float = DAY
+    escalate: bool = False
 
     @classmethod
     def parse(cls, given: Mapping[str, Any]) -> DrillSchedule:
-        """From the ``drill`` section: ``every``, ``at``, ``zone``, ``case``, ``grace`` (seconds).
+        """From the ``drill`` section: ``every``, ``at``, ``zone``, ``case``, ``grace`` (seconds), ``escalate``.
 
         Raises
         ------
@@ -62,7 +63,8 @@ class DrillSchedule:
             raise ConfigError([Problem(problem.message, f"drill.{problem.where}") for problem in problems])
         hour, minute = str(given.get("at", AT)).strip().split(":")
         case, grace = str(given.get("case", CASE)), float(given.get("grace", DAY))
-        return cls(_days(given.get("every", "monthly")) or 0, time(int(hour), int(minute)), zone, case, grace)
+        days, escalate = _days(given.get("every", "monthly")) or 0, bool(given.get("escalate"))
+        return cls(days, time(int(hour), int(minute)), zone, case, grace, escalate)
 
     def next_due(self, last: float | None, since: float) -> float:
         """When the next drill is due, UTC seconds.

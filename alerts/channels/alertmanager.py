@@ -101,6 +101,11 @@ class AlertmanagerChannel(ChannelTraits):
             return answer
         return receipt_of(self._url.host or "", answer, now, external_id=wallet or None)
 
+    async def probe(self, now: float) -> Receipt:
+        """Whether it is ready and lets us in (``GET /api/v2/status``)."""
+        answer = await self._sender.request("GET", self._url.parent / "status", headers=self._authorization)
+        return answer if isinstance(answer, Receipt) else receipt_of(self._url.host or "", answer, now)
+
     async def aclose(self) -> None:
         """Close the connections."""
         await self._sender.aclose()

@@ -130,6 +130,13 @@ class CircuitBreakerChannel(ChannelTraits):
             return await self._post(row, data, now)
         return await self._take_turn(row, data, now)
 
+    async def probe(self, now: float) -> Receipt:
+        """Whether the server answers, where one is named; it is asked for nothing."""
+        url = self._url if self._armed else self._dry_run_url
+        if not url.host:
+            return Receipt(Outcome.ACCEPTED, Reason.OK, detail="a dry run that sends nothing")
+        return await self._sender.reach(url)
+
     async def aclose(self) -> None:
         """Close the connections."""
         await self._sender.aclose()

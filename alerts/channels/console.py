@@ -93,6 +93,10 @@ class ConsoleChannel(ChannelTraits):
                 return Receipt(Outcome.RETRY, Reason.INTERNAL, detail=f"the stream failed: {type(error).__name__}")
             return Receipt(Outcome.ACCEPTED, Reason.OK)
 
+    async def probe(self, now: float) -> Receipt:
+        """There is always a standard output."""
+        return Receipt(Outcome.ACCEPTED, Reason.OK, detail="prints here")
+
     async def aclose(self) -> None:
         """Nothing to close: the stream is its owner's."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -119,6 +120,13 @@ class ExecChannel(ChannelTraits):
             why = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else type(error).__name__
             return Receipt(Outcome.RETRY, Reason.INTERNAL, detail=f"the command cannot be started: {why}")
         return self._receipt(ended, row.attempts)
+
+    async def probe(self, now: float) -> Receipt:
+        """Whether the program is there; it is not started."""
+        name = os.path.basename(self._command[0])  # noqa: PTH119
+        if shutil.which(self._command[0], path=self._env.get("PATH")) is not None:
+            return Receipt(Outcome.ACCEPTED, Reason.OK, detail=f"{name} can be started")
+        return Receipt(Outcome.REJECTED, Reason.INTERNAL, detail=f"{name} is no program that can be started")
 
     async def aclose(self) -> None:
         """Nothing stays open."""

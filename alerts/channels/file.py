@@ -84,6 +84,14 @@ class FileChannel(ChannelTraits):
                 return Receipt(Outcome.RETRY, Reason.INTERNAL, detail=f"the file could not be written: {why}")
             return Receipt(Outcome.ACCEPTED, Reason.OK)
 
+    async def probe(self, now: float) -> Receipt:
+        """Whether it may be written, or made."""
+        place = self._path if self._path.exists() else self._path.parent
+        if os.access(place, os.W_OK):
+            return Receipt(Outcome.ACCEPTED, Reason.OK, detail=f"{self._path.name} can be written")
+        why = "may not be written" if place.exists() else "does not exist"
+        return Receipt(Outcome.RETRY, Reason.INTERNAL, detail=f"{place.name or place} {why}")
+
     async def aclose(self) -> None:
         """Close the file; the next `send` opens it anew."""
         async with self._turn:

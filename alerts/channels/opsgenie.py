@@ -118,6 +118,10 @@ class OpsgenieChannel(ChannelTraits):
         assert receipt is not None  # every message has a request
         return receipt
 
+    async def probe(self, now: float) -> Receipt:
+        """Whether the server answers: what more can be asked depends on what the key may do."""
+        return await self._sender.reach(self._base)
+
     async def aclose(self) -> None:
         """Close the connections."""
         await self._sender.aclose()

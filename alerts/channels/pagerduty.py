@@ -100,6 +100,10 @@ class PagerDutyChannel(ChannelTraits):
             return answer
         return receipt_of(self._url.host or "", answer, now, external_id=event["dedup_key"])
 
+    async def probe(self, now: float) -> Receipt:
+        """Whether the server answers: its keys are tried by events alone."""
+        return await self._sender.reach(self._url)
+
     async def aclose(self) -> None:
         """Close the connections."""
         await self._sender.aclose()

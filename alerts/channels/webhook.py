@@ -82,6 +82,10 @@ class WebhookChannel(ChannelTraits):
         answer = await self._sender.request("POST", self._url, body=row.body, headers=headers)
         return answer if isinstance(answer, Receipt) else receipt_of(self.host, answer, now)
 
+    async def probe(self, now: float) -> Receipt:
+        """Whether the server answers: a webhook is for messages alone."""
+        return await self._sender.reach(self._url)
+
     async def aclose(self) -> None:
         """Close the connections; the next `send` opens new ones."""
         await self._sender.aclose()

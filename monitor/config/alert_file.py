@@ -94,6 +94,7 @@ class DrillEntry(Entry):
     at: Text = described("Time of day: `10:00`.", "10:00")
     zone: Text = described("IANA time zone of `at`.", "UTC")
     case: Text = described("Which built-in theft is played.", "coincheck-2018")
+    escalate: bool = described("It also escalates while nobody acknowledges it.", False)
     grace: Duration = described("A drill that did not arrive so long after its time is an alert.", 86400)
 
 

@@ -48,9 +48,9 @@ def redis() -> Iterator[str]:
 async def test_every_fault_of_a_receiver() -> None:
     """Refused, reset, slow, 429, 5xx, certificates, names: all arrive, in order, within the hours after it is over."""
     needed("openssl")
-    outcome = await faults.campaign(seed=7, alerts=20, chunks=10)
+    outcome = await faults.campaign(seed=7, alerts=10, chunks=5)
     assert outcome.figures.problems == [] and outcome.too_early == []
-    assert outcome.figures.alerts == 20 * len(faults.KINDS)
+    assert outcome.figures.alerts == 10 * len(faults.KINDS)
     assert outcome.figures.repeats_after_a_kill == 0
     met = {fault for kind in outcome.faults.values() for fault in kind}
     assert {"body", "after", "answer", "slow", "429", "204"} <= met and met & {"500", "502", "503", "504"}
@@ -75,7 +75,7 @@ async def test_killed_over_redis(redis: str) -> None:
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_a_planted_fault_is_noticed(fault: str) -> None:
     """A sender that breaks one promise: the checker says which."""
-    killed = await kills.campaign(seed=1, alerts=600, kills=8, fault=fault)
+    killed = await kills.campaign(seed=1, alerts=400, kills=6, fault=fault)
     assert NOTICED_AS[fault] in killed.figures.kinds
 
 

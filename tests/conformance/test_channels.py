@@ -22,7 +22,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from alerts.base import Channel, Receipt
+from alerts.base import Channel, Probed, Receipt
 from alerts.make import make_channel
 from monitor.model import Alert, AlertKind, Outcome, Severity
 from monitor.registry import CHANNELS
@@ -306,3 +306,22 @@ async def test_closing_an_unused_channel(name: str, tmp_path: Path) -> None:
     channel = make(name, tmp_path)
     await channel.aclose()
     await channel.aclose()
+
+
+@pytest.mark.parametrize("fault", ["500", "echo", "refused", "reset", "silent"])
+@pytest.mark.parametrize("name", sorted(set(CHANNELS) - {"apprise"}))  # can be tried by a message alone
+async def test_a_channel_can_be_tried_without_a_message(
+    name: str, fault: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Who is not there is said so; nothing is raised, nothing posted, and no secret shown."""
+    caplog.set_level(logging.DEBUG)
+    async with other_side(fault) as place:
+        channel = make(name, tmp_path, place)
+        assert isinstance(channel, Probed)
+        receipt = await channel.probe(QUEUED)
+        await channel.aclose()
+    if name not in LOCAL and fault in ("refused", "reset", "silent"):
+        assert receipt.outcome is Outcome.RETRY
+    if name in LOCAL:
+        assert receipt.outcome is Outcome.ACCEPTED
+    assert receipt.detail and CANARY not in repr(receipt) + caplog.text

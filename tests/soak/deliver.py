@@ -1,8 +1,8 @@
 """The campaign of faults: does every alert arrive, once for a receiver that drops known ids, in order?
 
-``python -m tests.soak deliver``: 10,400 messages through thirteen kinds of faults, in twenty hours of an injected clock;
-10,000 by a sender that is killed 200 times; 1,000 more over Redis, where it is installed. Then the same with planted
-faults, each of which must be noticed. Takes about ten minutes.
+``python -m tests.soak deliver``: ten thousand messages through thirteen kinds of faults, in twenty hours of an injected
+clock; ten thousand by a sender that is killed 200 times; a thousand over Redis, where it is installed. Then the same
+with planted faults, each of which must be noticed. Takes about ten minutes.
 """
 
 from __future__ import annotations

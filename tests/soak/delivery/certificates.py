@@ -40,7 +40,8 @@ def authority(folder: Path) -> ssl.SSLContext:
     (folder / "index.txt").touch()
     (folder / "serial").write_text("01\n")
     (folder / "ca.cnf").write_text(_CA.format(folder=folder))
-    _run("req", "-x509", *_key(folder, "ca"), "-days", "2", "-subj", "/CN=Test Authority", "-out", str(folder / "ca.pem"))
+    named = ["-subj", "/CN=Test Authority", "-out", str(folder / "ca.pem")]
+    _run("req", "-x509", *_key(folder, "ca"), "-days", "2", *named)
     return ssl.create_default_context(cafile=str(folder / "ca.pem"))
 
 

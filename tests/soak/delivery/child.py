@@ -127,7 +127,7 @@ async def _commit(store: Any, dispatcher: Dispatcher, blocks: int) -> None:
         record = BlockRecord(ref, f"0x{number - 1:04x}", 1_700_000_000 + number)
         await store.commit(Commit(CHAIN, ref, connected=(record,), outbox=tuple(rows_of(number))))
         dispatcher.wake()
-        while len(await store.due(4e9, BEFORE)) >= BEFORE:
+        while len(await store.due(4e9, BEFORE)) >= BEFORE:  # noqa: ASYNC110
             await asyncio.sleep(0.002)
 
 
