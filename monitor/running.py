@@ -32,6 +32,7 @@ log = logging.getLogger("heistwatch")
 
 CATCH_UP_BLOCKS = 256  # after the end of a calibration's history that are read, not left out
 AILING_SECONDS = 1.0  # how often channels are looked after
+OTHERS_SECONDS = 5.0  # after which `deliveries retry` is noticed, however rarely a chain has blocks
 FETCHED_AT_ONCE = 4  # stretches of past blocks; the rate bounds them together
 OPEN_SECONDS = 10.0  # how long a chain that does not answer is tried at the start
 
@@ -172,11 +173,13 @@ async def _ailing(store: Any, channels: Any, desk: Any) -> Any:
 
 
 async def _look_after(ailing: Any, dispatcher: Any) -> None:
-    """Every second, tell of channels that do not deliver, and of those that do again."""
+    """Every second, tell of channels that do not deliver, and of those that do again; look for what others queued."""
+    woken = time.monotonic()
     while True:
         await asyncio.sleep(AILING_SECONDS)
-        if await ailing.tick(time.time()):
+        if await ailing.tick(time.time()) or time.monotonic() >= woken + OTHERS_SECONDS:
             dispatcher.wake()
+            woken = time.monotonic()
 
 
 def _tell(observers: Sequence[Callable[[Delivery], None]], delivery: Delivery) -> None:

@@ -45,7 +45,6 @@ class WebhookChannel(ChannelTraits):
     """
 
     type = "webhook"
-    templated = True
     machine = True
     concurrency = 16  # a burst of ten thousand is to be through in ten seconds
 

@@ -75,7 +75,7 @@ async def test_killed_over_redis(redis: str) -> None:
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_a_planted_fault_is_noticed(fault: str) -> None:
     """A sender that breaks one promise: the checker says which."""
-    killed = await kills.campaign(seed=1, alerts=400, kills=6, fault=fault)
+    killed = await kills.campaign(seed=1, alerts=500, kills=8, fault=fault)
     assert NOTICED_AS[fault] in killed.figures.kinds
 
 

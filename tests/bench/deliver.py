@@ -29,7 +29,7 @@ from monitor.model import Alert, AlertKind, BlockRef, Severity
 from monitor.sqlite_store import SqliteStore
 from monitor.store import BlockRecord, Commit, OutboxRow
 
-IDLE = 400
+IDLE, ROUNDS = 200, 3
 BURST = 10_000
 INCIDENTS = 500
 SECRET = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYX"
@@ -179,7 +179,8 @@ async def main() -> None:
     with tempfile.TemporaryDirectory(prefix="heistwatch-bench-") as name:
         folder = Path(name)
         await idle(folder)  # warm
-        alone, dead, slow = await idle(folder), await idle(folder, "dead"), await idle(folder, "slow")
+        rounds = [[await idle(folder, sick) for sick in (None, "dead", "slow")] for _ in range(ROUNDS)]
+        alone, dead, slow = (np.concatenate(found) for found in zip(*rounds, strict=True))
         rate, grown = await burst(folder)
     print(
         json.dumps(

@@ -2,7 +2,7 @@
 
 ``python -m tests.soak deliver``: ten thousand messages through thirteen kinds of faults, in twenty hours of an injected
 clock; ten thousand by a sender that is killed 200 times; a thousand over Redis, where it is installed. Then the same
-with planted faults, each of which must be noticed. Takes about ten minutes.
+with planted faults, each of which must be noticed. Takes some minutes.
 """
 
 from __future__ import annotations

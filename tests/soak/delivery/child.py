@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import os
 import random
 import signal
@@ -179,6 +180,7 @@ def _live(order: Order) -> None:
 
 def main() -> None:
     """Fork a life for each line."""
+    logging.disable(logging.WARNING)  # every life would say that this Redis keeps nothing
     for line in sys.stdin:
         order = Order(**json.loads(line))
         child = os.fork()

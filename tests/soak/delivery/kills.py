@@ -24,7 +24,7 @@ __all__ = ["Killed", "campaign"]
 
 ROOT = Path(__file__).resolve().parents[3]
 TURNS = 450  # of the event loop, at most, that a life has which ends itself
-SECONDS = 0.2  # at most, that another life has
+SECONDS = 0.1  # at most, that another life has
 
 
 @dataclass(slots=True)
