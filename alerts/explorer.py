@@ -35,4 +35,4 @@ def address_url(chain: str, address: str) -> str:
         return ""
     if network.kind == "nem":
         return _NEM_ACCOUNT.replace("{}", address)
-    return network.explorer_tx.replace("/tx/", "/address/").replace("{}", address)
+    return network.explorer_tx.replace("/tx/", "/address/").replace("/transaction/", "/address/").replace("{}", address)

@@ -45,16 +45,18 @@ class TemplateEscape:
 
     Parameters
     ----------
-    markup : false for a template of plain text: then only `unlinked`
+    markup : false for a template of plain text: then only ``harmless``
+    harmless : makes a text harmless, given what stays as it is: `unlinked` or `alerts.plain.inert`
     """
 
-    def __init__(self, *, markup: bool = True) -> None:
+    def __init__(self, *, markup: bool = True, harmless: Callable[[str, str], str] = unlinked) -> None:
         self._markup = markup
+        self._unlinked = harmless
         self._addresses: frozenset[str] = frozenset()
         self._keep = ""
 
     def __call__(self, text: str) -> str:
-        shown = text if text in self._addresses else unlinked(text, self._keep)
+        shown = text if text in self._addresses else self._unlinked(text, self._keep)
         return escape_markup(shown, quote=True) if self._markup else shown
 
     def applied(self, render: Callable[[Message], str | None], message: Message) -> str | None:

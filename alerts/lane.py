@@ -22,6 +22,15 @@ __all__ = ["ATTEMPT_SECONDS", "PAGE", "Lane", "Tools"]
 ATTEMPT_SECONDS = 300.0
 """A channel that has not answered by then hangs, whatever its own time limit; in seconds."""
 
+SICK = 50
+"""After so many failures in a row a destination gets few attempts a second, until it answers one otherwise.
+
+A long queue for a service that is down would keep this process busy with failing, and the service down.
+"""
+
+PROBES, PROBES_AT_ONCE = 20.0, 100.0  # attempts a second at a sick destination, and after a rest
+APART = 0.25  # seconds between two readings of a sick destination's queue, which is long
+
 LONGEST_SLEEP = 60.0  # a wall clock that was set is noticed after so many seconds
 SHORTEST_SLEEP = 0.001  # seconds; a sleep that rounds to nothing must not become a busy loop
 
@@ -76,10 +85,15 @@ class Lane:
         self._concurrency = concurrency
         self._page = Page()
         self._pace = Pace(getattr(channel, "rate", None))
+        self._probes = Pace(PROBES, burst=PROBES_AT_ONCE)
+        self._misses = 0  # failures in a row
         self._threads = Threads(tools.store, destination) if getattr(channel, "threads", False) else None
         self._flying: dict[str, _Attempt] = {}
         self._wake = asyncio.Event()
         self._stale = True
+        self._whole = False  # the page was read whole: nothing else is ready before `_later`
+        self._later: float | None = None
+        self._read_at = -math.inf
         self._paused_until = -math.inf  # wall clock
         self._failure: BaseException | None = None
 
@@ -100,11 +114,11 @@ class Lane:
                 raise self._failure
             now = self._tools.clock()
             await self._fill(now)
-            while self._has_room() and now >= self._paused_until and self._pace.wait(now) <= 0:
+            while self._has_room() and now >= self._paused_until and self._turn(now) <= now:
                 row = self._page.take(self._busy())
                 if row is None:
                     break
-                self._pace.take(now)
+                self._take_turn(now)
                 self._start(row)
             if not self._wake.is_set():
                 await self._rest(now)
@@ -129,6 +143,18 @@ class Lane:
 
     # -- the queue ------------------------------------------------------------------------------------------------
 
+    def _turn(self, now: float) -> float:
+        """When the next message may go, by the pace alone."""
+        return now + max(self._pace.wait(now), self._probes.wait(now) if self._is_sick() else 0.0)
+
+    def _take_turn(self, now: float) -> None:
+        self._pace.take(now)
+        if self._is_sick():
+            self._probes.take(now)
+
+    def _is_sick(self) -> bool:
+        return self._misses >= SICK
+
     def _has_room(self) -> bool:
         return len(self._flying) < self._concurrency
 
@@ -136,25 +162,33 @@ class Lane:
         return {attempt.queue for attempt in self._flying.values() if not attempt.passed}
 
     async def _fill(self, now: float) -> None:
-        if not self._has_room() or (self._page and not self._stale):
+        if not self._has_room() or not (self._stale or (not self._page and not self._whole)):
             return
-        self._stale = False
+        if self._is_sick() and 0 <= now - self._read_at < APART:
+            self._waits_until(self._read_at + APART)
+            return
+        self._stale, self._later, self._read_at = False, None, now
         self._page.begin()
-        rows = await self._tools.outbox.ready(self._destination, now, PAGE + len(self._flying))
+        limit = PAGE + len(self._flying)
+        rows = await self._tools.outbox.ready(self._destination, now, limit)
         failed = {attempt.queue for attempt in self._flying.values() if attempt.failed}
         self._page.fill(rows, self._flying, failed)
+        self._whole = len(rows) < limit
+        self._waits_until(await self._tools.outbox.next_ready(self._destination, now))
+
+    def _waits_until(self, later: float | None) -> None:
+        """A row is ready at ``later`` and not before."""
+        if later is not None and (self._later is None or later < self._later):
+            self._later = later
 
     async def _rest(self, now: float) -> None:
         """Wait for a reason to go on: something new, an attempt that ended, or the time of a later attempt."""
         until, paced = None, False
         if self._page.holds(self._busy()) and self._has_room():
-            free = now + self._pace.wait(now)
-            paced = self._paused_until < free  # what only waits for its turn is being delivered
-            until = max(self._paused_until, free)
+            until = max(self._paused_until, self._turn(now))
+            paced = self._paused_until <= now and not self._is_sick()  # what only waits for its turn is on its way
         elif self._has_room():
-            until = await self._tools.outbox.next_ready(self._destination, now)
-        if self._wake.is_set():
-            return
+            until = self._later
         self.quiet = not self._flying and not paced
         if self.quiet:
             self._tools.on_quiet()
@@ -194,6 +228,7 @@ class Lane:
             delivery, state, next_at = settle(row, receipt, now, self._tools.uniform)
             self._learn(row, receipt, attempt, now, next_at)
             await self._tools.store.record(delivery, state=state, next_at=next_at)
+            self._waits_until(next_at or None)  # again: a reading may have come before the record
             self._tools.tell(delivery)
         except Exception as error:
             self._failure = error
@@ -204,6 +239,7 @@ class Lane:
 
     def _learn(self, row: OutboxRow, receipt: Receipt, attempt: _Attempt, now: float, next_at: float) -> None:
         """What an answer means for the rows behind: they may go, or must wait."""
+        self._misses = self._misses + 1 if receipt.outcome is Outcome.RETRY else 0
         if receipt.outcome is Outcome.RETRY and (pause := asked(receipt) or self._own_pause(receipt, now, next_at)):
             # The other side is overloaded, not one message wrong. Bounded: one absurd answer, a date in the next
             # century say, may hold up its own message only.
@@ -211,6 +247,7 @@ class Lane:
         if next_at:
             attempt.failed = True
             self._page.drop(attempt.queue)
+            self._waits_until(next_at)
             return
         attempt.passed = True
         if receipt.outcome is Outcome.ACCEPTED and self._threads is not None and row.incident_id:

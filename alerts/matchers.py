@@ -168,6 +168,8 @@ class MatchReader:
         if words is not None:
             value = value.lower()
         valid = words if words is not None else self._known.get(label)
+        if label == "detector" and valid is not None and value not in valid:
+            value = value.upper()
         if valid is not None and value not in valid:
             self.wrong(where, f"unknown {label} {value!r}: {did_you_mean(value, valid)}")
         return value

@@ -13,6 +13,7 @@ from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from alerts.explorer import address_url, transaction_url
+from alerts.phase import is_over
 from alerts.text import bounded, clean, shown
 from monitor.ids import from_iso, iso
 from monitor.model import Alert, AlertKind
@@ -28,12 +29,12 @@ SHOWN = 5  # destinations, transactions, assets; the others are counted
 
 COLOURS = {
     "critical": "#b00020",
-    "high": "#e4572e",
-    "medium": "#e0a100",
+    "high": "#c2410c",
+    "medium": "#a16207",
     "low": "#2f6fde",
     "info": "#6b7280",
 }
-"""By severity; all of them carry white text."""
+"""By severity; white text on them, and they on white, have a contrast of 4.5 and more (WCAG 2.2, 1.4.3)."""
 _OVER = "#2e7d32"  # resolved, recovered
 _GONE = "#6b7280"  # retracted
 _MONITOR = "#7b1fa2"  # the monitor speaks of itself
@@ -45,11 +46,8 @@ _ACTIONS = {
     "false_alarm": "False alarm",
     "resolve": "It is over",
 }
-_BEFORE = {  # what a title says of why it comes, where it does not say so itself
-    AlertKind.RESOLVED: "RESOLVED",
-    AlertKind.REMINDER: "STILL OPEN",
-    AlertKind.SUMMARY: "SUMMARY",
-}
+_BEFORE = {"resolved": "RESOLVED", "reminder": "STILL OPEN", "summary": "SUMMARY"}
+"""What a title says of why it comes, where it does not say so itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +112,7 @@ def message_of(alert: Alert, queued_at: float) -> Message:
         facts=tuple(_facts(alert, incident)),
         lines=tuple(_lines(alert, incident)),
         runbook=shown(alert.runbook, LINE_CHARACTERS),
-        actions=tuple(Action(label, alert.links[name]) for name, label in _ACTIONS.items() if alert.links.get(name)),
+        actions=tuple(_actions(alert)),
         incident_id=_short(incident.get("id", "")),
         revision=int(incident.get("revision") or 0),
         drill=drill,
@@ -158,10 +156,19 @@ def _colour(alert: Alert, severity: str | None) -> str:
 
 
 def _title(alert: Alert) -> str:
-    title, before = shown(alert.title, TITLE_CHARACTERS), _BEFORE.get(alert.kind, "")
-    if alert.kind is AlertKind.DRILL:
-        before = "DRILL"
-    return title if not before or title.upper().startswith((before, "NOT ACKNOWLEDGED")) else f"{before}: {title}"
+    drill, before = alert.kind is AlertKind.DRILL, _BEFORE.get(alert.type.partition(".")[2], "")
+    title = shown(alert.title.removeprefix("DRILL: ") if drill else alert.title, TITLE_CHARACTERS)
+    if before and not title.upper().startswith((before, "NOT ACKNOWLEDGED")):
+        title = f"{before}: {title}"
+    return f"DRILL: {title}" if drill else title
+
+
+def _actions(alert: Alert) -> Iterator[Action]:
+    """What may still be done: of what is over, nothing needs to be acknowledged or ended."""
+    over = is_over(alert)
+    for name, label in _ACTIONS.items():
+        if alert.links.get(name) and not (over and name in ("acknowledge", "resolve")):
+            yield Action(label, alert.links[name])
 
 
 def _facts(alert: Alert, incident: Mapping[str, Any]) -> Iterator[Fact]:
@@ -179,7 +186,7 @@ def _facts(alert: Alert, incident: Mapping[str, Any]) -> Iterator[Fact]:
     opened = when(incident.get("opened_at"), alert.zone)
     yield Fact("opened", opened)
     yield Fact("status", _short(f"{incident.get('status', '')}, {news}, revision {incident.get('revision', 0)}"))
-    if not alert.links.get("acknowledge") and alert.kind is not AlertKind.RETRACTED:
+    if not alert.links.get("acknowledge") and not is_over(alert):
         yield Fact("to acknowledge", f"heistwatch incidents ack {_short(incident.get('id', ''))}")
 
 

@@ -16,6 +16,7 @@ class Pace:
     Parameters
     ----------
     rate : messages a second, over 0; None: any number
+    burst : messages at once after a rest; None: as `BURST` says
 
     Examples
     --------
@@ -24,11 +25,11 @@ class Pace:
     [0.0, None, None, 0.5, 0.0]
     """
 
-    def __init__(self, rate: float | None) -> None:
+    def __init__(self, rate: float | None, burst: float | None = None) -> None:
         if rate is not None and not (math.isfinite(rate) and rate > 0):
             raise ValueError(f"rate was {rate}, expected a number over 0 or None")
         self._rate = rate
-        self._most = max(1.0, min(BURST, rate or 0.0))
+        self._most = max(1.0, min(BURST, rate or 0.0) if burst is None else burst)
         self._tokens = self._most
         self._at = -math.inf
 

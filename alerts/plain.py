@@ -9,7 +9,7 @@ from dataclasses import replace
 from alerts.message import Message
 from alerts.text import bounded
 
-__all__ = ["DRILL_NOTE", "footer", "headline", "plain_text", "trimmed", "unlinked", "web_address"]
+__all__ = ["DRILL_NOTE", "footer", "headline", "inert", "plain_text", "trimmed", "unlinked", "web_address"]
 
 DRILL_NOTE = "DRILL: this theft is played. No coins have moved."
 """Said above everything else of a drill."""
@@ -19,6 +19,7 @@ _SCHEME = re.compile(r":(?=//)")
 _DOT = re.compile(rf"(?<=\w)[.\u3002\uff0e\uff61](?=(?!(?:{_FILES})\b)[^\W\d_]{{2,}}|xn--)")
 _NUMBERS = re.compile(r"\d+(?:\.\d+){2,}")
 _SIGIL = re.compile(r"([@#!+$])(?=\w[\w.=/-]*:\w)|@(?=room)", re.IGNORECASE)
+_CALLS = re.compile(r"[@<](?=\S)")
 _ADDRESS = re.compile(r"https?://[^\s<>\"'`\\^{|}]+", re.IGNORECASE)
 
 
@@ -52,6 +53,15 @@ def _unlinked(text: str) -> str:
     return _DOT.sub("[.]", _SCHEME.sub("[:]", text))
 
 
+def inert(text: str, keep: str = "") -> str:
+    """`unlinked`, for services that pass texts on to others: what begins a mention or a tag anywhere gets a blank, too.
+
+    >>> inert("<!channel> @everyone https://evil.example")
+    '< !channel> @ everyone https[:]//evil[.]example'
+    """
+    return _CALLS.sub(r"\g<0> ", unlinked(text, keep))
+
+
 def web_address(url: str) -> str:
     """``url`` where it is an HTTP address that can stand between quotes in markup, else nothing."""
     return url if _ADDRESS.fullmatch(url) else ""
@@ -74,7 +84,6 @@ def trimmed(message: Message, characters: int) -> Message:
         facts=tuple(replace(fact, value=bounded(fact.value, characters)) for fact in message.facts),
         lines=tuple(lines),
         runbook=bounded(message.runbook, characters),
-        covers=message.covers[:100],
     )
 
 

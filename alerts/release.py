@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import msgspec
@@ -22,6 +22,7 @@ from monitor.store import OutboxRow
 __all__ = ["Release"]
 
 LOOK_SECONDS = 3600.0  # at least so often everything is looked through
+MOST = 1000  # rows of a look, from which on the rest waits for the next
 _GATHERING = (GROUP, STORM)
 
 
@@ -34,11 +35,17 @@ class Release:
         self._policies = policies
 
     def look(self, board: Board, now: float) -> tuple[list[OutboxRow], float]:
-        """The rows of what is due, noted on the board as said; and when the next can be, if nothing happens before."""
+        """The rows of what is due, noted on the board as said; and when the next can be, if nothing happens before.
+
+        Where very much is due at once, the rest of it is for the next look: blocks are not to wait for a storm.
+        """
         wakes = [now + LOOK_SECONDS]
-        rows = self._waited(board, now)
-        rows += self._escalated(board, now, wakes)
-        rows += self._repeated(board, now, wakes)  # who was just told of a step needs no reminder
+        rows: list[OutboxRow] = []
+        for due in (self._waited, self._escalated, self._repeated):  # who was just told of a step needs no reminder
+            for said in due(board, now, wakes):
+                rows += said
+                if len(rows) >= MOST:
+                    return rows, now
         self._forget(board, now)
         wakes += [held.until for held in board.held.values() if held.until is not None]
         wakes += [at for item in board.silences.values() for at in (item.created, item.expires) if at > now]
@@ -46,7 +53,7 @@ class Release:
 
     # -- what waited ----------------------------------------------------------------------------------------------
 
-    def _waited(self, board: Board, now: float) -> list[OutboxRow]:
+    def _waited(self, board: Board, now: float, wakes: list[float]) -> Iterator[list[OutboxRow]]:
         self._rehouse(board, now)
         order = [board.held[key] for key in sorted(board.held)]
         groups: dict[tuple[str, str, str], list[Waiting]] = {}
@@ -59,7 +66,7 @@ class Release:
         for held in later:  # what is gathered goes together
             if held.why in _GATHERING and _place(held) in groups and (item := self._ready(held, board, now)):
                 groups[_place(held)].append(item)
-        return [row for items in groups.values() for row in self._say(items, board, now)]
+        yield from (self._say(items, board, now) for items in groups.values())
 
     def _rehouse(self, board: Board, now: float) -> None:
         """What waits for a receiver that left the configuration is for whoever gets such messages now."""
@@ -113,12 +120,9 @@ class Release:
 
     # -- what is said again ---------------------------------------------------------------------------------------
 
-    def _repeated(self, board: Board, now: float, wakes: list[float]) -> list[OutboxRow]:
+    def _repeated(self, board: Board, now: float, wakes: list[float]) -> Iterator[list[OutboxRow]]:
         least = self._planner.least_repeat
-        if not least:
-            return []
-        rows: list[OutboxRow] = []
-        for case in _waiting(board):
+        for case in _waiting(board) if least else ():
             if case.is_drill or not case.said:
                 continue
             if min(case.said.values()) + least > now:
@@ -126,8 +130,7 @@ class Release:
                 continue
             for receiver, every in self._planner.repeats(case.latest).items():
                 if receiver in case.said and receiver in self._speaker.receivers:
-                    rows += self._repeat(case, receiver, case.said[receiver] + every, board, now, wakes)
-        return rows
+                    yield self._repeat(case, receiver, case.said[receiver] + every, board, now, wakes)
 
     def _repeat(
         self, case: Case, receiver: str, due: float, board: Board, now: float, wakes: list[float]
@@ -153,8 +156,7 @@ class Release:
 
     # -- what escalates -------------------------------------------------------------------------------------------
 
-    def _escalated(self, board: Board, now: float, wakes: list[float]) -> list[OutboxRow]:
-        rows: list[OutboxRow] = []
+    def _escalated(self, board: Board, now: float, wakes: list[float]) -> Iterator[list[OutboxRow]]:
         for case in _waiting(board) if self._policies else ():
             policy = self._policies.get(case.policy)
             if policy is None or case.since is None or not applies(policy, case.severity):
@@ -164,13 +166,12 @@ class Release:
                 said = self._again(alert, receiver, case, board, now, wakes, paced=False)
                 if not said and receiver in self._speaker.receivers:
                     break  # silenced: the step is taken when that ends
-                rows += said
                 case.steps = [*case.steps, step]
                 board.put(case)
+                yield said
             at = next_step_at(policy, case.steps, case.since, False, case.severity)
             if at is not None and at > now:
                 wakes.append(at)
-        return rows
 
     def _forget(self, board: Board, now: float) -> None:
         """What is long over goes."""

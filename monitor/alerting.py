@@ -11,8 +11,9 @@ from typing import Any, TypeVar
 
 from monitor.config import Config
 from monitor.errors import ConfigError, Problem
+from monitor.registry import DETECTORS
 
-__all__ = ["labels_known", "make_channels", "make_desk", "make_heartbeats", "make_links", "make_planner",
+__all__ = ["checked", "labels_known", "make_channels", "make_desk", "make_heartbeats", "make_links", "make_planner",
            "make_policies", "weaknesses"]  # fmt: skip
 
 STORM = 30  # messages a minute to one receiver, from which on what may wait is gathered
@@ -48,11 +49,25 @@ def make_channels(config: Config) -> dict[str, tuple[Any, ...]]:
     return made
 
 
+def checked(config: Config) -> dict[str, tuple[Any, ...]]:
+    """The channels of a configuration in which nothing is wrong about telling people; ConfigError otherwise."""
+    problems: list[Problem] = []
+    unmade: dict[str, tuple[Any, ...]] = {receiver.name: () for receiver in config.receivers}
+    channels = _collected(problems, lambda: make_channels(config), unmade)
+    _collected(problems, lambda: make_planner(config, channels), None)
+    _collected(problems, lambda: make_links(config), None)
+    _collected(problems, lambda: make_heartbeats(config, lambda: False), None)
+    if problems:
+        raise ConfigError(problems)
+    return channels
+
+
 def labels_known(config: Config) -> tuple[Mapping[str, set[str]], Mapping[str, str]]:
     """(values that exist by label, CAIP-2 by configured chain name): a matcher that names another matches nothing."""
     known = {
         "entity": {wallet.entity for wallet in config.wallets},
         "wallet": {wallet.id for wallet in config.wallets},
+        "detector": {*DETECTORS, *(name for given in config.detectors.values() for name in given)},
     }
     return known, {chain.name: chain.chain for chain in config.chains}
 
@@ -79,13 +94,20 @@ def make_planner(config: Config, channels: Channels) -> Any:
     tree = dict(config.route) if config.route else {"receiver": next(iter(channels))}
     known, chains = labels_known(config)
     alerting = config.alerting
-    policies = make_policies(config, channels)
-    times = _placed(config, lambda: parse_times(alerting.times))
-    rules = _placed(config, lambda: parse_rules(alerting.inhibit, known=known, chains=chains))
-    route = _placed(
-        config,
-        lambda: parse(tree, list(channels), known=known, chains=chains, times=times, policies=list(policies)),
+    problems: list[Problem] = []
+
+    def read(work: Callable[[], Any], otherwise: Any) -> Any:
+        return _collected(problems, lambda: _placed(config, work), otherwise)
+
+    _collected(problems, lambda: make_policies(config, channels), None)
+    times = read(lambda: parse_times(alerting.times), dict.fromkeys(alerting.times, ()))
+    rules = read(lambda: parse_rules(alerting.inhibit, known=known, chains=chains), ())
+    policies = list(alerting.escalations)
+    route = read(
+        lambda: parse(tree, list(channels), known=known, chains=chains, times=times, policies=policies), None
     )
+    if problems or route is None:
+        raise ConfigError(problems)
     given = {receiver.name: receiver.storm for receiver in config.receivers if receiver.storm is not None}
     machines = {name for name, group in channels.items() if all(channel.machine for channel in group)}
     storms = {name: given.get(name, STORM) for name in channels}
@@ -154,6 +176,15 @@ def _led_by(route: Mapping[str, Any], policy: str, around: str, inherited: str =
     for inner in route.get("routes", ()):
         found += _led_by(inner, policy, receiver, holds)
     return found
+
+
+def _collected(problems: list[Problem], work: Callable[[], T], otherwise: T) -> T:
+    """What ``work`` gives; its problems join ``problems``, so that all of them are said at once."""
+    try:
+        return work()
+    except ConfigError as error:
+        problems += error.problems
+        return otherwise
 
 
 def _placed(config: Config, work: Callable[[], T]) -> T:

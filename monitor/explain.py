@@ -155,8 +155,10 @@ def body(incident: Incident, names: AssetNames, config: str = "") -> str:
     return "\n".join(lines)
 
 
-def runbook(severity: Severity) -> str:
-    """What to do first."""
+def runbook(severity: Severity, *, over: bool = False) -> str:
+    """What to do first; ``over``: the incident was resolved or retracted."""
+    if over:
+        return "Nothing more for this alarm: what was stopped because of it may go on, once its owner agrees."
     if severity >= Severity.HIGH:
         return (
             "Stop withdrawals from the wallet; move what is left to cold storage with keys that were never on the "

@@ -57,11 +57,10 @@ def _bitcoin(
     return Network(name, "bitcoin", chain, symbol, f"{chain}/slip44:{slip44}", 8, seconds, depth, explorer, params)
 
 
-def _nem(name: str, reference: str, network_byte: int) -> Network:
+def _nem(name: str, reference: str, network_byte: int, explorer: str = "") -> Network:
     chain = f"nem:{reference}"
     return Network(
-        name, "nem", chain, "XEM", f"{chain}/slip44:43", 6, 60, 360, "https://explorer.nemtool.com/#/s_tx?hash={}",
-        {"network_byte": network_byte},
+        name, "nem", chain, "XEM", f"{chain}/slip44:43", 6, 60, 360, explorer, {"network_byte": network_byte}
     )
 
 
@@ -118,22 +117,25 @@ NETWORKS: tuple[Network, ...] = (
     ),
     _bitcoin(
         "bitcoin-testnet", "000000000933ea01ad0ee984209779ba", "tBTC", 1, 600, 6,
-        p2pkh=(0x6F,), p2sh=(0xC4,), hrp="tb",
+        "https://mempool.space/testnet/tx/{}", p2pkh=(0x6F,), p2sh=(0xC4,), hrp="tb",
     ),
     _bitcoin(
         "bitcoin-cash", "000000000000000000651ef99cb9fcbe", "BCH", 145, 600, 10,
-        p2pkh=(0x00,), p2sh=(0x05,), cashaddr="bitcoincash",
+        "https://blockchair.com/bitcoin-cash/transaction/{}", p2pkh=(0x00,), p2sh=(0x05,), cashaddr="bitcoincash",
     ),
     _bitcoin(
         "litecoin", "12a765e31ffd4059bada1e25190f6e98", "LTC", 2, 150, 12,
-        p2pkh=(0x30,), p2sh=(0x32, 0x05), hrp="ltc",
+        "https://litecoinspace.org/tx/{}", p2pkh=(0x30,), p2sh=(0x32, 0x05), hrp="ltc",
     ),
-    _bitcoin("dogecoin", "1a91e3dace36e2be3bf030a65679fe82", "DOGE", 3, 60, 40, p2pkh=(0x1E,), p2sh=(0x16,)),
+    _bitcoin(
+        "dogecoin", "1a91e3dace36e2be3bf030a65679fe82", "DOGE", 3, 60, 40,
+        "https://blockchair.com/dogecoin/transaction/{}", p2pkh=(0x1E,), p2sh=(0x16,),
+    ),
     _bitcoin(
         "monacoin", "ff9f1c0116d19de7c9963845e129f9ed", "MONA", 22, 90, 40,
         p2pkh=(0x32,), p2sh=(0x37, 0x05), hrp="mona",
     ),
-    _nem("nem", "mainnet", 0x68),
+    _nem("nem", "mainnet", 0x68, "https://explorer.nemtool.com/#/s_tx?hash={}"),
     _nem("nem-testnet", "testnet", 0x98),
 )
 

@@ -32,7 +32,7 @@ from monitor.telling import Desk, Router, desk_of
 __all__ = ["Pipeline"]
 
 CORRECTIONS = ("retracted", "resolved")  # go to everyone who got the alarm, wherever the route leads now
-QUIET = ("acknowledge", "confirm", "reopen", "note")  # verdicts of which nobody is told
+QUIET = ("acknowledge", "confirm", "note")  # verdicts of which nobody is told
 _SEPARATOR = b"\x1f"  # of the parts of a state key: kind, wallet, chain, ...
 Told = Mapping[tuple[str, str, str], int]
 

@@ -100,6 +100,6 @@ def alert_of(
         body=body(incident, names, config),
         severity=incident.severity,
         labels=labels,
-        runbook=runbook(incident.severity),
+        runbook=runbook(incident.severity, over=kind in (AlertKind.RESOLVED, AlertKind.RETRACTED)),
         incident=incident_data(incident, names),
     )

@@ -45,6 +45,9 @@ __all__ = [
 Pipe = Any
 """The client's pipeline: its types know neither bytes as field names nor queued commands."""
 
+Placed = tuple[OutboxRow, bytes]
+"""A row as it will be stored, and its place in the order of insertion."""
+
 
 @dataclass(slots=True)
 class Before:
@@ -73,8 +76,14 @@ def ask(pipe: Pipe, keys: Keys, commit: Commit) -> None:
     pipe.zcard(keys.due)
     for key in (keys.blocks(chain), keys.undo(chain), *sorted({*_flow_keys(keys, commit)})):
         pipe.zcard(key)
-    for key in (keys.chains, keys.wallets, *sorted({keys.alert(row.alert_id) for row in commit.outbox})):
+    for key in (keys.chains, keys.wallets, *_sets(keys, commit.outbox)):
         pipe.scard(key)
+
+
+def _sets(keys: Keys, outbox: Iterable[OutboxRow]) -> list[str]:
+    """The sets that name outbox rows: by alert, and by incident where there is one."""
+    names = {keys.alert(row.alert_id) for row in outbox}
+    return sorted(names | {keys.messages(row.incident_id) for row in outbox if row.incident_id})
 
 
 def _flow_keys(keys: Keys, commit: Commit) -> Iterator[str]:
@@ -138,8 +147,8 @@ def read_flows(asked: Sequence[tuple[str, BlockRow]], answers: Sequence[list[byt
     return found
 
 
-def write(pipe: Pipe, keys: Keys, commit: Commit, before: Before, revision: int) -> None:
-    """Queue everything that ``commit`` writes; StoreError where it contradicts what is stored."""
+def write(pipe: Pipe, keys: Keys, commit: Commit, before: Before, revision: int) -> list[Placed]:
+    """Queue everything that ``commit`` writes, and give the rows; StoreError where it contradicts what is stored."""
     chain = commit.chain
     stored = {block.number: (block.hash, block.parent_hash) for block in before.blocks}
     checkpoint = next_checkpoint(commit, before.checkpoint, stored)
@@ -155,7 +164,7 @@ def write(pipe: Pipe, keys: Keys, commit: Commit, before: Before, revision: int)
     for number, (name, data) in enumerate(commit.incidents):
         at = places.setdefault(name, rows.place(revision, number))
         pipe.hset(keys.incidents, rows.field(name), at + data)
-    write_outbox(pipe, keys, commit.outbox, before.outbox, revision)
+    queued = write_outbox(pipe, keys, commit.outbox, before.outbox, revision)
     write_notes(pipe, keys, commit.notes)
     for name, block in commit.effective:
         if name not in before.events:
@@ -163,6 +172,7 @@ def write(pipe: Pipe, keys: Keys, commit: Commit, before: Before, revision: int)
         at, packed = rows.split_place(before.events[name])
         event = replace(rows.unpack_event(packed), effective=block)
         pipe.hset(keys.events, rows.field(name), at + rows.pack_event(event))
+    return queued
 
 
 def _write_blocks(pipe: Pipe, keys: Keys, commit: Commit, before: Before) -> None:
@@ -216,13 +226,15 @@ def _write_coverage(pipe: Pipe, keys: Keys, commit: Commit, before: Before) -> N
 def ask_outbox(pipe: Pipe, keys: Keys, outbox: Sequence[OutboxRow]) -> None:
     """Queue the read of which rows are there already (a list with one entry a row and one more)."""
     _ask_fields(pipe, keys.outbox, (rows.outbox_field(row_key(row)) for row in outbox))
-    for alert_id in sorted({row.alert_id for row in outbox}):
-        pipe.scard(keys.alert(alert_id))
+    for key in _sets(keys, outbox):
+        pipe.scard(key)
 
 
-def write_outbox(pipe: Pipe, keys: Keys, outbox: Sequence[OutboxRow], known: set[bytes], revision: int) -> None:
-    """Queue the rows whose fields are not ``known`` yet."""
-    seen = set(known)
+def write_outbox(
+    pipe: Pipe, keys: Keys, outbox: Sequence[OutboxRow], known: set[bytes], revision: int
+) -> list[Placed]:
+    """Queue the rows whose fields are not ``known`` yet, and give them."""
+    seen, added = set(known), []
     for number, row in enumerate(outbox):
         name = rows.outbox_field(row_key(row))
         if name in seen:
@@ -230,9 +242,12 @@ def write_outbox(pipe: Pipe, keys: Keys, outbox: Sequence[OutboxRow], known: set
         seen.add(name)
         at = rows.place(revision, number)
         pipe.hset(keys.outbox, name, at + rows.pack_outbox(row))
-        pipe.sadd(keys.alert(row.alert_id), name)
+        for key in _sets(keys, [row]):
+            pipe.sadd(key, name)
         if row.state == "due":
             pipe.zadd(keys.due, {rows.due_member(row, at, name): row.next_at})
+        added.append((row, at))
+    return added
 
 
 def write_notes(pipe: Pipe, keys: Keys, changes: Notes) -> None:
@@ -251,9 +266,9 @@ def ask_rows(pipe: Pipe, keys: Keys, names: Sequence[RowKey]) -> None:
     _ask_fields(pipe, keys.outbox, map(rows.outbox_field, names))
 
 
-def write_revived(pipe: Pipe, keys: Keys, values: Sequence[bytes | None], now: float) -> int:
-    """Queue that dead rows are due again; how many are dead. ``values`` are rows as stored, and the marker."""
-    count = 0
+def write_revived(pipe: Pipe, keys: Keys, values: Sequence[bytes | None], now: float) -> list[Placed]:
+    """Queue that dead rows are due again, and give them. ``values`` are rows as stored, and the marker."""
+    changed = []
     for value in values[:-1]:
         if value is None:
             continue
@@ -264,14 +279,14 @@ def write_revived(pipe: Pipe, keys: Keys, values: Sequence[bytes | None], now: f
         after, name = replace(row, **revived(now)), rows.outbox_field(row_key(row))
         pipe.hset(keys.outbox, name, at + rows.pack_outbox(after))
         pipe.zadd(keys.due, {rows.due_member(after, at, name): after.next_at})
-        count += 1
-    return count
+        changed.append((after, at))
+    return changed
 
 
 def write_delivery(
     pipe: Pipe, keys: Keys, delivery: Delivery, value: bytes, state: str, next_at: float, at_place: bytes
-) -> None:
-    """Queue the record of an attempt; ``value`` is its outbox row as it is stored."""
+) -> Placed:
+    """Queue the record of an attempt, and give the row after it; ``value`` is that row as it is stored."""
     at, packed = rows.split_place(value)
     row = rows.unpack_outbox(packed)
     name = rows.outbox_field(row_key(row))
@@ -284,3 +299,4 @@ def write_delivery(
     else:
         pipe.zrem(keys.due, member)
     pipe.rpush(keys.deliveries(row.alert_id), at_place + rows.pack_delivery(delivery))
+    return after, at

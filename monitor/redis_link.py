@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -18,7 +18,7 @@ from redis.exceptions import RedisError, ResponseError, WatchError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from monitor.errors import ConfigError, StoreError
-from monitor.redis_rows import MARKER, SCHEMA_VERSION, Keys
+from monitor.redis_rows import MARKER, SCHEMA_VERSION, Keys, split_place, unpack_outbox
 from monitor.store_url import redis_url
 
 __all__ = ["RedisLink"]
@@ -27,7 +27,8 @@ log = logging.getLogger(__name__)
 
 Pipe = Any  # the client's types know neither bytes as field names nor queued commands
 Ask = Callable[[Pipe], object]
-Write = Callable[[Pipe, list[Any], int], object]
+Write = Callable[[Pipe, list[Any], int], Any]
+Written = Callable[[int, Sequence[Any]], object]
 
 _TRIES = 50  # of a transaction, while other processes write at the same time
 _CONNECT_SECONDS, _ANSWER_SECONDS = 5.0, 30.0
@@ -53,7 +54,10 @@ class RedisLink:
             raise ConfigError("an option in the redis store url has a value that cannot be used") from None
         self.keys = Keys(prefix)
         self._generation: bytes | None = None
-        self._writing = asyncio.Lock()
+        self.writing = asyncio.Lock()
+        """Held while this process writes."""
+        self.on_written: Written | None = None
+        """Told of every write transaction: the revision that it made, and what its ``write`` gave, if anything."""
         self._closed = False
 
     async def open(self) -> None:
@@ -68,7 +72,7 @@ class RedisLink:
                     return
                 except WatchError as error:
                     _raise_broken(error)
-        raise StoreError(f"store {self.where}: other processes write too often")
+        raise self.busy()
 
     async def aclose(self) -> None:
         """Close the connections; calling it twice is fine."""
@@ -79,9 +83,13 @@ class RedisLink:
 
     async def read(self, ask: Ask) -> list[Any]:
         """The answers to the commands that ``ask`` queues, all of one moment, from a store that is whole."""
+        return (await self.read_at(ask))[1]
+
+    async def read_at(self, ask: Ask) -> tuple[int, list[Any]]:
+        """`read`, with the store's revision of that moment."""
         generation = self._opened()
         with self._mapped():
-            return (await self._ask(ask, generation))[1]
+            return await self._ask(ask, generation)
 
     async def transact(
         self, ask: Ask, write: Write, more: Callable[[list[Any]], Awaitable[list[Any]]] | None = None
@@ -93,7 +101,7 @@ class RedisLink:
         would be one more watched key.
         """
         generation, key = self._opened(), self.keys.revision
-        async with self._writing:
+        async with self.writing:
             for _ in range(_TRIES):
                 with self._mapped():
                     try:
@@ -104,12 +112,18 @@ class RedisLink:
                                 answers = await more(answers)
                             pipe.multi()
                             pipe.set(key, revision + 1)
-                            write(pipe, answers, revision + 1)
+                            written = write(pipe, answers, revision + 1)
                             await pipe.execute()
+                            if self.on_written is not None:
+                                self.on_written(revision + 1, written or ())
                             return
                     except WatchError as error:
                         _raise_broken(error)
-        raise StoreError(f"store {self.where}: other processes write too often")
+        raise self.busy()
+
+    def busy(self) -> StoreError:
+        """The error that says that nothing stays as it is for long enough."""
+        return StoreError(f"store {self.where}: other processes write too often")
 
     def lost(self) -> StoreError:
         """The error that says that keys are missing."""
@@ -177,7 +191,8 @@ class RedisLink:
             if version == b"1":  # had no notes
                 whole[1 + keys.marked.index(keys.notes)] = generation
                 self._check_whole(whole, generation)
-                return await self._renew(pipe, generation)
+                outbox = await self._redis.hgetall(keys.outbox)
+                return await self._renew(pipe, generation, outbox)
         if version != str(SCHEMA_VERSION).encode():
             raise StoreError(
                 f"store {self.where}: it is of version {_text(version)}, this program reads {SCHEMA_VERSION}; "
@@ -197,9 +212,12 @@ class RedisLink:
         await pipe.execute()
         return generation
 
-    async def _renew(self, pipe: Pipe, generation: bytes) -> bytes:
-        """Bring a store of the version before up to this one."""
+    async def _renew(self, pipe: Pipe, generation: bytes, outbox: Mapping[bytes, bytes]) -> bytes:
+        """Bring a store of the version before up to this one: it had no notes, and no outbox by incident."""
         pipe.multi()
+        for name, value in outbox.items():
+            if name != MARKER and (incident_id := unpack_outbox(split_place(value)[1]).incident_id):
+                pipe.sadd(self.keys.messages(incident_id), name)
         pipe.hset(self.keys.notes, MARKER, generation)
         pipe.hset(self.keys.meta, "schema", SCHEMA_VERSION)
         await pipe.execute()

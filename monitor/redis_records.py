@@ -60,12 +60,15 @@ class Records:
             pipe.hget(self._link.keys.outbox, wire.outbox_field(row_key(record.delivery)))
             pipe.llen(self._link.keys.deliveries(record.delivery.alert_id))
 
-    def _queue(self, batch: Sequence[_Record], pipe: Pipe, answers: list[Any], revision: int) -> None:
-        keys = self._link.keys
+    def _queue(
+        self, batch: Sequence[_Record], pipe: Pipe, answers: list[Any], revision: int
+    ) -> list[plan.Placed]:
+        keys, changed = self._link.keys, []
         for number, (record, value) in enumerate(zip(batch, answers[::2], strict=True)):
             delivery = record.delivery
             if value is None:
                 record.error = StoreError(f"alert {delivery.alert_id!r} to {delivery.receiver!r} is not in the outbox")
                 continue
             place = wire.place(revision, number)
-            plan.write_delivery(pipe, keys, delivery, value, record.state, record.next_at, place)
+            changed.append(plan.write_delivery(pipe, keys, delivery, value, record.state, record.next_at, place))
+        return changed

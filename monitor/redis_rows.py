@@ -14,6 +14,7 @@ outbox             hash    alert id, receiver, channel -> place, row
 due                zset    queued_at, place, outbox field, by next_at
 alert:ID           set     outbox fields of one alert
 deliveries:ID      list    attempts of one alert: place, delivery
+messages:ID        set     outbox fields of one incident
 events             hash    event id -> place, event
 notes              hash    note key -> value
 blocks:CHAIN       zset    block without undo, by height
@@ -121,6 +122,10 @@ class Keys:
     def alert(self, alert_id: str) -> str:
         """Outbox fields of an alert."""
         return f"{self._prefix}alert:{alert_id}"
+
+    def messages(self, incident_id: str) -> str:
+        """Outbox fields of an incident."""
+        return f"{self._prefix}messages:{incident_id}"
 
     def deliveries(self, alert_id: str) -> str:
         """Attempts for an alert."""

@@ -9,6 +9,7 @@ from monitor import redis_commit as plan
 from monitor import redis_rows as wire
 from monitor.model import BlockRef, Delivery
 from monitor.redis_link import Pipe, RedisLink
+from monitor.redis_ready import Ready
 from monitor.redis_records import Records
 from monitor.redis_rows import MARKER, field
 from monitor.store import BlockRecord, Commit, CoverageRange, FlowRecord, Notes, OperatorEvent, OutboxRow
@@ -34,6 +35,9 @@ class RedisStore:
         self._link = RedisLink(url, prefix)
         self._keys = self._link.keys
         self._records = Records(self._link)
+        self._ready = Ready(self._link)
+        self._link.on_written = self._ready.written
+        self._noted: tuple[int, dict[str, bytes]] = (-1, {})  # notes as they were at a revision
 
     async def open(self) -> None:
         """Reach the server and create or check the layout.
@@ -130,8 +134,8 @@ class RedisStore:
     async def enqueue(self, rows: Sequence[OutboxRow]) -> None:
         """Queue alerts that belong to no block; a row that is already there stays as it is."""
 
-        def write(pipe: Pipe, answers: list[Any], revision: int) -> None:
-            plan.write_outbox(pipe, self._keys, rows, plan.there(rows, answers[0]), revision)
+        def write(pipe: Pipe, answers: list[Any], revision: int) -> list[plan.Placed]:
+            return plan.write_outbox(pipe, self._keys, rows, plan.there(rows, answers[0]), revision)
 
         await self._link.transact(lambda pipe: plan.ask_outbox(pipe, self._keys, rows), write)
 
@@ -157,6 +161,14 @@ class RedisStore:
         member, at = first[0]
         return None if member.startswith(MARKER) else float(at)
 
+    async def ready(self, destination: tuple[str, str], now: float, limit: int = 100) -> Sequence[OutboxRow]:
+        """Rows to attempt at ``destination``: urgent incidents first, then by age."""
+        return await self._ready.rows(destination, now, limit)
+
+    async def next_ready(self, destination: tuple[str, str], after: float) -> float | None:
+        """The earliest ``next_at`` later than ``after`` of a row still due at ``destination``; None: there is none."""
+        return await self._ready.next_at(destination, after)
+
     async def record(self, delivery: Delivery, *, state: str, next_at: float = 0.0) -> None:
         """Record an attempt; StoreError where its row is not in the outbox. Calls that wait share a transaction."""
         check_record_state(state)
@@ -166,32 +178,39 @@ class RedisStore:
         self, *, state: str | None = None, alert_id: str | None = None, incident_id: str | None = None
     ) -> Sequence[OutboxRow]:
         """Outbox rows in order of insertion."""
-        if alert_id is None:
+        if not alert_id and not incident_id:
             found = [wire.unpack_outbox(value) for value in await self._placed(self._keys.outbox)]
         else:
-            [names] = await self._link.read(lambda pipe: pipe.smembers(self._keys.alert(alert_id)))
+            key = self._keys.alert(alert_id) if alert_id else self._keys.messages(incident_id or "")
+            [names] = await self._link.read(lambda pipe: pipe.smembers(key))
             found = [_row(value) for value in sorted(await self._stored(list(names)))]
         return [
             row for row in found
-            if (state is None or row.state == state) and (incident_id is None or row.incident_id == incident_id)
+            if (state is None or row.state == state)
+            and (alert_id is None or row.alert_id == alert_id)
+            and (incident_id is None or row.incident_id == incident_id)
         ]  # fmt: skip
 
     async def revive(self, keys: Sequence[RowKey], now: float) -> int:
         """Make dead rows due again, as if queued at ``now`` and never tried; how many were dead."""
-        names, count = list(dict.fromkeys(keys)), 0
+        names, changed = list(dict.fromkeys(keys)), list[plan.Placed]()
 
-        def write(pipe: Pipe, answers: list[Any], _: int) -> None:
-            nonlocal count
-            count = plan.write_revived(pipe, self._keys, answers[0], now)
+        def write(pipe: Pipe, answers: list[Any], _: int) -> list[plan.Placed]:
+            nonlocal changed
+            changed = plan.write_revived(pipe, self._keys, answers[0], now)
+            return changed
 
         await self._link.transact(lambda pipe: plan.ask_rows(pipe, self._keys, names), write)
-        return count
+        return len(changed)
 
     async def notes(self, prefix: str = "") -> Sequence[tuple[str, bytes]]:
         """What is kept for alerts, in key order."""
-        [found] = await self._link.read(lambda pipe: pipe.hgetall(self._keys.notes))
-        named = ((name[1:].decode(), value) for name, value in found.items() if name != MARKER)
-        return sorted(item for item in named if item[0].startswith(prefix))
+        revision, _ = await self._link.read_at(lambda pipe: None)
+        if revision != self._noted[0]:  # they are asked for every second, and seldom change
+            revision, [found] = await self._link.read_at(lambda pipe: pipe.hgetall(self._keys.notes))
+            named = {name[1:].decode(): value for name, value in found.items() if name != MARKER}
+            self._noted = revision, dict(sorted(named.items()))
+        return [item for item in self._noted[1].items() if item[0].startswith(prefix)]
 
     async def note(self, changes: Notes, outbox: Sequence[OutboxRow] = (), expect: Notes = ()) -> bool:
         """Change notes and queue alerts in one transaction, where everything is as ``expect`` says."""
@@ -201,13 +220,14 @@ class RedisStore:
             plan.ask_outbox(pipe, self._keys, outbox)
             pipe.hmget(self._keys.notes, [*(field(key) for key, _ in expect), MARKER])
 
-        def write(pipe: Pipe, answers: list[Any], revision: int) -> None:
+        def write(pipe: Pipe, answers: list[Any], revision: int) -> list[plan.Placed]:
             nonlocal same
             pairs = zip(expect, answers[-1][:-1], strict=True)
             same = all(found == value for (_, value), found in pairs)
-            if same:
-                plan.write_notes(pipe, self._keys, changes)
-                plan.write_outbox(pipe, self._keys, outbox, plan.there(outbox, answers[0]), revision)
+            if not same:
+                return []
+            plan.write_notes(pipe, self._keys, changes)
+            return plan.write_outbox(pipe, self._keys, outbox, plan.there(outbox, answers[0]), revision)
 
         await self._link.transact(ask, write)
         return same

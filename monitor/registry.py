@@ -12,7 +12,7 @@ from typing import Any
 
 from monitor.errors import ConfigError
 
-__all__ = ["ADDRESSES", "CHAINS", "CHANNELS", "HISTORIES", "MEMPOOLS", "STORES", "did_you_mean", "load"]
+__all__ = ["ADDRESSES", "CHAINS", "CHANNELS", "DETECTORS", "HISTORIES", "MEMPOOLS", "STORES", "did_you_mean", "load"]
 
 CHAINS = {
     "evm": "chains.evm.watcher:EvmChain",
@@ -53,6 +53,16 @@ STORES = {
     "sqlite": "monitor.sqlite_store:SqliteStore",
     "redis": "monitor.redis_store:RedisStore",
 }
+
+DETECTORS = (  # names alone: what judges is compiled, which takes seconds
+    *(f"CT-{number}" for number in (1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12)),
+    *(f"CW-{number}" for number in range(1, 5)),
+    *(f"DF-{number}" for number in range(1, 4)),
+    *(f"HW-{number}" for number in range(1, 9)),
+    *(f"MP-{number}" for number in range(1, 5)),
+    *(f"PW-{number}" for number in range(1, 10)),
+    "FUSION", "GUARD", "RULE", "SWEEP",
+)  # fmt: skip
 
 
 def did_you_mean(word: str, valid: Iterable[str]) -> str:

@@ -62,9 +62,11 @@ _STEPS = {  # from the version before
     2: """
 CREATE TABLE note (key TEXT PRIMARY KEY NOT NULL, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
 CREATE INDEX outbox_of_incident ON outbox (incident_id, seq) WHERE incident_id != '';
-CREATE INDEX outbox_of_destination ON outbox (receiver, channel, queued_at, seq, next_at) WHERE state = 'due';
-CREATE INDEX outbox_in_order ON outbox (receiver, channel, incident_id, queued_at, seq) WHERE state = 'due';
-CREATE INDEX outbox_urgent ON outbox (receiver, channel, queued_at, seq) WHERE state = 'due' AND severity >= 4;
+CREATE INDEX outbox_of_destination ON outbox
+    (receiver, channel, queued_at, seq, next_at, incident_id) WHERE state = 'due';
+CREATE INDEX outbox_in_order ON outbox (receiver, channel, incident_id, queued_at, seq, next_at) WHERE state = 'due';
+CREATE INDEX outbox_urgent ON outbox
+    (receiver, channel, queued_at, seq, next_at, incident_id) WHERE state = 'due' AND severity >= 4;
 CREATE INDEX outbox_later ON outbox (receiver, channel, next_at) WHERE state = 'due' AND next_at > 0;
 """
 }

@@ -15,10 +15,12 @@ from typing import Any
 from yarl import URL
 
 from alerts.base import ChannelTraits, Receipt
+from alerts.html import TemplateEscape
 from alerts.http import HttpSender, receipt_of
 from alerts.message import Message, message_of
 from alerts.options import Options
 from alerts.phase import is_over, problem_key
+from alerts.plain import inert
 from alerts.template import Templates
 from alerts.text import clean, encodable, within
 from monitor.ids import canonical_json, iso
@@ -74,7 +76,8 @@ class AlertmanagerChannel(ChannelTraits):
         given.check()
         path = base.path.rstrip("/")
         self._url = base.with_path(path if path.endswith("/api/v2/alerts") else f"{path}/api/v2/alerts")
-        self._templates = Templates(own, str)
+        self._escape = TemplateEscape(markup=False, harmless=inert)
+        self._templates = Templates(own, self._escape)
         self._sender = HttpSender(timeout)
 
     def __repr__(self) -> str:
@@ -131,17 +134,18 @@ class AlertmanagerChannel(ChannelTraits):
                 yield {"labels": {**labels, "severity": severity}, **ended}
 
     def _annotations(self, alert: Alert, message: Message) -> dict[str, str]:
-        own = self._templates.body(message)
+        own = self._escape.applied(self._templates.body, message)
         facts: dict[str, str] = {}
         for fact in message.facts:
             name = re.sub(r"[^a-z0-9]+", "_", fact.name.lower()).strip("_")
-            value = f"{fact.value} {fact.url}" if fact.url else fact.value
+            text = inert(fact.value, message.entity)
+            value = f"{text} {fact.url}" if fact.url else text
             facts[name] = f"{facts[name]}\n{value}" if name in facts else value
         annotations = {
             **facts,
             **{re.sub(r"\W+", "_", action.label.lower()): action.url for action in message.actions},
-            "summary": self._templates.title(message),
-            "description": own if own is not None else "\n".join(message.lines),
+            "summary": self._escape.applied(self._templates.title, message) or "",
+            "description": own if own is not None else inert("\n".join(message.lines), message.entity),
             "runbook": message.runbook,
             "type": message.type,
             "revision": str(message.revision),

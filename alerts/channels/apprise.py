@@ -18,8 +18,10 @@ import msgspec
 
 from alerts.apart import Apart, Busy
 from alerts.base import ChannelTraits, Receipt
+from alerts.html import TemplateEscape
 from alerts.message import Message, message_of
 from alerts.options import Options
+from alerts.plain import DRILL_NOTE, inert
 from alerts.template import Templates
 from alerts.text import encodable, within
 from monitor.errors import ConfigError
@@ -68,7 +70,7 @@ class AppriseChannel(ChannelTraits):
 
     Messages are plain text, which Apprise escapes where a service wants markup, and cuts to what the service takes. As
     nobody can know the markup of every service, an ``@``, a ``<`` and an address in text that is not the owner's are
-    broken with a space. The pauses that Apprise makes between messages (5.5 s for some) are switched off: pace is the
+    broken. The pauses that Apprise makes between messages (5.5 s for some) are switched off: pace is the
     configuration's ``rate``. Apprise says only that a message was not taken, not why, so every failure is tried again
     for a day.
 
@@ -79,7 +81,6 @@ class AppriseChannel(ChannelTraits):
 
     type = "apprise"
     templated = True
-    machine = True
     concurrency = 1
 
     def __init__(self, options: Mapping[str, Any]) -> None:
@@ -102,7 +103,8 @@ class AppriseChannel(ChannelTraits):
             else:
                 self._services[stable_id("apprise", url)] = _Service(made, scheme)
         given.check()
-        self._templates = Templates(own, _plain)
+        self._escape = TemplateEscape(markup=False, harmless=inert)
+        self._templates = Templates(own, self._escape)
         self._text = apprise.NotifyFormat.TEXT
         self._store: Store | None = None
 
@@ -116,9 +118,12 @@ class AppriseChannel(ChannelTraits):
     def render(self, alert: Alert, queued_at: float) -> bytes:
         """Title, text and level."""
         message = message_of(alert, queued_at)
-        own = self._templates.body(message)
-        text = own if own is not None else _text(message)
-        made = {"title": self._templates.title(message), "body": within(text, CHARACTERS), "level": _level(message)}
+        own = self._escape.applied(self._templates.body, message)
+        made = {
+            "title": self._escape.applied(self._templates.title, message),
+            "body": within(own if own is not None else _text(message), CHARACTERS),
+            "level": _level(message),
+        }
         return canonical_json(encodable(made))
 
     def preview(self, body: bytes) -> str:
@@ -223,12 +228,16 @@ def _level(message: Message) -> str:
 
 
 def _text(message: Message) -> str:
-    facts = [f"{fact.name}: {_plain(fact.value)}{f' {fact.url}' if fact.url else ''}" for fact in message.facts]
+    """What matters most comes first: services cut what is too long for them."""
+    keep = message.entity
+    facts = [f"{fact.name}: {inert(fact.value, keep)} {fact.url}".rstrip() for fact in message.facts]
     actions = [f"{action.label}: {action.url}" for action in message.actions]
-    parts = ["\n".join(map(_plain, message.lines)), "\n".join(facts), "\n".join(actions), message.runbook]
+    parts = [
+        DRILL_NOTE if message.drill else "",
+        "\n".join(actions[:1]),
+        "\n".join(facts),
+        inert("\n".join(message.lines), keep),
+        f"What to do: {message.runbook}" if message.runbook else "",
+        "\n".join(actions[1:]),
+    ]
     return "\n\n".join(part for part in parts if part)
-
-
-def _plain(text: str) -> str:
-    """Text in which no service finds a mention, a tag or an address."""
-    return text.replace("@", "@ ").replace("<", "< ").replace("://", ": //")

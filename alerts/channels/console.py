@@ -35,6 +35,7 @@ _STYLES = {
     "info": "dim",
 }
 _OTHER_STYLE = "bold magenta"  # the monitor speaks of itself
+_IN_BODY = {"entity", "wallets", "opened", "status", "to acknowledge"}  # facts that the body, or its commands, say
 
 
 class ConsoleChannel(ChannelTraits):
@@ -66,6 +67,11 @@ class ConsoleChannel(ChannelTraits):
                     "severity": message.severity,
                     "badge": message.badge,
                     "title": bounded(title, TITLE_CHARACTERS),
+                    "facts": [
+                        [fact.name, fact.value, fact.url]
+                        for fact in message.facts
+                        if alert.incident and fact.name not in _IN_BODY
+                    ],
                     "body": shown(alert.body.strip("\n"), BODY_CHARACTERS, lines=True),
                     "runbook": bounded(message.runbook, TITLE_CHARACTERS),
                     "links": [[action.label, action.url] for action in message.actions[:1]],  # the body has commands
@@ -144,6 +150,10 @@ def _text(message: Mapping[str, Any], terminal: bool) -> str:
     console.print(Text.assemble((f"  {message['type']} queued {message['at']}", "dim")))
     if message["runbook"]:
         console.print(Text(f"  what to do: {message['runbook']}"))
+    for name, value, url in message.get("facts", ()):
+        console.print(Text(f"  {name}: {value} {url}".rstrip()))
+    if message.get("facts"):
+        console.print()
     for line in message["body"].split("\n"):
         console.print(Text(f"  {line}" if line else ""))
     for label, url in message.get("links", ()):

@@ -15,10 +15,12 @@ from urllib.parse import quote
 from yarl import URL
 
 from alerts.base import ChannelTraits, Receipt
+from alerts.html import TemplateEscape
 from alerts.http import Answer, HttpSender, receipt_of
 from alerts.message import Message, message_of
 from alerts.options import Options
 from alerts.phase import is_over, problem_key
+from alerts.plain import inert
 from alerts.template import Templates
 from alerts.text import encodable, within
 from monitor.ids import canonical_json
@@ -82,7 +84,8 @@ class OpsgenieChannel(ChannelTraits):
         own = given.mapping("template")
         given.check()
         self._base = URL(str(base).rstrip("/"))
-        self._templates = Templates(own, str)
+        self._escape = TemplateEscape(markup=False, harmless=inert)
+        self._templates = Templates(own, self._escape)
         self._sender = HttpSender(timeout)
 
     def __repr__(self) -> str:
@@ -145,7 +148,7 @@ class OpsgenieChannel(ChannelTraits):
         drill = ["DRILL"] if message.drill else []
         own = ["heistwatch", *drill, message.severity or "monitor", *self._tags]
         return {
-            "message": within(self._templates.title(message), MESSAGE_CHARACTERS),
+            "message": within(self._escape.applied(self._templates.title, message) or "", MESSAGE_CHARACTERS),
             "alias": alias,
             "description": within(self._words(message), DESCRIPTION_CHARACTERS),
             "entity": within(message.entity, ENTITY_CHARACTERS),
@@ -156,12 +159,14 @@ class OpsgenieChannel(ChannelTraits):
         }
 
     def _words(self, message: Message) -> str:
-        own = self._templates.body(message)
+        own = self._escape.applied(self._templates.body, message)
         if own is not None:
             return own
-        facts = [f"{fact.name}: {fact.value}{f' {fact.url}' if fact.url else ''}" for fact in message.facts]
+        keep = message.entity
+        facts = [f"{fact.name}: {inert(fact.value, keep)} {fact.url}".rstrip() for fact in message.facts]
         actions = [f"{action.label}: {action.url}" for action in message.actions]
-        parts = [message.title, "\n".join(message.lines), "\n".join(facts), "\n".join(actions), message.runbook]
+        title, lines = inert(message.title, keep), inert("\n".join(message.lines), keep)
+        parts = [title, lines, "\n".join(facts), "\n".join(actions), message.runbook]
         return "\n\n".join(part for part in parts if part)
 
 
@@ -174,7 +179,8 @@ def _details(message: Message) -> dict[str, str]:
     fields = {"type": message.type, "incident": message.incident_id, "revision": str(message.revision)}
     fields |= {action.label: action.url for action in message.actions}
     for fact in message.facts:
-        fields[fact.name] = f"{fields[fact.name]}, {fact.value}" if fact.name in fields else fact.value
+        value = inert(fact.value, message.entity)
+        fields[fact.name] = f"{fields[fact.name]}, {value}" if fact.name in fields else value
     details: dict[str, str] = {}
     left = DETAILS_CHARACTERS
     for name, value in fields.items():

@@ -13,10 +13,12 @@ from typing import Any
 from yarl import URL
 
 from alerts.base import ChannelTraits, Receipt
+from alerts.html import TemplateEscape
 from alerts.http import HttpSender, receipt_of
 from alerts.message import Message, message_of
 from alerts.options import Options
 from alerts.phase import is_over, problem_key
+from alerts.plain import inert
 from alerts.template import Templates
 from alerts.text import encodable, within
 from monitor.ids import canonical_json
@@ -66,7 +68,8 @@ class PagerDutyChannel(ChannelTraits):
         timeout = given.seconds("timeout", 10.0, 120.0)
         own = given.mapping("template")
         given.check()
-        self._templates = Templates(own, str)
+        self._escape = TemplateEscape(markup=False, harmless=inert)
+        self._templates = Templates(own, self._escape)
         self._sender = HttpSender(timeout)
 
     def __repr__(self) -> str:
@@ -109,14 +112,15 @@ class PagerDutyChannel(ChannelTraits):
         await self._sender.aclose()
 
     def _payload(self, message: Message) -> dict[str, Any]:
-        own = self._templates.body(message)
+        own = self._escape.applied(self._templates.body, message)
+        title = self._escape.applied(self._templates.title, message) or ""
         details: dict[str, Any] = _table(message)
-        details["explanation"] = own if own is not None else "\n".join(message.lines)
+        details["explanation"] = own if own is not None else inert("\n".join(message.lines), message.entity)
         if message.runbook:
             details["runbook"] = message.runbook
         details.update({"type": message.type, "revision": message.revision, "drill": message.drill})
         payload: dict[str, Any] = {
-            "summary": within(self._templates.title(message), SUMMARY_CHARACTERS),
+            "summary": within(title, SUMMARY_CHARACTERS),
             "source": within(message.entity, SOURCE_CHARACTERS) or "heistwatch",
             "severity": _LEVELS.get(message.severity or "", "error"),
             "timestamp": message.at,
@@ -134,7 +138,8 @@ def _table(message: Message) -> dict[str, Any]:
     """The facts by name; a name that comes several times has a list."""
     table: dict[str, Any] = {}
     for fact in message.facts:
-        value = f"{fact.value} {fact.url}" if fact.url else fact.value
+        text = inert(fact.value, message.entity)
+        value = f"{text} {fact.url}" if fact.url else text
         if fact.name in table:
             before = table[fact.name]
             table[fact.name] = [*before, value] if isinstance(before, list) else [before, value]

@@ -43,6 +43,10 @@ _OPTIONS = ("token", "chat", "thread", "api", "silent", "chart", "timeout", "tem
 _TOKEN = re.compile(r"[0-9A-Za-z_:-]+")
 _CHAT = re.compile(r"-?\d{1,20}|@\w{1,64}", re.ASCII)
 _CHARTED = (".opened", ".escalated")
+_LIGHTS = {"critical": "🔴", "high": "🟠", "medium": "🟡", "low": "🔵", "info": "⚪"}
+_OVER = {"resolved": "🟢", "recovered": "🟢", "retracted": "⚪"}
+_MONITOR = "🟣"
+"""Colour by severity, as circles: Telegram has no other."""
 _TAG = re.compile(r"<[^>]*>")
 _OWN_TAG = re.compile(r"<(?!/?code>)")
 _FORM = re.compile(r"parse entities|button|url_invalid|wrong http url|reply.markup|too long|entities", re.IGNORECASE)
@@ -178,6 +182,7 @@ class TelegramChannel(ChannelTraits):
     def _text(self, message: Message) -> str:
         title = self._templates.title(message, TITLE)
         head = title if _OWN_TAG.search(title) else _bold(title)
+        head = head if self._templates.has_title else f"{_light(message)} {head}"
         own = self._templates.body(message, TEXT - TITLE - 10)
         if own is not None:
             return f"{head}\n\n{own}"
@@ -231,6 +236,10 @@ def _meaning(host: str, answer: Answer, told: Mapping[str, Any], now: float) -> 
     return replace(receipt, detail=f"{receipt.detail} {words}") if words else receipt
 
 
+def _light(message: Message) -> str:
+    return _OVER.get(message.type.partition(".")[2]) or _LIGHTS.get(message.severity or "", _MONITOR)
+
+
 def _whole(given: Options, name: str) -> str:
     """A number or a text: chats have numbers for names."""
     value = given.raw(name)
@@ -273,7 +282,8 @@ def _fact(fact: Fact) -> str:
 def _plain(message: Message) -> str:
     """All of it as one piece of code, in which Telegram finds nothing to link or to parse."""
     facts = (f"{fact.name}: {fact.value}" for fact in message.facts)
-    text = lines_within([message.title, *facts, *texts(message), footer(message)], TEXT - 1000, entities)
+    title = f"{_light(message)} {message.title}"
+    text = lines_within([title, *facts, *texts(message), footer(message)], TEXT - 1000, entities)
     urls = [(action.label, url) for action in message.actions if 0 < len(url := address_of(action.url)) <= 180]
     links = (f'\n<a href="{entities(url)}">{label}: {entities(url)}</a>' for label, url in urls)
     return f"<pre>{text}</pre>{''.join(links)}"

@@ -24,11 +24,10 @@ _LOOK_TWICE = ("warning: ", "not applied by this version: ")  # yellow on a term
 @json_option
 def command(config: str | None, online: bool, as_json: bool) -> int:
     """Validate a configuration; every problem is shown with its file and line."""
-    from monitor.alerting import make_channels, make_planner, weaknesses
+    from monitor.alerting import checked, weaknesses
 
     found = find_config(config)
-    channels = make_channels(found)
-    make_planner(found, channels)
+    channels = checked(found)
     notes = [*waiting(found), *weaknesses(found, channels)]
     reached = run(_online(found, channels)) if online else []
     failed = [entry for entry in reached if not entry["ok"]]

@@ -110,8 +110,11 @@ async def stored(config: Config) -> AsyncIterator[Any]:
         await store.aclose()
 
 
-def run(main: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine; SIGTERM cancels it like Ctrl-C, but is a clean end."""
+def run(main: Coroutine[Any, Any, T], *, terminated: int = 128 + signal.SIGTERM) -> T:
+    """Run a coroutine; SIGTERM cancels it like Ctrl-C, and the exit code is ``terminated`` then.
+
+    Only of what runs until it is ended is that a clean end, 0: elsewhere nobody may take half of it for all.
+    """
 
     async def guarded() -> T:
         task = asyncio.ensure_future(main)
@@ -128,7 +131,7 @@ def run(main: Coroutine[Any, Any, T]) -> T:
             return await task
         except asyncio.CancelledError:
             if stopped:
-                raise click.exceptions.Exit(0) from None
+                raise click.exceptions.Exit(terminated) from None
             raise
         finally:
             loop.remove_signal_handler(signal.SIGTERM)

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from monitor.cli.common import find_config, json_option, print_json, run, table
+from monitor.cli.common import find_config, json_option, print_json, run, stored, table
 from monitor.errors import ConfigError, StoreError
 
 __all__ = ["command"]
@@ -32,10 +32,11 @@ TAKEN_SECONDS = 5.0  # after which, where a monitor gave one, it is not believed
               help="Wait so long for somebody to acknowledge; it fails where nobody does.")  # fmt: skip
 @click.option("--within", type=click.FloatRange(1), default=60, metavar="SECONDS", show_default=True,
               help="Time in which it must arrive everywhere.")  # fmt: skip
+@click.option("--show", metavar="ID", help="Play none: the report of an earlier one, or of the `last`.")
 @json_option
 def command(
     config: str | None, case_id: str, wallet: str | None, receivers: tuple[str, ...], escalate: bool,
-    ack_within: float, within: float, as_json: bool,
+    ack_within: float, within: float, show: str | None, as_json: bool,
 ) -> int:  # fmt: skip
     """Play a theft that is not real, and see who is reached how fast.
 
@@ -44,15 +45,36 @@ def command(
     """
     logging.basicConfig(level=logging.ERROR, stream=sys.stderr)
     found = find_config(config)
+    if show is not None:
+        return _told(run(_earlier(found, show)), as_json)
     asked = _checked(found, case_id, wallet, receivers, escalate)
     asked |= {"ack_within": ack_within, "within": within, "escalate": escalate}
     with redirect_stdout(sys.stderr) if as_json else nullcontext():  # what the console channel says is no JSON
         report = run(_drill(found, asked))
+    return _told(report, as_json)
+
+
+def _told(report: dict[str, Any], as_json: bool) -> int:
+    """Print a report; the exit code."""
     if as_json:
         print_json(report)
     else:
         _show(report)
-    return 1 if report["problems"] else 0
+    return 1 if report["problems"] or report["finished"] is None else 0
+
+
+async def _earlier(config: Any, name: str) -> dict[str, Any]:
+    """The report of a drill that is stored: by its id, or the first characters of it, or ``last``."""
+    from monitor.drill_note import DRILLS, read_drill
+
+    async with stored(config) as store:
+        drills = sorted((read_drill(value) for _, value in await store.notes(DRILLS)), key=lambda drill: drill.asked)
+        found = drills[-1:] if name == "last" else [drill for drill in drills if drill.id.startswith(name)]
+        if len(found) != 1:
+            names = ", ".join(drill.id for drill in drills[-5:])
+            hint = f"the last ones are {names}" if drills else "there was none so far"
+            raise ConfigError(f"no drill {name!r}: {hint}")
+        return await _report(store, found[0], [receiver.name for receiver in config.receivers])
 
 
 def _checked(
@@ -203,5 +225,7 @@ def _show(report: dict[str, Any]) -> None:
         click.echo(f"not on its way: {', '.join(report['not_on_the_way'])}")
     for problem in report["problems"]:
         click.echo(f"FAILED: {problem}")
-    if not report["problems"]:
+    if report["finished"] is None:
+        click.echo("the drill is not over")
+    elif not report["problems"]:
         click.echo("the drill arrived everywhere")

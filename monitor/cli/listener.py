@@ -23,6 +23,7 @@ from monitor.cli.common import count
 from monitor.cli.show import bold, severity
 from monitor.errors import ConfigError
 from monitor.ids import iso
+from monitor.web.asked import LOGGER
 
 __all__ = ["BODY_BYTES", "Listener"]
 
@@ -82,7 +83,7 @@ class Listener:
         """Listen; gives the address. ConfigError where that is not possible."""
         application = web.Application(client_max_size=BODY_BYTES)
         application.router.add_route("*", "/{path:.*}", self._handle)
-        runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
+        runner = web.AppRunner(application, access_log=None, logger=LOGGER, shutdown_timeout=1.0)
         await runner.setup()
         try:
             try:

@@ -58,14 +58,15 @@ def test(
                 alert, links=links.links(name, alert.labels.get("incident", ""), now), zone=zones.get(name, "")
             )
             entry["rendered"] = {key: _preview(channel, own, now) for key, channel in _named(channels[name])}
-    policy = policies.get(planner.policy(alert))
+    goes_on = _goes_on(alert)
+    policy = policies.get(planner.policy(alert)) if goes_on else None
     found = {
         "at": iso(now),
         "type": alert.type,
         "labels": {name: value for name, value in sorted(alert.labels.items()) if value},
         "receivers": receivers,
         "escalation": _escalation(policy, alert),
-        "repeats": planner.repeats(alert),
+        "repeats": planner.repeats(alert) if goes_on else {},
         "silenced_critical": _silenced(board, now),
     }
     run(_close(channels))
@@ -140,6 +141,14 @@ def _receiver(verdict: Any, channels: Mapping[str, Sequence[Any]]) -> dict[str, 
         "detail": verdict.detail,
         "path": list(verdict.path),
     }
+
+
+def _goes_on(alert: Any) -> bool:
+    """Whether an incident is open after it, which somebody has to acknowledge."""
+    from alerts.case import is_correction
+    from monitor.model import AlertKind
+
+    return alert.kind not in (AlertKind.BLIND, AlertKind.RECOVERED, AlertKind.DRILL) and not is_correction(alert)
 
 
 def _escalation(policy: Any, alert: Any) -> dict[str, Any] | None:

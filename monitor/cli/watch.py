@@ -46,16 +46,23 @@ def command(config: str | None, quiet: bool, log_level: str) -> None:
     found = find_config(config)
     if not quiet:
         click.echo("starting; the very first start compiles for up to a minute", err=True)
-    run(_forever(found, config, quiet))
+    run(_forever(found, config, quiet), terminated=0)
 
 
 async def _forever(config: Any, path: str | None, quiet: bool) -> None:
-    """Watch, and begin anew with the new configuration after each reload."""
+    """Watch, and begin anew with the new configuration after each reload; where that fails, with the one before."""
     reload = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload.set)
+    before = None
     while True:
-        config = await _watch(config, path, quiet, reload)
-        click.echo("the configuration was read again", err=True)
+        try:
+            before, config = config, await _watch(config, path, quiet, reload)
+            click.echo("the configuration was read again", err=True)
+        except ConfigError as error:
+            if before is None:
+                raise
+            before, config = None, before
+            _not_reloaded(error)
 
 
 async def _watch(config: Any, path: str | None, quiet: bool, reload: asyncio.Event) -> Any:
@@ -74,6 +81,8 @@ async def _watch(config: Any, path: str | None, quiet: bool, reload: asyncio.Eve
                 raise
             _lead(parts, config, "")
             where = f"without HTTP ({error}: set http.listen)"
+        for warning in config.warnings:
+            click.echo(f"warning: {warning}", err=True)
         for line in waiting(config):
             click.echo(f"note: {line}", err=True)
         for line in not_applied(config):
@@ -115,14 +124,22 @@ def _lead(parts: Any, config: Any, address: str) -> None:
 
 async def _reloaded(path: str | None, reload: asyncio.Event) -> Any:
     """The next configuration that is right, once somebody asks for it."""
+    from monitor.alerting import checked
+
     while True:
         await reload.wait()
         reload.clear()
         try:
-            return find_config(path)
+            found = find_config(path)
+            checked(found)
+            return found
         except ConfigError as error:
-            for problem in error.problems:
-                click.echo(f"heistwatch: not reloaded: {problem}", err=True)
+            _not_reloaded(error)
+
+
+def _not_reloaded(error: ConfigError) -> None:
+    for problem in error.problems:
+        click.echo(f"heistwatch: not reloaded: {problem}", err=True)
 
 
 async def _status(parts: Any) -> None:

@@ -36,8 +36,8 @@ def build_alerting(
         if after != sorted(after):
             node = root.at("escalations", name)
             problems.append(node.problem(f"{node.label}: the steps are not in the order of `after`"))
-        if not steps and name not in root.at("escalations").lost:
-            node = root.at("escalations", name)
+        node = root.at("escalations", name)
+        if not steps and not node.lost and name not in root.at("escalations").lost:
             problems.append(node.problem(f"{node.label} has no step"))
     if file.drill is not None:
         check_zone(file.drill.zone, root.at("drill", "zone"), problems)

@@ -86,7 +86,7 @@ class Act:
             return _already(claim, found, used)
         try:
             form = await request.post()
-        except ValueError:
+        except (ValueError, LookupError):  # LookupError: a charset that nobody knows
             return page("not understood", "<h1>This form was not understood.</h1>", 400)
         if _grew(claim, found, _field(form, "seen")):
             return _form(claim, found, "It has grown since you opened this page: look again.", 409)
@@ -148,8 +148,8 @@ def _field(form: Mapping[str, Any], name: str) -> str:
 
 
 def _grew(claim: Claim, found: Found, seen: str) -> bool:
-    """Whether an incident is worse than the page that is answered showed it: nobody acknowledged that."""
-    if claim.action != "acknowledge" or found.incident is None or not seen:
+    """Whether an incident is worse than the page that is answered showed it: nobody judged that."""
+    if claim.action == "confirm" or found.incident is None or not seen:
         return False
     try:
         return found.incident.severity > Severity.parse(seen)

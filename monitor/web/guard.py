@@ -21,7 +21,7 @@ class Guard:
 
     A peer with more than `MOST` wrong tokens a minute gets 429 for the bearer token, the right one included, or
     guessing would go on. A signed link that is right always passes: its signature cannot be guessed, and one reverse
-    proxy may be the peer of everybody who answers the alarm.
+    proxy may be the peer of everybody who answers the alarm. Wrong links are counted by a guard of their own.
 
     Parameters
     ----------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from typing import Any
 
@@ -10,6 +9,7 @@ from aiohttp import web
 
 from monitor.published import incident_data
 from monitor.verdicts import verdict
+from monitor.web.asked import json_object
 from monitor.web.guard import Guard
 from monitor.web.incident_page import heading, whole
 from monitor.web.known import Found, Known
@@ -93,12 +93,8 @@ def _prefers_html(accept: str) -> bool:
 
 async def _who_and_why(request: web.Request) -> tuple[str, str]:
     """``by`` and ``comment`` from the query, or from a JSON object as body; ValueError says what was expected."""
-    try:
-        given_text = await request.text()
-        given = json.loads(given_text) if given_text.strip() else {}
-    except ValueError:
-        given = None
-    if not isinstance(given, dict) or not all(isinstance(given.get(key, ""), str) for key in ("by", "comment")):
+    given = await json_object(request)
+    if given is None or not all(isinstance(given.get(key, ""), str) for key in ("by", "comment")):
         raise ValueError('the body was no JSON object such as {"by": "alice", "comment": "our own payment"}')
     named = {**request.query, **given}
     return named.get("by") or "http", named.get("comment", "")

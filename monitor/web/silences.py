@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -13,6 +12,7 @@ from monitor.config.shape import parse_duration
 from monitor.errors import ConfigError, Problem
 from monitor.ids import from_iso
 from monitor.registry import did_you_mean
+from monitor.web.asked import json_object
 from monitor.web.guard import Guard
 from monitor.web.hooks import Hooks
 
@@ -43,11 +43,8 @@ class SilenceRoutes:
             return refused
         if self._silences is None:
             return _none()
-        try:
-            given = json.loads(await request.text())
-        except ValueError:
-            given = None
-        if not isinstance(given, dict):
+        given = await json_object(request)
+        if not given:
             return web.json_response({"error": f"the body was no JSON object such as {EXAMPLE}"}, status=400)
         try:
             silence = await self._add(given, time.time())

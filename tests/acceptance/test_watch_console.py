@@ -64,6 +64,15 @@ def test_console(
     config.write_text(good.replace("role: hot", "role: hott"))
     monitor.process.send_signal(signal.SIGHUP)
     assert monitor.err.wait("not reloaded: .*hot")
+    for wrong in ("heartbeat: [{url: nowhere}]", "receivers: [{name: soc, channels: [{type: console, colour: 1}]}]"):
+        config.write_text(f"{good}{wrong}\n")  # is read, but nothing can be made of it
+        monitor.process.send_signal(signal.SIGHUP)
+        assert monitor.err.wait("not reloaded: .*" + ("url is no" if "url" in wrong else "unknown option 'colour'"))
+    taken = f'"127.0.0.1:{node.port}"'
+    config.write_text(re.sub(r'"127\.0\.0\.1:0"', taken, good))  # shows only when it is begun: the old one is again
+    monitor.process.send_signal(signal.SIGHUP)
+    again = r"not reloaded: http\.listen: .* cannot be had.*\n(?:.*\n)*.*watching; http://127\.0\.0\.1:(\d+)/"
+    monitor.port = int(monitor.err.wait(again).group(1))
     config.write_text(good)
     node.send(node.accounts[0], thief, 500)
     monitor.scanned(node.height)

@@ -42,7 +42,7 @@ async def test_a_message(service: Any, alert: Any, row: Row) -> None:
     assert (receipt.outcome, receipt.reason) == (Outcome.ACCEPTED, Reason.OK)
     (sent,) = service.sent
     message = json.loads(sent.body)
-    assert message["title"] == "CRITICAL: @ everyone < !channel> http: //x.example"
+    assert message["title"] == "CRITICAL: @ everyone < !channel> http[:]//x[.]example"
     assert message["type"] == "failure"
     assert "Line one.\nLine two." in message["message"]
     assert "Acknowledge: https://watch.example/ack" in message["message"]
@@ -154,6 +154,20 @@ async def test_secrets(service: Any, alert: Any, row: Row, caplog: pytest.LogCap
     assert len(caught.value.problems) == 2
     assert CANARY not in str(caught.value)
     assert "address 1 of 2 (nosuch://)" in str(caught.value)
+
+
+def test_people_read_it(alert: Any) -> None:
+    """What matters comes first, since services cut; addresses of ours stay whole, in templates, too."""
+    links = {"acknowledge": "https://watch.example/ack", "incident": "https://watch.example/i"}
+    own = {"body": "{{ actions[0].url }} {{ lines[0] }}"}
+    drill = alert(kind=AlertKind.DRILL, body="see http://x.example", links=links)
+    plain = json.loads(AppriseChannel({"url": "json://127.0.0.1"}).render(drill, 1.0))["body"].split("\n\n")
+    assert plain[0].startswith("DRILL: ") and plain[1] == "Acknowledge: https://watch.example/ack"
+    assert plain[2].startswith("entity:")
+    assert plain[-2:] == ["What to do: Stop withdrawals.", "Open: https://watch.example/i"]
+    made = AppriseChannel({"url": "json://127.0.0.1", "template": own}).render(drill, 1.0)
+    assert json.loads(made)["body"] == "https://watch.example/ack see http[:]//x[.]example"
+    assert not AppriseChannel.machine  # storms are summarised for them
 
 
 @pytest.mark.parametrize(

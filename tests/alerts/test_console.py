@@ -39,7 +39,7 @@ async def printed(alert: Alert, row: MakeRow, stream: Any) -> str:
 
 async def test_plain_lines(alert: MakeAlert, row: MakeRow) -> None:
     """Without a terminal: plain lines, the severity once, long lines left whole."""
-    long = alert(body=f"Line one.\n\n{'x' * 300}")
+    long = alert(body=f"Line one.\n\n{'x' * 300}", incident=None)
     assert await printed(long, row, io.StringIO()) == (
         "[CRITICAL] Example Exchange: 100 ETH sent to suspects\n"
         "  incident.opened queued 2023-11-14T22:13:20Z\n"
@@ -48,6 +48,21 @@ async def test_plain_lines(alert: MakeAlert, row: MakeRow) -> None:
         "\n"
         f"  {'x' * 300}\n"
     )
+
+
+async def test_facts(alert: MakeAlert, row: MakeRow) -> None:
+    """What left against the usual, and where it went, with a link to look at it."""
+    finding = {
+        "chain": "eip155:1", "destination": "0x" + "ab" * 20,
+        "evidence": {"share_of_typical": 0.6, "usual_daily_maximum": 0.02},
+    }  # fmt: skip
+    incident = {"id": "i1", "entity": "E", "lost": [{"display": "100 ETH"}], "findings": [finding]}
+    lines = (await printed(alert(incident=incident), row, io.StringIO())).splitlines()
+    assert lines[3:6] == [
+        "  left: 100 ETH",
+        "  against the usual: 60 % of the typical balance; a usual day's most is 2.0 %, 30 times as much",
+        f"  destination: 0x{'ab' * 20} on eip155:1 https://etherscan.io/address/0x{'ab' * 20}",
+    ]
 
 
 async def test_colours_on_a_terminal(alert: MakeAlert, row: MakeRow, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,7 +173,7 @@ async def test_messages_do_not_mix(alert: MakeAlert, row: MakeRow) -> None:
     """Messages sent at the same time come out whole, in the order they were sent."""
     stream = io.StringIO()
     channel = ConsoleChannel({}, stream=stream)
-    alerts = [alert(str(n), title=f"number {n}", body="b", runbook="") for n in range(20)]
+    alerts = [alert(str(n), title=f"number {n}", body="b", runbook="", incident=None) for n in range(20)]
     rows = [row(each.id, body=channel.render(each, 1.0)) for each in alerts]
     receipts = await asyncio.gather(*(channel.send(each, 1.0) for each in rows))
     assert {receipt.outcome for receipt in receipts} == {Outcome.ACCEPTED}

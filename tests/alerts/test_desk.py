@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import alerts.release
 from alerts.desk import Desk
 from alerts.escalate import parse_policies
 from alerts.inhibit import parse_rules
@@ -114,6 +115,18 @@ async def test_without_rules_nothing_waits(lab: Any) -> None:
     for kind in ("opened", "updated", "escalated", "updated", "resolved"):
         assert shown(await it.say("i1", kind, "low")) == [("soc", kind)]
     assert await it.after(1e6) == []
+
+
+async def test_much_that_is_due_at_once_is_said_in_parts(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A storm's worth of steps does not keep blocks from being read; nothing is lost, and each is said once."""
+    monkeypatch.setattr(alerts.release, "MOST", 4)
+    escalations = {"pager": [{"after": 60, "receiver": "lead"}]}
+    it = await lab({"receiver": "soc", "escalation": "pager"}, escalations=escalations)
+    for number in range(10):
+        await it.say(f"i{number}", "opened", "critical")
+    parts = [await it.after(seconds) for seconds in (60, 1, 1, 1)]
+    assert [len(part) for part in parts] == [4, 4, 2, 0]
+    assert {row.incident_id for part in parts for row in part} == {f"i{number}" for number in range(10)}
 
 
 async def test_updates_are_gathered(lab: Any) -> None:

@@ -683,3 +683,21 @@ async def test_one_that_hangs_delays_no_later_attempt_of_others(store: Any, cloc
     async with running(dispatcher(store, clock, {"soc": [channel]}, grace=0.0)):
         await clock.until(3)
     assert channel.times("b0") == [0, 1]
+
+
+async def test_a_long_queue_does_not_hammer_who_is_down(store: Any, clock: Any, fake: Any, row: Row) -> None:
+    """Down with 500 messages waiting: after fifty failures 20 attempts a second; all at once when it accepts again."""
+    channel = fake(otherwise=DOWN)
+    await store.enqueue([row(f"a{n}") for n in range(500)])
+    async with running(dispatcher(store, clock, {"soc": [channel]})) as made:
+        await clock.until(0.001)
+        assert len(channel.sent) <= 50 + 100 + 4
+        await clock.until(10)
+        assert 300 <= len(channel.sent) <= 50 + 100 + 10 * 20 + 4
+        ready = len(await store.due(clock.now, 500))
+        before = len(channel.sent)
+        channel.otherwise = Receipt(Outcome.ACCEPTED, Reason.OK)
+        await clock.until(10.3)
+        assert len(channel.sent) - before >= ready > 100, "what is ready goes at once"
+        await clock.until(600)
+    assert set((await states(store)).values()) == {"done"}

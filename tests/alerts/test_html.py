@@ -180,8 +180,9 @@ def test_plain_text() -> None:
 
 
 def test_summaries_say_for_how_many_they_stand() -> None:
-    """Below everything else."""
+    """Below everything else, and however much is cut."""
     assert "stands for 2 messages" in plain_text(message(covers=("a", "b")))
+    assert "stands for 300 messages" in plain_text(trimmed(message(covers=tuple(map(str, range(300)))), 10))
 
 
 def test_trimmed() -> None:

@@ -63,6 +63,10 @@ def test_links_lead_to_known_explorers_only(alert: Callable[..., Alert]) -> None
     assert address_url("eip155:31337", THIEF) == transaction_url("made:up", TX) == ""
     mona = transaction_url("bip122:000000000019d6689c085ae165831e93", "ab" * 32)
     assert mona.startswith("https://") and mona.endswith("ab" * 32)
+    dogecoin = "bip122:1a91e3dace36e2be3bf030a65679fe82"
+    assert transaction_url(dogecoin, "ab" * 32) == f"https://blockchair.com/dogecoin/transaction/{'ab' * 32}"
+    assert address_url(dogecoin, "D" + "a" * 33) == f"https://blockchair.com/dogecoin/address/D{'a' * 33}"
+    assert address_url("nem:testnet", "T" * 40) == ""  # the explorer knows the main network alone
 
 
 def test_many_places_are_counted(alert: Callable[..., Alert]) -> None:
@@ -83,6 +87,29 @@ def test_the_way_to_acknowledge_is_always_there(alert: Callable[..., Alert]) -> 
     assert "to acknowledge" not in facts(gone)
 
 
+@pytest.mark.parametrize("kind", [AlertKind.RESOLVED, AlertKind.RETRACTED])
+def test_what_is_over_asks_for_nothing(alert: Callable[..., Alert], kind: AlertKind) -> None:
+    """Nobody is asked to acknowledge or to end it again; looking, and saying what it was, is still possible."""
+    links = {name: f"https://x/{name}" for name in ("incident", "acknowledge", "confirm", "false_alarm", "resolve")}
+    message = message_of(alert(incident=incident(), kind=kind, links=links), START)
+    assert [action.label for action in message.actions] == ["Open", "It is a theft", "False alarm"]
+    assert "to acknowledge" not in facts(alert(incident=incident(), kind=kind))
+
+
+def test_a_drill_is_always_called_one(alert: Callable[..., Alert]) -> None:
+    """Whatever its title begins with."""
+    told = alert(kind=AlertKind.DRILL, title="NOT ACKNOWLEDGED for 5 min: A", labels={"kind": "reminder"})
+    assert message_of(told, START).title == "DRILL: NOT ACKNOWLEDGED for 5 min: A"
+
+
+@pytest.mark.parametrize("colour", COLOURS.values())
+def test_white_can_be_read_on_every_colour(colour: str) -> None:
+    """Contrast of at least 4.5, as https://www.w3.org/TR/WCAG22/#contrast-minimum defines it."""
+    parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    assert 1.05 / (0.2126 * red + 0.7152 * green + 0.0722 * blue + 0.05) >= 4.5
+
+
 @pytest.mark.parametrize(
     ("kind", "labels", "badge", "title", "colour"),
     [
@@ -91,7 +118,7 @@ def test_the_way_to_acknowledge_is_always_there(alert: Callable[..., Alert]) -> 
         (AlertKind.RETRACTED, {}, "CRITICAL", "CRITICAL: A", "#6b7280"),
         (AlertKind.REMINDER, {}, "CRITICAL", "STILL OPEN: CRITICAL: A", COLOURS["critical"]),
         (AlertKind.DRILL, {"kind": "opened"}, "DRILL CRITICAL", "DRILL: CRITICAL: A", COLOURS["critical"]),
-        (AlertKind.DRILL, {"kind": "resolved"}, "DRILL CRITICAL", "DRILL: CRITICAL: A", "#2e7d32"),
+        (AlertKind.DRILL, {"kind": "resolved"}, "DRILL CRITICAL", "DRILL: RESOLVED: CRITICAL: A", "#2e7d32"),
         (AlertKind.BLIND, {}, "BLIND", "CRITICAL: A", "#7b1fa2"),
         (AlertKind.RECOVERED, {}, "RECOVERED", "CRITICAL: A", "#2e7d32"),
     ],

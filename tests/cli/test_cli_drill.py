@@ -82,6 +82,22 @@ def test_the_owners_state_is_not_touched(heistwatch: Callable[..., Any], drills:
     assert [row["state"] for row in rows] == ["done"] * 3
 
 
+def test_the_report_of_an_earlier_drill(
+    heistwatch: Callable[..., Any], refused: Callable[..., str], drills: Path
+) -> None:
+    """The same report later, by id or as the last one, with the same exit code; nothing is sent for it."""
+    none = heistwatch("drill", drills, "--show", "last")
+    assert none.code == 2 and none.problems[-1] == "no drill 'last': there was none so far"
+    good = json.loads(heistwatch("drill", drills, *CASE, "--json").out)
+    bad = json.loads(heistwatch("drill", drills, *CASE, "--ack-within", "0.1", "--json").out)
+    sent = (drills.parent / "soc.ndjson").read_bytes()
+    for name, report, code in (("last", bad, 1), (bad["drill"], bad, 1), (good["drill"][:-2], good, 0)):
+        ran = heistwatch("drill", drills, "--show", name, "--json")
+        assert (ran.code, json.loads(ran.out)) == (code, report)
+    assert (drills.parent / "soc.ndjson").read_bytes() == sent
+    assert f"the last ones are {good['drill']}, {bad['drill']}" in refused(2, "drill", drills, "--show", "drill-")
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [

@@ -32,7 +32,7 @@ def outbox(store: Any) -> Any:
     return store if isinstance(store, OrderedOutbox) else Heads(store, 5)
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(25))
 async def test_ready_is_the_rule(store: Any, seed: int) -> None:
     """With room for all, the rule's rows in its order; with less, a beginning of each incident, urgent ones first."""
     rng = random.Random(seed)

@@ -372,6 +372,19 @@ async def test_a_false_alarm_takes_effect_at_the_next_block() -> None:
     assert dict([item async for item in monitor.store.state()]) == dict(monitor.engine.dump())
 
 
+async def test_a_closed_incident_that_is_reopened_is_said_again() -> None:
+    """Whoever heard that it was over, an on-call service for example, hears that it is not; else it says nothing."""
+    monitor = await opened()
+    await monitor.say("reopen")  # of what is open
+    await monitor.block()
+    assert monitor.kinds == ["opened"]
+    await monitor.say("resolve")
+    await monitor.block()
+    await monitor.say("reopen")
+    await monitor.block()
+    assert monitor.incidents[0].status is Status.OPEN and monitor.kinds == ["opened", "resolved", "opened"]
+
+
 async def test_a_confirmation_is_quiet_and_keeps_collecting() -> None:
     """No message, no controller step; what the thief gets next still grows the incident."""
     monitor = await opened()

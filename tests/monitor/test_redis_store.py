@@ -340,11 +340,14 @@ async def test_a_newer_store_is_refused(server: str, raw: Any, store: RedisStore
 async def test_a_store_of_the_version_before_is_renewed(server: str, raw: Any, store: RedisStore) -> None:
     """A store without notes gets them and keeps what it holds; one that lost something as well is refused."""
     await store.commit(make(1))
+    row = OutboxRow("a9", "soc", "0:x", b"body", 1.0, incident_id="i9")
+    await store.enqueue([row])
     await store.aclose()
-    await raw.delete("heistwatch:notes")
+    await raw.delete("heistwatch:notes", "heistwatch:messages:i9", "heistwatch:messages:i")
     await raw.hset("heistwatch:meta", "schema", 1)
     again = RedisStore(f"redis://:hunter2@{server}/0")
     await again.open()
+    assert list(await again.outbox(incident_id="i9")) == [row]
     assert await again.checkpoint(CHAIN) == BlockRef(CHAIN, 1, make(1).connected[0].ref.hash)
     assert await again.note([("a", b"1")]) and list(await again.notes()) == [("a", b"1")]
     await again.aclose()
@@ -354,6 +357,33 @@ async def test_a_store_of_the_version_before_is_renewed(server: str, raw: Any, s
     with pytest.raises(StoreError, match="lost data"):
         await broken.open()
     await broken.aclose()
+
+
+async def test_what_other_processes_queue_retry_and_record_is_ready(server: str, store: RedisStore) -> None:
+    """What is ready is kept in memory: it follows what this process writes, and what others write meanwhile."""
+    soc = ("soc", "0:x")
+    rows = [OutboxRow(f"a{n}", *soc, b"body", 1.0 + n, incident_id="i", severity=2) for n in range(3)]
+    await store.enqueue(rows[:1])
+
+    async def ready(now: float = 10.0) -> list[str]:
+        return [row.alert_id for row in await store.ready(soc, now)]
+
+    assert await ready() == ["a0"]
+    other = RedisStore(f"redis://:hunter2@{server}/0")
+    await other.open()
+    await other.enqueue(rows[1:])
+    assert await ready() == ["a0", "a1", "a2"]
+    await other.record(Delivery("a0", *soc, 1, Outcome.RETRY, Reason.TIMEOUT, 9.0), state="due", next_at=50.0)
+    assert await ready() == [] and await store.next_ready(soc, 10.0) == 50.0
+    assert await ready(60.0) == ["a0", "a1", "a2"]
+    await store.record(Delivery("a0", *soc, 2, Outcome.REJECTED, Reason.GONE, 60.0), state="dead")
+    assert await ready() == ["a1", "a2"] and await store.next_ready(soc, 10.0) is None
+    assert await other.revive([("a0", *soc)], 70.0) == 1
+    assert await ready() == ["a1", "a2", "a0"]
+    assert [row.alert_id for row in await store.outbox(incident_id="i")] == ["a0", "a1", "a2"]
+    await other.note([("silence/1", b"x")])
+    assert list(await store.notes("silence/")) == [("silence/1", b"x")]
+    await other.aclose()
 
 
 async def test_a_second_monitor_cannot_mix_in(server: str, raw: Any, store: RedisStore) -> None:

@@ -179,8 +179,10 @@ async def test_a_link_acts_once(running: Running) -> None:
     assert await running.store.said(pending=False) == [event]
 
 
-async def test_nobody_acknowledges_what_they_did_not_see(running: Running) -> None:
+@pytest.mark.parametrize("action", ["acknowledge", "false_alarm", "resolve"])
+async def test_nobody_judges_what_they_did_not_see(running: Running, action: str) -> None:
     """Where the incident became worse since the page was opened, it is shown again, and the link stays good."""
+    running.claims["good"] = Claim(running.incident, action)
     for seen, expected in (("medium", 409), ("what", 200)):
         status, text, headers = await running.ask("POST", "/act/good", data={"by": "ann", "seen": seen})
         page = is_safe(status, text, headers)
@@ -260,15 +262,57 @@ async def test_links_that_do_not_count(running: Running) -> None:
 
 
 async def test_wrong_links_are_bounded_and_right_ones_pass(running: Running) -> None:
-    """After some wrong tokens within a minute a peer gets 429, also with the bearer token; its right links go on."""
+    """After some wrong links within a minute a peer gets 429 for such; its right links and its bearer token go on."""
     for _ in range(MOST):
         assert (await running.ask("GET", "/act/guess"))[0] == 403
     status, _, headers = await running.ask("GET", "/act/guess")
     assert status == 429 and headers["Retry-After"] == "60"
     path, bearer = f"/incidents/{running.incident}/ack", {"Authorization": f"Bearer {TOKEN}"}
-    assert (await running.ask("POST", path, headers=bearer))[0] == 429
+    assert (await running.ask("POST", path, headers=bearer))[0] == 202
     assert (await running.ask("GET", "/act/good"))[0] == 200
     assert (await running.ask("POST", "/act/good"))[0] == 200
+
+
+async def test_wrong_bearer_tokens_are_bounded(running: Running) -> None:
+    """After some within a minute a peer gets 429, also with the right one, or guessing would go on; links go on."""
+    path = f"/incidents/{running.incident}/ack"
+    for _ in range(MOST):
+        assert (await running.ask("POST", path, headers={"Authorization": "Bearer guess"}))[0] == 401
+    for method, where in (("POST", path), ("GET", "/silences")):
+        status, _, headers = await running.ask(method, where, headers={"Authorization": f"Bearer {TOKEN}"})
+        assert status == 429 and headers["Retry-After"] == "60"
+    assert (await running.ask("POST", "/act/good"))[0] == 200
+
+
+@pytest.mark.parametrize("where", ["/incidents/{}/ack", "/silences", "/act/good"])
+async def test_bodies_that_are_none(running: Running, where: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A charset that nobody knows, nesting without end, half a pair: 400, and nothing was said or logged."""
+    form = "application/x-www-form-urlencoded" if "act" in where else "application/json"
+    bodies = [(f"{form}; charset=nope", b"{}")]
+    if "act" not in where:
+        bodies += [(form, b"[" * 60_000), (form, b'{"by": ' + b"[" * 60_000), (form, b'{"by": "\\ud800"}')]
+    for kind, body in bodies:
+        headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": kind}
+        status, _, _ = await running.ask("POST", where.format(running.incident), data=body, headers=headers)
+        assert status == 400, body[:20]
+    assert await running.store.said(pending=False) == [] and running.silences.added == [] and caplog.text == ""
+
+
+@pytest.mark.parametrize(
+    "request_line",
+    ["GET /act/a-secret-link more HTTP/1.1", "GET /silences HTTP/1.1\r\nAuthorization: Bearer a-secret\0"],
+)
+async def test_what_is_no_http_is_not_logged(
+    running: Running, request_line: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Such a request is answered, and its tokens stand nowhere."""
+    host, _, port = running.site.address.partition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(f"{request_line}\r\nHost: x\r\n\r\n".encode())
+    assert b" 400 " in await reader.readline()
+    await reader.read()
+    writer.close()
+    assert "secret" not in caplog.text and not caplog.records
 
 
 def test_the_bound_is_a_minute_and_a_peer() -> None:

@@ -278,7 +278,7 @@ async def test_drill_and_own_words(service: Any, send: Send, theft: Callable[...
     assert service.forms[0]["text"] == "DRILL: <u>Example Exchange</u>\n\n<i>&lt;b&gt;x&lt;/b&gt;</i>"
     await own.aclose()
     plain = TelegramChannel({"token": TOKEN, "chat": 1})
-    assert plain.preview(plain.render(drill, NOW)).startswith("<b>DRILL: CRITICAL: Example Exchange")
+    assert plain.preview(plain.render(drill, NOW)).startswith("🔴 <b>DRILL: CRITICAL: Example Exchange")
     assert "No coins have moved" in plain.preview(plain.render(drill, NOW))
 
 
