@@ -23,7 +23,7 @@ import msgspec
 from alerts.board import PREFIXES, Board
 from alerts.case import DRILLS, Case, case_key, hear, is_correction, opened, read_case, renewed
 from alerts.escalate import Policy
-from alerts.held import GROUP, STORM
+from alerts.held import GROUP, STORM, Held
 from alerts.matchers import incident_of
 from alerts.outbox import Receivers
 from alerts.plan import NOTHING, Planner, Verdict
@@ -207,6 +207,24 @@ class Desk:
         self.board.put(old)
         self.board.put(new)
         self._stirred = True
+
+    async def take_over(self, rows: Sequence[OutboxRow], now: float) -> None:
+        """Say anew what a channel that left the configuration did not get: the latest of each incident.
+
+        To the receiver's other channels, those that have it left out, or where it is gone to whoever the tree names.
+        """
+        for row in rows:
+            case = self.board.case(row.incident_id)
+            if case is None or not case.is_open or case.is_drill:
+                continue
+            there = row.receiver in self._receivers
+            for name in [row.receiver] if there else self.planner.ways(case.latest):
+                held = self.board.held.get((name, case.incident))
+                if held is None:
+                    held = Held(name, case.incident, case.entity, "", GROUP, "a channel is gone", now, now, [], [])
+                held.covers = list(dict.fromkeys([*held.covers, row.alert_id]))
+                self.board.put(held)
+        await self._stored(Routed((), self.board.taken()))
 
     def taken(self) -> tuple[tuple[str, bytes | None], ...]:
         """What changed since `route` or `tick` last gave notes, to be stored with whatever comes next."""

@@ -13,18 +13,22 @@ message is repeated, with the same id and bytes, only where the kill fell betwee
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from alerts.base import Attached, Channel, ChannelTraits
 from alerts.heads import Heads
 from alerts.lane import Lane, Tools
+from alerts.orphans import TakeOver, orphans, rehouse
 from alerts.outbox import Receivers, destinations
 from monitor.model import Delivery, Outcome, Reason
-from monitor.store import OrderedOutbox, Store
+from monitor.store import OrderedOutbox, OutboxRow, Store
 
 __all__ = ["Dispatcher"]
+
+_log = logging.getLogger(__name__)
 
 
 class Dispatcher:
@@ -38,7 +42,7 @@ class Dispatcher:
     Parameters
     ----------
     store : open
-    receivers : channels by receiver; rows for any other destination become dead letters at the start of `run`
+    receivers : channels by receiver; for rows of any other destination see `settle_orphans`
     clock : wall clock, UTC seconds
     sleep : waits so many seconds
     rng : chance in the pauses between attempts
@@ -83,7 +87,7 @@ class Dispatcher:
         self._grace = grace
         self._stop = asyncio.Event()
         self._quiet = asyncio.Event()
-        self._started = self._ended = False
+        self._started = self._ended = self._settled = False
 
     def wake(self) -> None:
         """Say that rows were queued; call it after every commit. Cheap, and never wrong."""
@@ -115,7 +119,8 @@ class Dispatcher:
             if isinstance(channel, Attached):
                 channel.attach(self._tools.store)
         try:
-            await self._bury_orphans()
+            if not self._settled:
+                await self.settle_orphans()
             lanes = [asyncio.create_task(lane.run()) for lane in self._lanes]
             await self._until_stopped(lanes)
         finally:
@@ -149,12 +154,27 @@ class Dispatcher:
         if self._all_quiet():
             self._quiet.set()
 
-    async def _bury_orphans(self) -> None:
-        """Rows whose channel is no more configured: say so now, rather than keep them for ever."""
+    async def settle_orphans(self, take_over: TakeOver | None = None) -> None:
+        """What becomes of rows whose channel left the configuration; `run` does it where nobody did before.
+
+        They go to another channel of the receiver that is of the same type. The rest become dead letters, which is
+        said, after they were given to ``take_over``.
+        """
+        self._settled = True
         store = self._tools.store
-        for row in await store.outbox(state="due"):
-            if (row.receiver, row.channel) in self._channels:
-                continue
+        async for rows in orphans(self._tools.outbox, self._channels):
+            left = await rehouse(store, rows, self._channels)
+            if left and take_over is not None:
+                await take_over(left)
+            if left:
+                names = ", ".join(sorted({f"{row.receiver} {row.channel}" for row in left}))
+                _log.error("%d messages were given up, their channels left the configuration: %s", len(left), names)
+            await self._bury(rows, left)
+
+    async def _bury(self, rows: Sequence[OutboxRow], left: Sequence[OutboxRow]) -> None:
+        store, gone = self._tools.store, {row.alert_id for row in left}
+        for row in rows:
+            moved = "" if row.alert_id in gone else ": another of its type sends it"
             delivery = Delivery(
                 row.alert_id,
                 row.receiver,
@@ -163,9 +183,9 @@ class Dispatcher:
                 outcome=Outcome.REJECTED,
                 reason=Reason.GONE,
                 at=self._tools.clock(),
-                detail="this channel is no more in the configuration",
+                detail=f"this channel is no more in the configuration{moved}",
             )
-            await store.record(delivery, state="dead")
+            await store.record(delivery, state="done" if moved else "dead")
             self._tools.tell(delivery)
 
 

@@ -44,3 +44,7 @@ class Heads:
             return None
         mine = [row for row in await self._store.outbox(state="due") if (row.receiver, row.channel) == destination]
         return min((row.next_at for row in mine if row.next_at > after), default=None)
+
+    async def destinations(self) -> Sequence[tuple[str, str]]:
+        """Every destination that rows are still due for."""
+        return sorted({(row.receiver, row.channel) for row in await self._store.outbox(state="due")})

@@ -172,6 +172,10 @@ class MemoryStore:
         """The earliest ``next_at`` later than ``after`` of a row still due at ``destination``; None: there is none."""
         return min((row.next_at for row in self._due_at(destination) if row.next_at > after), default=None)
 
+    async def destinations(self) -> Sequence[tuple[str, str]]:
+        """Every destination that rows are still due for."""
+        return sorted({(row.receiver, row.channel) for row in self._outbox.values() if row.state == "due"})
+
     def _due_at(self, destination: tuple[str, str]) -> list[OutboxRow]:
         rows = self._outbox.values()
         return [row for row in rows if row.state == "due" and (row.receiver, row.channel) == destination]

@@ -113,11 +113,22 @@ class Ready:
     async def next_at(self, destination: Destination, after: float) -> float | None:
         """See `monitor.store.OrderedOutbox.next_ready`."""
         async with self._link.writing:
-            for _ in range(_TRIES):
-                if (await self._link.read_at(lambda pipe: None))[0] == self._revision:
-                    line = self._lines.get(destination)
-                    return min((at for at in line.later.values() if at > after), default=None) if line else None
-                await self._load()
+            await self._follow()
+            line = self._lines.get(destination)
+            return min((at for at in line.later.values() if at > after), default=None) if line else None
+
+    async def destinations(self) -> list[Destination]:
+        """See `monitor.store.OrderedOutbox.destinations`."""
+        async with self._link.writing:
+            await self._follow()
+            return sorted(destination for destination, line in self._lines.items() if line.queues)
+
+    async def _follow(self) -> None:
+        """Take over what other processes wrote."""
+        for _ in range(_TRIES):
+            if (await self._link.read_at(lambda pipe: None))[0] == self._revision:
+                return
+            await self._load()
         raise self._link.busy()
 
     async def _stored(self, names: list[bytes]) -> tuple[int, list[bytes | None]]:

@@ -169,6 +169,10 @@ class RedisStore:
         """The earliest ``next_at`` later than ``after`` of a row still due at ``destination``; None: there is none."""
         return await self._ready.next_at(destination, after)
 
+    async def destinations(self) -> Sequence[tuple[str, str]]:
+        """Every destination that rows are still due for."""
+        return await self._ready.destinations()
+
     async def record(self, delivery: Delivery, *, state: str, next_at: float = 0.0) -> None:
         """Record an attempt; StoreError where its row is not in the outbox. Calls that wait share a transaction."""
         check_record_state(state)

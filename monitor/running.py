@@ -149,6 +149,7 @@ async def running(
         ailing = await _ailing(store, channels, desk)
         observers: list[Callable[[Delivery], None]] = [ailing.heard]
         dispatcher = Dispatcher(store, channels, on_delivery=lambda delivery: _tell(observers, delivery))
+        await dispatcher.settle_orphans(lambda rows: desk.take_over(rows, time.time()))
         watch = Watch(followed, pipeline, dispatcher, on_change, prune=store.prune)
         parts = Parts(watch, pipeline, store, dispatcher, names)
         parts.desk, parts.links, parts.channels, parts.ailing = desk, links, channels, ailing

@@ -209,6 +209,11 @@ class SqliteStore:
         """The earliest ``next_at`` later than ``after`` of a row still due at ``destination``; None: there is none."""
         return await self._job(lambda connection: next_ready(connection, destination, after))
 
+    async def destinations(self) -> Sequence[tuple[str, str]]:
+        """Every destination that rows are still due for."""
+        query = "SELECT DISTINCT receiver, channel FROM outbox WHERE state = 'due' ORDER BY receiver, channel"
+        return [(receiver, channel) for receiver, channel in await self._select(query)]
+
     async def record(self, delivery: Delivery, *, state: str, next_at: float = 0.0) -> None:
         """Record an attempt; StoreError where its row is not in the outbox. Calls that wait share a transaction."""
         check_record_state(state)

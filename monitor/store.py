@@ -225,6 +225,9 @@ class OrderedOutbox(Protocol):
     async def next_ready(self, destination: tuple[str, str], after: float) -> float | None:
         """The earliest ``next_at`` later than ``after`` of a row still due there; None where there is none."""
 
+    async def destinations(self) -> Sequence[tuple[str, str]]:
+        """Every destination that rows are still due for, sorted."""
+
 
 def ready_rows(rows: Iterable[OutboxRow], now: float) -> list[OutboxRow]:
     """Of all rows still due on one destination, oldest first, those that are ready (`OrderedOutbox.ready`), in order.

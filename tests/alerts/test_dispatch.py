@@ -425,7 +425,7 @@ async def test_what_was_accepted_is_recorded_even_when_stopping(store: Any, cloc
 async def test_rows_of_channels_that_are_no_more(store: Any, clock: Any, fake: Any, row: Row) -> None:
     """Rows to a channel that left the configuration become dead letters that somebody hears of, not silent ones."""
     seen: list[Delivery] = []
-    await store.enqueue([row("a", channel="3:fake"), row("b", receiver="gone"), row("c")])
+    await store.enqueue([row("a", channel="0:other"), row("b", receiver="gone"), row("c")])
     async with running(dispatcher(store, clock, {"soc": [fake()]}, on_delivery=seen.append)) as made:
         await made.idle()
     assert await states(store) == {"a": "dead", "b": "dead", "c": "done"}
@@ -434,6 +434,23 @@ async def test_rows_of_channels_that_are_no_more(store: Any, clock: Any, fake: A
         ("b", 0, Reason.GONE),
         ("c", 1, Reason.OK),
     ]
+
+
+async def test_rows_of_a_channel_that_has_another_place_now(store: Any, clock: Any, fake: Any, row: Row) -> None:
+    """Who puts a channel before another loses no message: it goes to the channel of that type, under the same id."""
+    first, second, slack = fake(), fake(), fake()
+    slack.type = "slack"
+    rows = [row("a", channel="1:fake"), row("b", channel="2:fake"), row("c", channel="1:fake"), row("c", receiver="x")]
+    late = row("late", channel="1:fake", next_at=clock.now + 1e6, attempts=7)
+    await store.enqueue([*rows, row("b", channel="0:fake", state="done"), late])
+    seen: list[tuple[str, str, str]] = []
+    made = dispatcher(store, clock, {"soc": [first, slack, slack], "x": [second]})
+    async with running(made):
+        await made.idle()
+    seen = [(r.alert_id, r.channel, r.state) for r in await store.outbox() if r.receiver == "soc"]
+    assert ("a", "0:fake", "done") in seen and ("c", "0:fake", "done") in seen and ("late", "0:fake", "done") in seen
+    assert ("b", "2:fake", "dead") in seen, "the other channel has it already"
+    assert ids(first) == ["a", "c", "late"] and ids(slack) == [] and len(second.sent) == 0
 
 
 async def test_idle_waits_for_attempts_but_not_for_the_future(store: Any, clock: Any, fake: Any, row: Row) -> None:

@@ -84,6 +84,13 @@ def test_kinds(heistwatch: Run, telling: Path) -> None:
     assert drill["type"] == "drill.opened" and [r["receiver"] for r in drill["receivers"]] == ["soc", "desk"]
 
 
+@pytest.mark.parametrize("kind", ["resolved", "retracted", "blind", "recovered", "drill"])
+def test_what_nobody_acknowledges(heistwatch: Run, telling: Path, kind: str) -> None:
+    """What leaves no incident open is neither said again nor escalates, whatever the routes say of its severity."""
+    found = asked(heistwatch, "--label", f"kind={kind}", "--label", "severity=critical")
+    assert found["escalation"] is None and found["repeats"] == {}
+
+
 def test_render(heistwatch: Run, telling: Path) -> None:
     """What each channel would send, readable and without secrets."""
     ran = heistwatch("routes", "test", "--render", "--at", "2026-01-01T12:00Z")

@@ -373,16 +373,23 @@ async def test_a_false_alarm_takes_effect_at_the_next_block() -> None:
 
 
 async def test_a_closed_incident_that_is_reopened_is_said_again() -> None:
-    """Whoever heard that it was over, an on-call service for example, hears that it is not; else it says nothing."""
+    """Whoever heard that it was over, an on-call service for example, hears that it is not."""
     monitor = await opened()
-    await monitor.say("reopen")  # of what is open
-    await monitor.block()
-    assert monitor.kinds == ["opened"]
     await monitor.say("resolve")
     await monitor.block()
     await monitor.say("reopen")
     await monitor.block()
     assert monitor.incidents[0].status is Status.OPEN and monitor.kinds == ["opened", "resolved", "opened"]
+
+
+async def test_reopening_what_is_open_says_nothing() -> None:
+    """It takes an acknowledgement back, and nobody was told of anything else."""
+    monitor = await opened()
+    await monitor.say("ack")
+    await monitor.block()
+    await monitor.say("reopen")
+    await monitor.block()
+    assert monitor.incidents[0].status is Status.OPEN and monitor.kinds == ["opened"]
 
 
 async def test_a_confirmation_is_quiet_and_keeps_collecting() -> None:
