@@ -168,7 +168,7 @@ class Dispatcher:
                 await take_over(left)
             if left:
                 names = ", ".join(sorted({f"{row.receiver} {row.channel}" for row in left}))
-                _log.error("%d messages were given up, their channels left the configuration: %s", len(left), names)
+                _log.error("messages given up, as their channels left the configuration: %d, to %s", len(left), names)
             await self._bury(rows, left)
 
     async def _bury(self, rows: Sequence[OutboxRow], left: Sequence[OutboxRow]) -> None:

@@ -22,7 +22,7 @@ __all__ = ["ATTEMPT_SECONDS", "PAGE", "Lane", "Tools"]
 ATTEMPT_SECONDS = 300.0
 """A channel that has not answered by then hangs, whatever its own time limit; in seconds."""
 
-SICK = 50
+SICK = 100
 """After so many failures in a row a destination gets few attempts a second, until it answers one otherwise.
 
 A long queue for a service that is down would keep this process busy with failing, and the service down.

@@ -140,6 +140,8 @@ class MatchReader:
                 self.wrong(where, f"expected LABEL=VALUE, {text!r} has no =")
             elif label not in LABELS:
                 self.wrong(where, f"unknown label {label!r}: {did_you_mean(label, LABELS)}")
+            elif not values.strip():
+                self.wrong(where, f"expected LABEL=VALUE, {text!r} has no value")
             else:  # a name may have a comma of its own
                 whole = values.strip() in self._known.get(label, ())
                 items = [values] if whole else values.split(",")

@@ -182,10 +182,10 @@ def _facts(alert: Alert, incident: Mapping[str, Any]) -> Iterator[Fact]:
     yield from _amounts(incident)
     yield from _usual(incident.get("findings", ()))
     yield from _places(incident.get("findings", ()))
-    news = alert.type.partition(".")[2]
+    status, news = str(incident.get("status", "")), alert.type.partition(".")[2]
     opened = when(incident.get("opened_at"), alert.zone)
     yield Fact("opened", opened)
-    yield Fact("status", _short(f"{incident.get('status', '')}, {news}, revision {incident.get('revision', 0)}"))
+    yield Fact("status", _short(f"{', '.join(dict.fromkeys((status, news)))}, revision {incident.get('revision', 0)}"))
     if not alert.links.get("acknowledge") and not is_over(alert):
         yield Fact("to acknowledge", f"heistwatch incidents ack {_short(incident.get('id', ''))}")
 

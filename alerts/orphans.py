@@ -44,7 +44,7 @@ async def rehouse(store: Store, rows: Sequence[OutboxRow], channels: Collection[
         else:
             moved.append(replace(row, channel=key, attempts=0, next_at=0.0, external_id=None))
     if moved:
-        _log.warning("%d messages to channels that are no more go to others of their type", len(moved))
+        _log.warning("messages to channels that are no more, now to others of the same type: %d", len(moved))
         await store.enqueue(moved)
     return left
 

@@ -57,6 +57,11 @@ def make_silence(
     problems = []
     if not matchers:
         problems.append("a silence needs a matcher, severity=low for example: nothing silences everything")
+    kinds, unheard = set(matchers.get("kind", ())), {str(kind) for kind in _NEVER}
+    if kinds and kinds <= unheard:
+        problems.append(f"messages of kind {', '.join(sorted(kinds))} are never silenced")
+    elif kinds and kinds <= {*unheard, str(AlertKind.ESCALATED)} and not matchers.get("severity"):
+        problems.append("growth (kind escalated) is silenced by naming its severity alone")
     if not author.strip():
         problems.append("a silence needs an author")
     if not comment.strip():

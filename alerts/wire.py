@@ -6,11 +6,13 @@ from typing import Any
 
 from alerts.message import message_of
 from alerts.template import Templates
-from alerts.text import clean, encodable
+from alerts.text import encodable, shown
 from monitor.ids import iso
 from monitor.model import Alert
 
 __all__ = ["wire"]
+
+TITLE_CHARACTERS, TEXT_CHARACTERS = 1000, 100_000
 
 
 def wire(alert: Alert, queued_at: float, own: Templates | None = None) -> dict[str, Any]:
@@ -22,8 +24,8 @@ def wire(alert: Alert, queued_at: float, own: Templates | None = None) -> dict[s
     data: dict[str, Any] = {
         "id": alert.id,
         "kind": str(alert.kind),
-        "title": clean(alert.title),
-        "body": clean(alert.body, lines=True),
+        "title": shown(alert.title, TITLE_CHARACTERS),
+        "body": shown(alert.body, TEXT_CHARACTERS, lines=True),
         "labels": alert.labels,
         "runbook": alert.runbook,
         "incident": alert.incident,

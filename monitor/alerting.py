@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from monitor.config import Config
+from monitor.config.yaml import sorted_problems
 from monitor.errors import ConfigError, Problem
 from monitor.registry import DETECTORS
 
@@ -58,7 +59,7 @@ def checked(config: Config) -> dict[str, tuple[Any, ...]]:
     _collected(problems, lambda: make_links(config), None)
     _collected(problems, lambda: make_heartbeats(config, lambda: False), None)
     if problems:
-        raise ConfigError(problems)
+        raise ConfigError(sorted_problems(problems))
     return channels
 
 

@@ -121,17 +121,18 @@ class Blind:
     async def _trouble(self, trouble: Trouble, status: MonitorStatus, now: float) -> None:
         assert self._told is not None
         self._good.pop(trouble.key, None)
-        told = self._told.get(trouble.key)
+        told, again = self._told.get(trouble.key), False
         if told is None:
             labels = dict(trouble.labels)
             told = Told(trouble.key, trouble.what, now - trouble.age, now, trouble.chain, labels=labels)
             told.scanned = next((item.scanned for item in status.chains if item.chain == trouble.chain), None)
             log.error("%s", trouble.what)
-        elif now - told.said_at >= REMIND_SECONDS:
+        elif (again := now - told.said_at >= REMIND_SECONDS) or told.labels != dict(trouble.labels):
             told.times, told.said_at, told.what = told.times + 1, now, trouble.what
+            told.labels = dict(trouble.labels)  # other ones: it is another thing now
         else:
             return
-        await self._say(told, _alert(told, trouble), now)
+        await self._say(told, _alert(told, trouble, again), now)
         self._told[trouble.key] = told
 
     async def _say(self, told: Told, alert: Alert, now: float) -> None:
@@ -161,12 +162,11 @@ def _read(value: bytes) -> Told:
         raise StoreError(f"a stored note on a blind monitor cannot be read ({error}): of another version?") from None
 
 
-def _alert(told: Told, trouble: Trouble) -> Alert:
-    again = told.times > 1
+def _alert(told: Told, trouble: Trouble, again: bool) -> Alert:
     body = trouble.why
     if again:
         body = f"This lasts since {iso(int(told.since))}; it is said again every {for_people(REMIND_SECONDS)}.\n{body}"
-    parts: list[Any] = ["blind", told.key, int(told.since), *([told.times] if again else [])]
+    parts: list[Any] = ["blind", told.key, int(told.since), *([told.times] if told.times > 1 else [])]
     return _made(told, stable_id(*parts), AlertKind.BLIND, f"{'STILL: ' if again else ''}{trouble.what}", body)
 
 

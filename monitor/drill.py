@@ -94,6 +94,7 @@ class Drills:
         self._last: Last | None = None  # as far as it was read
         self._signed = 0.0
         self._named = False  # that a drill was missed
+        self._under_way = False  # one is, at the last look
         self._played: dict[str, Sequence[Alert]] = {}
 
     async def run(self) -> None:
@@ -112,6 +113,7 @@ class Drills:
         """Go on with drills that are under way, and begin the one that is due."""
         now = self._clock()
         under_way = [drill for drill in await self._all() if drill.finished is None]
+        self._under_way = bool(under_way)
         for drill in under_way:
             if drill.by == "schedule" or now > _ends(drill) + ABANDONED_SECONDS:
                 await self.follow(drill)
@@ -121,7 +123,7 @@ class Drills:
         if self._missed(now) is not None and not self._named:
             return  # first that it was missed, then the one that is late
         if not under_way and now >= self._schedule.next_due(last.started, last.since):
-            within = min(SCHEDULED_WITHIN, self._schedule.grace)
+            within, self._under_way = self._within, True
             await self.begin(
                 new_drill(
                     self._schedule.case, self._wallet, "schedule", now,
@@ -133,11 +135,16 @@ class Drills:
         """A drill that was due and did not arrive within the grace; over after the next one that does."""
         due, last = self._missed(now), self._last
         self._named = due is not None
-        if due is None or last is None:
+        if due is None or last is None or self._schedule is None:
             return
-        when = iso(int(due))
-        if last.started is not None and last.started >= due:
-            what = f"The drill of {when} did not reach everybody"
+        when, how = iso(int(due)), "missed"
+        started = last.started if last.started is not None and last.started >= due else None
+        if started is not None and self._under_way and now < started + self._within + 2 * LAST_WITHIN:
+            if started <= due + self._schedule.grace:
+                return  # what comes of it is told when it is over
+            started = None  # it was missed all the same; this one is late
+        if started is not None:
+            what, how = f"The drill of {when} did not reach everybody", "failed"
             why = "\n".join(last.problems) or "It is not finished."
         else:
             what = f"The drill that was due at {when} did not take place"
@@ -147,8 +154,13 @@ class Drills:
             what,
             f"{why}\nUntil a drill arrives, nobody knows whether an alarm would. `heistwatch drill` plays one now.",
             now - due,
-            labels=(("drill", "missed"),),
+            labels=(("drill", how),),
         )
+
+    @property
+    def _within(self) -> float:
+        """Seconds in which a scheduled drill must arrive, and may be acknowledged."""
+        return min(SCHEDULED_WITHIN, self._schedule.grace) if self._schedule is not None else SCHEDULED_WITHIN
 
     def _missed(self, now: float) -> float | None:
         """When the drill was due that is missed, UTC seconds; None: none is."""
@@ -274,7 +286,7 @@ class Drills:
 
     def _started(self, drill: Drill, last: Last) -> Last:
         """One for a few receivers alone is no test of the routes, and counts for none."""
-        return last if drill.receivers else msgspec.structs.replace(last, started=drill.taken)
+        return last if drill.receivers else msgspec.structs.replace(last, started=drill.taken, problems=())
 
     async def _put(self, drill: Drill, last: Last) -> None:
         old = sorted(await self._all(), key=lambda item: item.asked)[: 1 - KEPT]

@@ -25,8 +25,9 @@ _ENDED = (*CLOSED, Status.RETRACTED)
 class Stored:
     """What a store holds. Times are wall clock, UTC seconds.
 
-    ``escalations`` are by incident: {policy, steps, next_at or None}; ``silences`` lines for people; ``troubles`` what
-    the monitor cannot see; ``chains`` the last block by chain: (number, its time).
+    ``escalations`` are by incident: {policy, steps, next_at or None}; ``waiting`` since when nobody looks at an
+    incident; ``silences`` lines for people; ``troubles`` what the monitor cannot see; ``chains`` the last block by
+    chain: (number, its time).
     """
 
     incidents: Sequence[Incident] = ()
@@ -35,6 +36,7 @@ class Stored:
     attempts: Sequence[Delivery] = ()
     silences: Sequence[str] = ()
     escalations: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    waiting: Mapping[str, float] = field(default_factory=dict)
     troubles: Sequence[str] = ()
     chains: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
@@ -49,7 +51,7 @@ def handover(stored: Stored, names: AssetNames, since: float, now: float) -> dic
     pending: dict[str, list[OperatorEvent]] = {}
     for event in stored.said:
         pending.setdefault(event.incident_id, []).append(event)
-    entries = [_incident(i, names, pending.get(i.id, ()), stored.escalations.get(i.id), now) for i in stored.incidents]
+    entries = [_incident(i, names, pending.get(i.id, ()), stored, now) for i in stored.incidents]
     closed = [entry for entry in entries if entry["status"] in _ENDED and (_last(entry) or 0.0) >= since]
     undelivered = _undelivered(stored.rows, stored.attempts, since, now)
     return {
@@ -72,14 +74,14 @@ _ORDER = ("info", "low", "medium", "high", "critical")
 
 def _rank(entry: Mapping[str, Any]) -> tuple[bool, int, str]:
     """What nobody looks at first, then the worst, then the newest."""
-    return entry["acknowledged"] is None, _ORDER.index(entry["severity"]), entry["opened_at"]
+    return entry["acknowledged"] is None or entry["outgrown"], _ORDER.index(entry["severity"]), entry["opened_at"]
 
 
 def _incident(
     incident: Incident,
     names: AssetNames,
     pending: Iterable[OperatorEvent],
-    escalation: Mapping[str, Any] | None,
+    stored: Stored,
     now: float,
 ) -> dict[str, Any]:
     data = incident_data(incident, names)
@@ -88,6 +90,10 @@ def _incident(
     looked = next((entry for entry in reversed(said) if entry["what"] in ("acknowledge", "confirm", "reopen")), None)
     if looked is not None and looked["what"] == "reopen":  # nobody since
         looked = None
+    # An acknowledgement is of what was known: growth past that severity begins anew, and nobody looks at it since.
+    waits, at = stored.waiting.get(incident.id), seconds_of(looked["at"]) if looked is not None else None
+    outgrown = looked is not None and looked["what"] == "acknowledge" and (waits or 0.0) > (at or 0.0)
+    escalation = stored.escalations.get(incident.id) if looked is None or outgrown else None
     words = next((entry for entry in reversed(said) if entry.get("comment") and entry["what"] != "merged"), None)
     return {
         "id": incident.id,
@@ -99,9 +105,10 @@ def _incident(
         "lost": ", ".join(item["display"] for item in data["lost"]) or "nothing yet",
         "share_lost": data["share_lost"],
         "acknowledged": looked,
+        "outgrown": outgrown,
         "last_words": words,
         "last_said": said[-1] if said else None,
-        "escalation": dict(escalation) if escalation is not None and looked is None else None,
+        "escalation": dict(escalation) if escalation is not None else None,
     }
 
 
@@ -167,7 +174,8 @@ def _open_lines(entry: Mapping[str, Any]) -> list[str]:
         lines.append("  NOBODY acknowledged it")
     else:
         what = "confirmed" if looked["what"] == "confirm" else "acknowledged"
-        lines.append(f"  {what} by {looked['by']} at {looked.get('at', '')}")
+        since = ", before it grew: NOBODY acknowledged that" if entry["outgrown"] else ""
+        lines.append(f"  {what} by {looked['by']} at {looked.get('at', '')}{since}")
     if (escalation := entry["escalation"]) is not None:
         then = f"next at {escalation['next_at']}" if escalation.get("next_at") else "no further step"
         taken = ", ".join(map(str, escalation["steps"])) or "none"

@@ -75,7 +75,8 @@ def count(number: int, one: str) -> str:
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> None:
-    """A table on a terminal, tab-separated lines elsewhere."""
+    """A table on a terminal, tab-separated lines elsewhere; a cell is one line, whatever somebody wrote into it."""
+    rows = [["".join(c if c.isprintable() else " " for c in cell) for cell in row] for row in rows]
     if not sys.stdout.isatty():
         for row in rows:
             click.echo("\t".join(row))

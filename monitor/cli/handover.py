@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -41,6 +41,7 @@ async def gathered(config: Any, since: float, now: float) -> dict[str, Any]:
     from monitor.app import asset_names
 
     async with stored(config) as store:
+        waiting = await _waiting(store)
         correlator = Correlator()
         correlator.load(await store.incidents())
         rows = [*await store.outbox(state="due"), *await store.outbox(state="dead")]
@@ -51,7 +52,8 @@ async def gathered(config: Any, since: float, now: float) -> dict[str, Any]:
             rows=rows,
             attempts=[attempt for name in names for attempt in await store.deliveries(name)],
             silences=await _silences(store, now),
-            escalations=await _escalations(store, config),
+            escalations=_escalations(waiting, config),
+            waiting={case.incident: case.since for case in waiting if case.since is not None},
             troubles=await _troubles(store),
             chains=await _chains(store),
         )
@@ -69,16 +71,23 @@ async def _silences(store: Any, now: float) -> list[str]:
     ]
 
 
-async def _escalations(store: Any, config: Any) -> Mapping[str, Mapping[str, Any]]:
-    """Where incidents that nobody acknowledged stand on their policies."""
+async def _waiting(store: Any) -> list[Any]:
+    """The cases that nobody looks at."""
     from alerts.case import PREFIX, read_case
+
+    cases = [read_case(value) for _, value in await store.notes(PREFIX)]
+    return [case for case in cases if case.is_waiting and not case.is_drill]
+
+
+def _escalations(waiting: Iterable[Any], config: Any) -> Mapping[str, Mapping[str, Any]]:
+    """Where incidents that nobody acknowledged stand on their policies."""
     from alerts.escalate import next_step_at, parse_policies
 
     policies = parse_policies(config.alerting.escalations, {receiver.name for receiver in config.receivers})
     found = {}
-    for case in [read_case(value) for _, value in await store.notes(PREFIX)]:
+    for case in waiting:
         policy = policies.get(case.policy)
-        if policy is None or case.since is None or not case.is_waiting:
+        if policy is None or case.since is None:
             continue
         then = next_step_at(policy, case.steps, case.since, False, case.severity)
         found[case.incident] = {"policy": policy.name, "steps": list(case.steps), "next_at": iso(then)}

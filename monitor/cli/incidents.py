@@ -11,16 +11,18 @@ import click
 
 from monitor.cli.common import config_option, find_config, json_option, print_json, run, stored, table
 from monitor.cli.show import clean, show_incident
+from monitor.cli.standing import standing, standing_lines
 from monitor.errors import ConfigError
 from monitor.verdicts import KINDS, verdict
 
 __all__ = ["command", "find_incident"]
 
 
-async def _load(config: Any) -> Any:
-    """A correlator with all stored incidents."""
+async def _load(config: Any) -> tuple[Sequence[Any], list[dict[str, Any]]]:
+    """All stored incidents, and where each stands with people."""
     async with stored(config) as store:
-        return await _correlator(store)
+        found = (await _correlator(store)).all()
+        return found, await standing(config, store, found, time.time())
 
 
 async def _correlator(store: Any) -> Any:
@@ -31,14 +33,16 @@ async def _correlator(store: Any) -> Any:
     return correlator
 
 
-async def _history(config: Any, incident_id: str) -> tuple[Any, list[Any]]:
-    """(an incident, its timeline)."""
+async def _history(config: Any, incident_id: str) -> tuple[Any, list[Any], dict[str, Any]]:
+    """(an incident, its timeline, where it stands with people)."""
     from monitor.timeline import ids_of, stored_timeline
 
     async with stored(config) as store:
         correlator = await _correlator(store)
         incident = correlator.incident(find_incident(correlator, incident_id))
-        return incident, await stored_timeline(store, ids_of(correlator, incident.id), incident.history)
+        [stands] = await standing(config, store, [incident], time.time())
+        entries = await stored_timeline(store, ids_of(correlator, incident.id), incident.history)
+        return incident, entries, stands
 
 
 @click.group()
@@ -56,7 +60,8 @@ def list_(config: str | None, as_json: bool) -> None:
 
     found_config = find_config(config)
     names = asset_names(found_config)
-    found = [incident_data(incident, names) for incident in run(_load(found_config)).all()]
+    incidents, stands = run(_load(found_config))
+    found = [{**incident_data(incident, names), **own} for incident, own in zip(incidents, stands, strict=True)]
     if as_json:
         print_json(found)
         return
@@ -64,10 +69,15 @@ def list_(config: str | None, as_json: bool) -> None:
         click.echo("no incidents")
         return
     rows = [
-        (i["id"], i["opened_at"], i["severity"], i["status"], i["entity"], ", ".join(x["display"] for x in i["lost"]))
+        (
+            i["id"], i["opened_at"], i["severity"], i["status"], i["entity"],
+            ", ".join(x["display"] for x in i["lost"]),
+            (i["acknowledged"] or {}).get("by", ""),
+            max((silence["expires"] for silence in i["silences"]), default=""),
+        )
         for i in found
-    ]
-    table(("id", "opened", "severity", "status", "entity", "lost"), rows)
+    ]  # fmt: skip
+    table(("id", "opened", "severity", "status", "entity", "lost", "acknowledged by", "silenced until"), rows)
 
 
 @command.command()
@@ -81,12 +91,14 @@ def show(incident_id: str, config: str | None, as_json: bool) -> None:
     from monitor.published import incident_data
 
     found_config = find_config(config)
-    incident, entries = run(_history(found_config, incident_id))
-    found = incident_data(incident, asset_names(found_config))
+    incident, entries, stands = run(_history(found_config, incident_id))
+    found = {**incident_data(incident, asset_names(found_config)), **stands}
     if as_json:
         print_json({**found, "timeline": [entry.data() for entry in entries]})
         return
     show_incident(found)
+    for line in standing_lines(found):
+        click.echo(clean(f"  {' '.join(line.split())}"))
     for finding in found["findings"]:
         line = f"  {finding['at']}  {finding['detector']:<6} {finding['severity']:<8} {finding['summary']}"
         click.echo(clean(line))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import click
@@ -55,6 +55,8 @@ def add(
         reader.wrong("--comment", "says nothing: why is this silenced, and whom can one ask?")
     if reader.problems:
         raise ConfigError(reader.problems)
+    if "incident" in matchers:
+        matchers["incident"] = run(_whole(found_config, matchers["incident"]))
     silence = make_silence(matchers, author=by or getpass.getuser(), comment=comment, created=now, expires=expires)
     run(_write(found_config, silence_key(silence.id), write_silence(silence)))
     if as_json:
@@ -65,6 +67,17 @@ def add(
         click.echo("it keeps CRITICAL alerts from being said: every summary will say so until it ends")
     elif "severity" not in matchers:
         click.echo("critical alerts, and those that say that an incident grew, are said all the same")
+
+
+async def _whole(config: Any, incidents: Collection[str]) -> frozenset[str]:
+    """The ids that begin so, each of one incident."""
+    from monitor.cli.incidents import find_incident
+    from monitor.incidents import Correlator
+
+    correlator = Correlator()
+    async with stored(config) as store:
+        correlator.load(await store.incidents())
+    return frozenset(find_incident(correlator, name) for name in incidents)
 
 
 def _end(length: str | None, until: str | None, now: float, problems: list[Problem]) -> float:

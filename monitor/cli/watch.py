@@ -6,12 +6,13 @@ import asyncio
 import logging
 import signal
 import sys
+import time
 from contextlib import AsyncExitStack
 from typing import Any
 
 import click
 
-from monitor.cli.common import find_config, run
+from monitor.cli.common import count, find_config, run
 from monitor.config import HttpConfig
 from monitor.config.show import not_applied, waiting
 from monitor.errors import ConfigError
@@ -149,18 +150,39 @@ async def _status(parts: Any) -> None:
             await asyncio.sleep(60)
             for row in _rows(parts):
                 click.echo("status " + " ".join(f"{key}={value}" for key, value in row.items()), err=True)
+            now = told(parts.last_delivery, parts.ailing, parts.desk.board, time.time())
+            click.echo(f"status alerts: {now}", err=True)
     from rich.console import Console
     from rich.live import Live
+    from rich.markup import escape
     from rich.table import Table
 
     with Live(console=Console(stderr=True), refresh_per_second=2, transient=True) as live:
         while True:
             rows = _rows(parts)
-            shown = Table(*(rows[0] if rows else ["chain"]), title="heistwatch", title_justify="left")
+            shown = Table(
+                *(rows[0] if rows else ["chain"]), title="heistwatch", title_justify="left", caption_justify="left"
+            )
             for row in rows:
-                shown.add_row(*map(str, row.values()))
+                shown.add_row(*(escape(str(value)) for value in row.values()))
+            shown.caption = escape(told(parts.last_delivery, parts.ailing, parts.desk.board, time.time()))
             live.update(shown)
             await asyncio.sleep(0.5)
+
+
+def told(last_delivery: str | None, ailing: Any, board: Any, now: float) -> str:
+    """How telling people goes: the last delivery, channels that fail, what is held back and by how many silences."""
+    failing = [f"{state['receiver']}/{state['channel']}" for state in ailing.states()]
+    silences = sum(silence.created <= now < silence.expires for silence in board.silences.values())
+    messages = sum(len(held.covers) for held in board.held.values())
+    return ", ".join(
+        (
+            f"last delivery {last_delivery or '-'}",
+            f"failing channels {' '.join(failing) or '-'}",
+            f"held back {count(messages, 'message')}",
+            count(silences, "silence"),
+        )
+    )
 
 
 def _learning(item: Any, days: list[float]) -> str:

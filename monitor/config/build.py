@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from monitor.config.alerting import build_alerting, check_zone
 from monitor.config.chains import Chains, bad
 from monitor.config.claims import Claims
-from monitor.config.file import ConfigFile, TrustedEntry, WalletEntry
+from monitor.config.file import ConfigFile, HttpEntry, TrustedEntry, WalletEntry
 from monitor.config.fleets import LONG_LIST, MAX_LISTED, Fleet, LongList, address_of
 from monitor.config.lists import read_parts
 from monitor.config.named import build_lists
@@ -42,6 +42,8 @@ __all__ = ["build"]
 
 PERSONAL_BUDGET = 0.1  # false alarms a 30 days
 _LISTEN = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[^:\[\]\s]+):(?P<port>[0-9]{1,5})")
+_SECRET_CHARACTERS = 16
+_LINK_HOURS = 8760
 _CHANNEL_PATHS = {"file": ("path",), "email": ("ca",)}  # options that are paths, by type of channel
 _LIST = re.compile(r"(?:(?P<chain>[^\s]+?):)?file:(?P<path>.+)")
 
@@ -324,6 +326,7 @@ class _Builder:
             self.problems.append(node.problem("http.listen is not host:port, such as 127.0.0.1:8787"))
             return HttpConfig()
         host = match["host"].strip("[]")
+        self._http_secrets(entry, node)
         if entry.token is None and "token" not in self.root.at("http").lost and not _is_loopback(host):
             self.warnings.append(node.problem("http.listen is open to other machines, and there is no http.token"))
         public = entry.public_url or ""
@@ -337,6 +340,19 @@ class _Builder:
         return HttpConfig(
             host, int(match["port"]), entry.token, public.rstrip("/"), tuple(entry.link_secret), entry.link_hours
         )
+
+
+    def _http_secrets(self, entry: HttpEntry, node: Node) -> None:
+        """A link shows its signature to whoever gets it, who may try secrets for as long as they like."""
+        secrets = [item.get_secret_value().strip() for item in (entry.token, *entry.link_secret) if item is not None]
+        if "" in secrets:
+            self.problems.append(node.problem("http.token and http.link_secret must not be blank: leave them out"))
+        elif any(len(text) < _SECRET_CHARACTERS for text in secrets):
+            what = f"http.token or http.link_secret has fewer than {_SECRET_CHARACTERS} characters and can be guessed"
+            self.warnings.append(node.problem(f"{what}; make one with: openssl rand -hex 32"))
+        if entry.link_hours > _LINK_HOURS:
+            what = f"http.link_hours is over {_LINK_HOURS}, a year: a link acts for whoever holds it"
+            self.problems.append(node.problem(what))
 
 
 def _is_file(path: Path) -> bool:

@@ -69,31 +69,40 @@ store:
 http:
   listen: "127.0.0.1:8787"
   # token: "${{HEISTWATCH_TOKEN}}"
+  # Messages carry links to acknowledge and dismiss, once they are signed and lead to where this can be reached:
+  # public_url: "https://watch.example.com"
+  # link_secret: "${{LINK_SECRET}}"
 
 {receivers}"""
 
-_WEBHOOK = """\
-receivers:
-  - name: main
-    channels:
-      - type: webhook
-        url: {url}
-        {secret}
+_ALONE = "# Without receivers, alerts are printed to the console. To tell people, uncomment what you need:\n"
+_NEXT = "# Uncomment what you need. `heistwatch routes test --render` shows who would get what.\n"
 
-# First match wins; add routes inside to send different severities to different people.
-route:
-  receiver: main
+_TELLING = """\
+= receivers:
+=   - name: main
+=     channels:
+=       - type: webhook
+=         url: {url}
+{secret}
++   - name: on-call
++     zone: Europe/Berlin              # times are shown in it, too
++     channels:
++       - {{type: pagerduty, routing_key: "${{PAGERDUTY_KEY}}"}}
++       - {{type: telegram, token: "${{TELEGRAM_TOKEN}}", chat: "-1001234567890"}}
+= route:
+=   receiver: main                     # gets what no route inside takes
++   repeat_interval: 4h                # an open incident that nobody acknowledged is said again
++   escalation: pager
++   routes:                            # the first that matches wins, unless it says `continue: true`
++     - {{match: {{severity: [low, medium]}}, receiver: main, quiet: [nights]}}
++ times: {{nights: [{{from: "22:00", to: "07:00", zone: Europe/Berlin}}]}}
++ inhibit: [{{source: {{severity: critical}}, target: {{severity: [low, medium]}}}}]     # of the same entity
++ escalations: {{pager: [{{after: 5m, receiver: on-call}}]}}       # not acknowledged so long
++ drill: {{every: monthly, at: "10:00", zone: Europe/Berlin}}    # a theft that is not real, played through all of it
++ heartbeat: [{{url: "${{HEARTBEAT_URL}}"}}]     # fetched while all is well: somebody else notices when this is gone
 """
-
-_CONSOLE = """\
-# Without receivers, alerts are printed to the console. To tell people:
-# receivers:
-#   - name: main
-#     channels:
-#       - {type: webhook, url: "${WEBHOOK_URL}", secret: "${WEBHOOK_SECRET}"}
-# route:
-#   receiver: main
-"""
+"""``=`` is what a configuration with a receiver has, ``+`` what it may have."""
 
 
 def template(answers: Mapping[str, Any]) -> str:
@@ -140,10 +149,15 @@ def _endpoints(network: str, endpoint: str | None) -> str:
 
 
 def _receivers(url: str | None, secret: str | None) -> str:
+    """Receivers, route and what belongs to them; without a webhook all of it is an example."""
+    line = f"=         secret: {_quoted(secret or '${WEBHOOK_SECRET}')}"
+    if url and not secret:
+        line = '=         # secret: "${WEBHOOK_SECRET}"    to sign what is sent'
+    text = _TELLING.format(url=_quoted(url or "${WEBHOOK_URL}"), secret=line)
     if not url:
-        return _CONSOLE
-    line = f"secret: {_quoted(secret)}" if secret else '# secret: "${WEBHOOK_SECRET}"    to sign what is sent'
-    return _WEBHOOK.format(url=_quoted(url), secret=line)
+        return _ALONE + "".join(f"# {row[2:]}\n" for row in text.splitlines())
+    shown = (row[2:] if row.startswith("=") else f"# {row[2:]}" for row in text.splitlines())
+    return _NEXT + "".join(f"{row}\n" for row in shown)
 
 
 def _quoted(text: str) -> str:

@@ -474,3 +474,21 @@ async def test_a_store_of_another_version(lab: Any) -> None:
     await it.store.note([("held/soc/i1", b'{"receiver": 1}')])
     with pytest.raises(StoreError, match="cannot be read"):
         await it.start()
+
+
+async def test_what_a_channel_did_not_get_before_it_left_is_said_by_the_others(lab: Any) -> None:
+    """A broken channel that is replaced by one of another type takes no alarm with it, and nobody hears it twice."""
+    desk = await lab({"receiver": "soc"})
+    [row] = await desk.say("i1", "opened", "critical")
+    [closed] = await desk.say("i2", "opened")
+    await desk.say("i2", "resolved")
+
+    other = type(desk.channels["soc"][0])()
+    other.type = "other"
+    desk.channels["soc"] = [*desk.channels["soc"], other]
+    await desk.start()
+    await desk.desk.take_over([replace(row, channel="0:gone"), closed], desk.now)
+    again = await desk.after(1.0)
+    assert [(r.alert_id, r.channel, r.kind) for r in again] == [(row.alert_id, "1:other", "incident.opened")]
+    await desk.desk.take_over([replace(row, receiver="gone")], desk.now)
+    assert await desk.after(1.0) == [] and await desk.after(3600.0) == []

@@ -94,6 +94,11 @@ def test_the_checker() -> None:
     assert kinds(late, saw["a"], saw["b"]) == set()
     assert kinds(saw["a"], replace(saw["a"], life=1), saw["b"]) == set()
     assert kinds(saw["a"], saw["a"], saw["b"]) == {"repeated without a reason"}
+    timed_out = {a.key: 1}
+    assert judge([a, b], [saw["a"], saw["a"], saw["b"]], done, timed_out).problems == []
+    assert judge([a, b], [saw["a"], saw["a"], saw["a"], saw["b"]], done, timed_out).kinds == {
+        "repeated without a reason": 1
+    }
     assert kinds(saw["b"], saw["a"]) == {"out of order"}
     assert kinds(saw["a"]) == {"lost"}
     assert kinds(failed, saw["b"]) == {"lost"}

@@ -55,5 +55,5 @@ def test_pairs_that_are_wrong() -> None:
         "--match: expected LABEL=VALUE, 'severity' has no =",
         "--match: unknown label 'sevrity': did you mean 'severity'?",
         "--match: unknown entity 'Exampel': did you mean 'Example'?",
-        "--match: expected text or a list of texts",
+        "--match: expected LABEL=VALUE, 'role=' has no value",
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -98,3 +99,18 @@ def test_stored(alert: Make) -> None:
     assert read_silence(write_silence(one)) == one
     with pytest.raises(StoreError, match="silence cannot be read"):
         read_silence(b'{"id": 3}')
+
+
+@pytest.mark.parametrize(
+    ("matchers", "says"),
+    [
+        ({"kind": ["drill", "blind"]}, "messages of kind blind, drill are never silenced"),
+        ({"kind": "resolved", "severity": "low"}, "messages of kind resolved are never silenced"),
+        ({"kind": ["escalated", "drill"]}, "growth (kind escalated) is silenced by naming its severity alone"),
+    ],
+)
+def test_a_silence_without_effect_is_refused(matchers: dict[str, Any], says: str) -> None:
+    """Whoever asks for it must not believe that it holds."""
+    with pytest.raises(ConfigError, match=re.escape(says)):
+        silence(**matchers)
+    assert silence(kind=["escalated", "drill"], severity="high") and silence(kind=["updated", "drill"])

@@ -81,6 +81,31 @@ def test_channel_mistakes(heistwatch: Callable[..., Any], config: Path) -> None:
     assert "did you mean 'webhook'?" in heistwatch("check", config).err
 
 
+TELLING = """
+receivers:
+  - {name: soc, template: {title: "{{ badge"}, channels: [{type: discord, url: "https://discord.com/api/webhooks/1/a"}]}
+times: {day: [{days: [monn], from: "8:00"}], none: [{from: "25:00"}]}
+inhibit: [{source: {severity: [critical]}, target: {severity: [critical]}}]
+escalations: {pager: [{after: 5m, receiver: soc}, {after: 5m, receiver: soc}]}
+route:
+  receiver: soc
+  group_by: [entitty]
+  quiet: [day]
+  escalation: pager
+  routes: [{match: {detector: HW-33}}, {match: {detector: hw-3}}]
+"""
+
+
+def test_mistakes_of_telling(heistwatch: Callable[..., Any], config: Path) -> None:
+    """What is wrong with channels, times, inhibition, escalation and routes is said together, by line."""
+    first = len(config.read_text().splitlines()) + 1
+    config.write_text(config.read_text() + TELLING)
+    ran = heistwatch("check", config)
+    assert ran.code == 2
+    assert [int(line.split(":")[1]) - first for line in ran.problems] == [2, 3, 3, 4, 5, 8, 11], ran.err
+    assert "unknown detector 'HW-33': did you mean 'HW-3'?" in ran.problems[-1]
+
+
 @pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"", b"- a\n- b\n", b"just text", b"\x00\x01"])
 def test_no_configuration_at_all(heistwatch: Callable[..., Any], config: Path, content: bytes) -> None:
     """A file that is no configuration is code 2 and named; nothing of it is taken for one."""

@@ -70,8 +70,8 @@ def test_list(heistwatch: Callable[..., Any], stored: list[str]) -> None:
     ran = heistwatch("incidents", "list")
     assert ran.code == 0
     assert [line.split("\t") for line in ran.out.splitlines()] == [
-        [stored[0], "2023-11-14T22:13:20Z", "high", "open", "Example", "5 ETH"],
-        [stored[1], "2023-11-14T22:15:00Z", "high", "open", "Other", "5 ETH"],
+        [stored[0], "2023-11-14T22:13:20Z", "high", "open", "Example", "5 ETH", "", ""],
+        [stored[1], "2023-11-14T22:15:00Z", "high", "open", "Other", "5 ETH", "", ""],
     ]
     found = json.loads(heistwatch("incidents", "list", "--json").out)
     assert [item["id"] for item in found] == stored
@@ -87,6 +87,27 @@ def test_show(heistwatch: Callable[..., Any], refused: Callable[..., str], store
     assert json.loads(heistwatch("incidents", "show", stored[0], "--json").out)["id"] == stored[0]
     assert "incidents list" in refused(2, "incidents", "show", "nothing")
     assert "not unique" in refused(2, "incidents", "show", "")
+
+
+def test_who_looks_at_it_and_what_silences_it(
+    heistwatch: Callable[..., Any], refused: Callable[..., str], stored: list[str]
+) -> None:
+    """In both views, also before a monitor took it up; the comment of a silence stays text on one line."""
+    heistwatch("incidents", "ack", stored[0], "--by", "ann")
+    add = ("silence", "add", "--for", "2h", "--by", "bob", "--comment", "moving\n\x1b[2Jall", "--match")
+    assert f"of incident={stored[1]} holds" in heistwatch(*add, f"incident={stored[1][:6]}").out
+    assert "no incident 'feed'" in refused(2, *add, "incident=feed")
+    first, second = (line.split("\t") for line in heistwatch("incidents", "list").out.splitlines())
+    assert first[6:] == ["ann", ""] and second[6] == "" and second[7] > "2026"
+    assert "  acknowledged by ann at " in heistwatch("incidents", "show", stored[0]).out
+    shown = heistwatch("incidents", "show", stored[1]).out
+    assert f"  silenced until {second[7]} by bob: moving ?[2Jall (incident={stored[1]})\n" in shown
+    assert len(heistwatch("silence", "list").out.splitlines()) == 1
+    one, other = json.loads(heistwatch("incidents", "list", "--json").out)
+    assert one["acknowledged"]["by"] == "ann" and one["silences"] == [] and one["held"] == []
+    assert other["acknowledged"] is None and other["silences"][0]["author"] == "bob"
+    heistwatch("incidents", "reopen", stored[0])
+    assert "  acknowledged by" not in heistwatch("incidents", "show", stored[0]).out
 
 
 def test_verdict(heistwatch: Callable[..., Any], refused: Callable[..., str], stored: list[str]) -> None:

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitor.addresses import canonical
+from monitor.alerting import checked, weaknesses
 from monitor.config import RuleKind, config_from_mapping, json_schema, load_config
 from monitor.config.file import ConfigFile, WalletEntry
 from monitor.config.template import PLACEHOLDERS, template
@@ -377,6 +378,29 @@ def test_what_people_should_notice_is_a_warning():
 
 
 @pytest.mark.parametrize(
+    ("http", "warned", "refused"),
+    [
+        ({"token": "k4n4ry"}, "fewer than 16 characters", ""),
+        ({"token": "k4n4ry" * 4, "link_secret": ["k4n4ry" * 3, "k4n4ry"]}, "fewer than 16 characters", ""),
+        ({"token": "k4n4ry" * 4, "link_secret": "k4n4ry" * 3, "link_hours": 8760}, "", ""),
+        ({"token": ""}, "", "must not be blank"),
+        ({"token": "k4n4ry" * 4, "link_secret": ["k4n4ry" * 4, "  "]}, "", "must not be blank"),
+        ({"link_hours": 1e308}, "", "http.link_hours is over 8760, a year"),
+    ],
+)
+def test_secrets_of_the_http_interface(http, warned, refused):
+    """Blank ones are refused, short ones warned of, and none is quoted; no link holds for ever."""
+    sections = {"receivers": [{"name": "a", "channels": [{"type": "console"}]}], "route": {"receiver": "a"}}
+    if refused:
+        (text,) = problems_of(made, **sections, http=http)
+        assert refused in text and "k4n4ry" not in text
+        return
+    text = "\n".join(map(str, made(**sections, http=http).warnings))
+    assert (warned in text) if warned else (text == "")
+    assert "k4n4ry" not in text
+
+
+@pytest.mark.parametrize(
     ("sections", "message"),
     [
         ({"prices": {"source": "file"}}, "prices.path is missing: source file needs it"),
@@ -529,10 +553,17 @@ def test_the_comments_of_the_starting_configuration_work(tmp_path):
         text = text.replace(f"# {key}", key)
     head, mark, tail = text.partition("# receivers:")
     text = head + "\n".join(line.removeprefix("# ") for line in (mark + tail).splitlines())
-    names = ("ETHEREUM_RPC", "HEISTWATCH_TOKEN", "WEBHOOK_URL", "WEBHOOK_SECRET")
-    config = written(tmp_path, text, dict.fromkeys(names, "https://a"))
+    names = ("ETHEREUM_RPC", "HEISTWATCH_TOKEN", "WEBHOOK_URL", "HEARTBEAT_URL")
+    secrets = {
+        "WEBHOOK_SECRET": "whsec_" + "YWJj" * 10, "PAGERDUTY_KEY": "0a" * 16, "TELEGRAM_TOKEN": f"123:{'a' * 35}",
+    }  # fmt: skip
+    config = written(tmp_path, text, dict.fromkeys(names, "https://a") | secrets)
     assert len(config.wallets[0].trusted) == 1 and len(config.rules["my-hot-wallet"]) == 2
-    assert config.receivers[0].name == "main" and config.http.token is not None
+    assert config.http.token is not None and weaknesses(config, checked(config)) == []
+    assert [receiver.name for receiver in config.receivers] == ["main", "on-call"]
+    assert {"receiver", "repeat_interval", "escalation", "routes"} == config.route.keys()
+    told = config.alerting
+    assert told.times and told.inhibit and told.escalations and told.drill and told.heartbeat
 
 
 # --- everything else --------------------------------------------------------------------------------------------------

@@ -443,6 +443,40 @@ async def test_a_missed_drill_is_said_and_said_to_be_over() -> None:
     assert [alert.type for alert in told] == ["monitor.blind", "monitor.recovered"]
 
 
+async def test_a_late_drill_that_fails_is_said_besides() -> None:
+    """First that it was missed; while the late one runs nothing more; then whom that one did not reach; then the end."""
+    stage = Stage(schedule=WEEKLY)
+    told: list[Alert] = []
+
+    def rows(alert: Alert, now: float, also: Sequence[str]) -> list[OutboxRow]:
+        told.append(alert)
+        return [OutboxRow(alert.id, "soc", "0:x", b"", now, alert.type)]
+
+    blind = Blind(lambda: MonitorStatus(), stage.store, rows, more=(stage.drills.troubles,), clock=lambda: stage.now)
+    at = clock_of(stage)
+    at("2026-02-02T09:00")
+    await stage.drills.step()
+    at("2026-02-03T10:00")
+    await blind.look()
+    await stage.drills.step()
+    stage.now += 60
+    await blind.look()
+    assert [alert.labels["drill"] for alert in told] == ["missed"]
+    await run_on(stage, refused=["boss"])
+    for _ in range(2):
+        await blind.look()
+    assert [alert.labels["drill"] for alert in told] == ["missed", "failed"]
+    assert told[1].title == "The drill of 2026-02-02T10:00:00Z did not reach everybody"
+    assert "boss was not reached" in told[1].body and told[0].id != told[1].id
+    drill = await stage.begin()
+    while drill.finished is None:
+        await stage.deliver()
+        drill = await stage.drills.follow(drill)
+    for _ in range(2):
+        await blind.look()
+    assert [alert.type for alert in told] == ["monitor.blind", "monitor.blind", "monitor.recovered"]
+
+
 async def test_without_a_schedule_nothing_is_played_or_missed() -> None:
     """However long nothing happens."""
     stage = Stage()

@@ -48,6 +48,22 @@ def test_what_nobody_looks_at_comes_first_then_the_worst() -> None:
     assert [entry["acknowledged"] and entry["acknowledged"]["by"] for entry in entries] == [None, None, None, "ann"]
 
 
+def test_an_acknowledgement_of_less_is_none() -> None:
+    """Who looked before it grew may not know: it stands among what nobody looks at, with its escalation."""
+    found, names = correlator(Severity.CRITICAL, Severity.CRITICAL)
+    for name in names:
+        found.verdict(name, "acknowledge", "ann", "", "2023-11-14T22:20:00Z")
+    said = 1_700_000_400.0
+    steps = {names[0]: {"policy": "pager", "steps": [0], "next_at": None}}
+    note = note_of(found, waiting={names[0]: said + 60}, escalations=steps)
+    assert [(entry["id"], entry["outgrown"]) for entry in note["open"]] == [(names[0], True), (names[1], False)]
+    text = handover_text(note)
+    assert text.count("acknowledged by ann at 2023-11-14T22:20:00Z, before it grew: NOBODY acknowledged that") == 1
+    assert text.count("escalation pager: steps taken: 0") == 1
+    unheard = note_of(found, waiting=dict.fromkeys(names, said - 60), escalations=steps)  # the monitor is off
+    assert not any(entry["outgrown"] or entry["escalation"] for entry in unheard["open"])
+
+
 def test_last_words_are_the_last_that_say_something() -> None:
     """A verdict without a comment does not hide the note before it; what is not in force yet counts."""
     found, [name] = correlator(Severity.HIGH)

@@ -12,6 +12,7 @@ import itertools
 import random
 import socket
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,10 +22,11 @@ from typing import Any
 from alerts.channels.webhook import WebhookChannel
 from alerts.dispatch import Dispatcher
 from alerts.http import HttpSender
+from monitor.model import Reason
 from monitor.sqlite_store import SqliteStore
 from monitor.store import OutboxRow
 from tests.soak.delivery import certificates
-from tests.soak.delivery.ledger import Figures, Queued, Seen, judge
+from tests.soak.delivery.ledger import Figures, Key, Queued, Seen, judge
 from tests.soak.delivery.peer import Fault, Peer, http_date
 
 __all__ = ["KINDS", "Outcome", "campaign"]
@@ -197,17 +199,18 @@ async def campaign(seed: int, alerts: int, kinds: tuple[str, ...] = KINDS, chunk
         dispatcher.stop()
         await task
         states = {(row.receiver, row.alert_id): row.state for row in await store.outbox()}
-        reasons: dict[str, int] = {}
+        reasons, timeouts = Counter[str](), Counter[Key]()
         for delivery in await store.deliveries():
-            reasons[str(delivery.reason)] = reasons.get(str(delivery.reason), 0) + 1
+            reasons[str(delivery.reason)] += 1
+            timeouts[delivery.receiver, delivery.alert_id] += delivery.reason is Reason.TIMEOUT
         await store.aclose()
         for group in channels.values():
             await group[0].aclose()
         for peer in made.peers.values():
             await peer.aclose()
     return Outcome(
-        judge(made.queued, made.seen, states), {kind: dict(peer.faults) for kind, peer in made.peers.items()},
-        reasons, (clock.now - START) / HOUR, made.too_early,
+        judge(made.queued, made.seen, states, timeouts), {kind: dict(peer.faults) for kind, peer in made.peers.items()},
+        dict(reasons), (clock.now - START) / HOUR, made.too_early,
     )  # fmt: skip
 
 
