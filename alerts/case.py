@@ -26,6 +26,7 @@ KEPT_SECONDS = 30 * 86400.0
 CORRECTIONS = ("resolved", "retracted")
 """What is over, or was never: it goes to whoever got the alarm, and to nobody else."""
 
+_SET_BACK = 86400.0  # a clock that was wrong by more was right at no time
 _HEARD = 50  # verdicts remembered by id, so that none counts twice
 
 
@@ -47,6 +48,7 @@ class Case(msgspec.Struct):
     closed: float | None = None
     into: str = ""  # the incident that took it over
     heard: list[str] = []  # ids of verdicts
+    queued: float = 0.0  # when its last message was queued
 
     @property
     def is_open(self) -> bool:
@@ -62,6 +64,15 @@ class Case(msgspec.Struct):
     def is_waiting(self) -> bool:
         """Whether nobody looks at it yet."""
         return self.closed is None and self.acknowledged_at is None
+
+    def stamp(self, now: float) -> float:
+        """The time to queue its next message at: ``now``, or that of the last where the clock was set back since.
+
+        Messages go in the order of their times, and those of one incident must not overtake each other.
+        """
+        if not now <= self.queued <= now + _SET_BACK:
+            self.queued = now
+        return self.queued
 
     @property
     def severity(self) -> Severity:
@@ -120,8 +131,9 @@ def hear(case: Case, event: OperatorEvent) -> bool:
         case.acknowledged_at, case.acknowledged_by = event.at, event.by
         case.acknowledged_severity = int(case.severity)
     elif event.kind == "reopen":
-        case.closed = None
-        _begin_anew(case, event.at if case.told else None)
+        if not is_correction(case.latest):  # else a message of the open incident follows, where it can be opened at all
+            case.closed = None
+            _begin_anew(case, event.at if case.told else None)
     else:
         case.closed = event.at
     return True

@@ -20,6 +20,7 @@ SIZE = (640, 320)  # pixels
 _LEFT, _TOP, _RIGHT, _BOTTOM = 64, 44, 20, 44  # margins
 _INK, _PALE, _PAPER, _USUAL = "#1f2933", "#d5dbe1", "#ffffff", "#2e7d32"
 _TITLE_CHARACTERS = 60
+_UNNAMED = "Left, of the typical balance"
 
 Steps = list[tuple[int, float]]
 
@@ -50,9 +51,9 @@ def _drawn(alert: Alert) -> bytes | None:
     image = Image.new("RGB", SIZE, _PAPER)
     draw = ImageDraw.Draw(image)
     drill = alert.kind is AlertKind.DRILL
-    entity = str((alert.incident or {}).get("entity", ""))
-    title = f"{'DRILL  ' if drill else ''}{bounded(_drawable(entity), _TITLE_CHARACTERS)}: left, of the typical balance"
-    draw.text((_LEFT, 14), title, fill=_INK, font=_font(15))
+    entity = _drawable(str((alert.incident or {}).get("entity", "")))
+    title = f"{bounded(entity, _TITLE_CHARACTERS)}: left, of the typical balance" if entity else _UNNAMED
+    draw.text((_LEFT, 14), f"DRILL  {title}" if drill else title, fill=_INK, font=_font(15))
     _draw(draw, steps, usual, COLOURS.get(str(alert.severity), COLOURS["high"]))
     out = io.BytesIO()
     image.save(out, "PNG", optimize=True)
@@ -63,7 +64,7 @@ def _series(findings: Sequence[Mapping[str, Any]]) -> tuple[Steps, float] | None
     """Of the wallet and asset that lost the largest share: (UTC seconds, share so far), and the usual day's most."""
     series: dict[tuple[str, ...], Steps] = {}
     usual: dict[tuple[str, ...], float] = {}
-    for finding in findings:
+    for finding in sorted(findings, key=lambda finding: str(finding.get("at", ""))):
         evidence = finding.get("evidence") or {}
         typical, most = evidence.get("typical_balance"), evidence.get("usual_daily_maximum")
         if not typical or most is None or evidence.get("learning"):
@@ -107,10 +108,18 @@ def _draw(draw: ImageDraw.ImageDraw, steps: Steps, usual: float, colour: str) ->
     text = f"most of a usual day: {_percent(usual)}"
     above = y(usual) - 5 if usual < most * 0.85 else y(usual) + 19
     draw.text((_LEFT + width - 2, above), text, fill=_USUAL, font=_font(12), anchor="rs")
-    for at, anchor in ((first, "la"), (last, "ra")) if last > first else ((first, "la"),):
+    _times(draw, ((first, x(first)), (last, x(last))))
+
+
+def _times(draw: ImageDraw.ImageDraw, ends: tuple[tuple[int, float], tuple[int, float]]) -> None:
+    """When it began, and, where there is room for it, when it was seen last."""
+    taken = 0.0
+    for (at, edge), anchor in zip(ends, ("la", "ra"), strict=True):
         label = (iso(at) or "").replace("T", " ").removesuffix("Z") + " UTC"
-        edge = min(max(x(at), _LEFT), _LEFT + width)
-        draw.text((edge, _TOP + height + 10), label, fill=_INK, font=_font(12), anchor=anchor)
+        box = draw.textbbox((edge, SIZE[1] - _BOTTOM + 10), label, font=_font(12), anchor=anchor)
+        if box[0] > taken:
+            draw.text((edge, SIZE[1] - _BOTTOM + 10), label, fill=_INK, font=_font(12), anchor=anchor)
+            taken = box[2] + 10
 
 
 def _percent(share: float) -> str:
@@ -128,5 +137,6 @@ def _font(size: int) -> Any:
 
 
 def _drawable(text: str) -> str:
-    """What the built-in font can draw; the rest as question marks."""
-    return clean(text).encode("latin-1", "replace").decode("latin-1")
+    """``text`` where the built-in font can draw all of it, else nothing: the message beside the chart has the name."""
+    seen = clean(text)
+    return seen if all(character <= "\xff" for character in seen) else ""

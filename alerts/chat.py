@@ -55,7 +55,8 @@ class Templated:
         if made is None or 0 < units(made.strip()) <= most:
             return made
         note = f"(the body's own template gave {len(made)} characters, {most} fit; it is left out)"
-        return lines_within((*texts(message), note), most, self._escape)
+        facts = (f"{fact.name}: {fact.value}" for fact in message.facts)
+        return lines_within((note, *facts, *texts(message)), most, self._escape)
 
     def _filled(self, fill: Callable[[Message], str | None], message: Message) -> str | None:
         self._ours = frozenset((*(action.url for action in message.actions), *(fact.url for fact in message.facts)))

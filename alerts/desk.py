@@ -81,6 +81,7 @@ class Desk:
         self._drills: dict[str, bytes] = {}  # as they are stored: other processes write these, too
         self._stirred = True  # something happened that may end a wait
         self._wake = -math.inf  # nothing is due before
+        self._ticked = -math.inf  # wall clock of the last look
 
     async def load(self) -> None:
         """Take over what is stored; StoreError where it cannot be read."""
@@ -170,7 +171,7 @@ class Desk:
             return []
         self._speaker.hold(alert, verdict, case, self.board, now)
         if verdict.why in (GROUP, STORM):  # programs get every update
-            return self._speaker.rows(alert, verdict.receiver, now, machine=True)
+            return self._speaker.rows(alert, verdict.receiver, case.stamp(now), machine=True)
         return []
 
     # -- people ---------------------------------------------------------------------------------------------------
@@ -237,6 +238,7 @@ class Desk:
         await self.refresh()
         await self._take_drills()
         rows: list[OutboxRow] = []
+        self._stirred, self._ticked = self._stirred or now < self._ticked, now  # the clock was set back
         if self._stirred or now >= self._wake:
             self._stirred = False
             rows, self._wake = self._release.look(self.board, now)

@@ -51,14 +51,14 @@ class Recent(msgspec.Struct):
     def sent(self, now: float, most: int, group: str, interval: float) -> None:
         """Note a message to a receiver that takes ``most`` a minute, of a group that then rests for ``interval``."""
         if most:
-            self.times = [*(at for at in self.times if at > now - MINUTE), now][-most:]
+            self.times = [*(at for at in self.times if now - MINUTE < at <= now), now][-most:]
         self.groups = {name: until for name, until in self.groups.items() if until > now}
         if interval:
             self.groups[group] = now + interval
 
     def free_at(self, now: float, most: int) -> float | None:
         """When fewer than ``most`` messages will have been sent within a minute; None: that is so at ``now``."""
-        lately = [at for at in self.times if at > now - MINUTE]
+        lately = [at for at in self.times if now - MINUTE < at <= now]  # later ones: the clock was set back
         return lately[-most] + MINUTE if most and len(lately) >= most else None
 
 

@@ -126,7 +126,13 @@ def _failed(url: URL, reason: Reason, what: str) -> Receipt:
 
 
 def receipt_of(
-    host: str, answer: Answer, now: float, external_id: str | None = None, pause: float | None = None
+    host: str,
+    answer: Answer,
+    now: float,
+    external_id: str | None = None,
+    pause: float | None = None,
+    *,
+    page: bool = True,
 ) -> Receipt:
     """What an answer means, by its status alone.
 
@@ -139,8 +145,12 @@ def receipt_of(
     now : wall clock, UTC seconds
     external_id : what the service calls the message, where it said so
     pause : seconds that the body asked to wait, where it did; else the header counts
+    page : whether a web page can be an acceptance; where the service never answers one, it is a log-in page in between
     """
     status = answer.status
+    if 200 <= status < 300 and not page and answer.body.lstrip()[:1] == b"<":
+        detail = f"{host} answered {status} with a web page: is the address right, and no log-in in between?"
+        return Receipt(Outcome.RETRY, Reason.SERVER_ERROR, detail=detail)
     if 200 <= status < 300:
         return Receipt(Outcome.ACCEPTED, Reason.OK, external_id=external_id, detail=str(status))
     detail = f"{host} answered {status}"

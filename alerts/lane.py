@@ -114,6 +114,7 @@ class Lane:
                 raise self._failure
             now = self._tools.clock()
             await self._fill(now)
+            self._paused_until = min(self._paused_until, now + LONGEST)  # the clock may have been set back
             while self._has_room() and now >= self._paused_until and self._turn(now) <= now:
                 row = self._page.take(self._busy())
                 if row is None:

@@ -24,6 +24,7 @@ __all__ = [
     "lines_within",
     "mattermost",
     "slack",
+    "slack_plain",
     "teams",
     "teams_plain",
     "telegram",
@@ -49,7 +50,7 @@ _DISCORD_START = re.compile(r"^(\s*)([-+]|\d+(?=\.(?:\s|$)))", re.MULTILINE)
 _TEAMS = re.compile(r"[\\`*_~<>\[\]]")
 _TEAMS_START = re.compile(r"^(\s*)([-+#]|\d+(?=[.)](?:\s|$)))", re.MULTILINE)
 
-_TELEGRAM_READS = re.compile(r"[@#]|^\W*/|//|\$[A-Za-z]|[^\W_][.\u3002\uff0e\uff61]\w*[^\W\d]|\d{7}|^\+\d")
+_TELEGRAM_READS = re.compile(r"[@#]|^\W*/|//|\$[A-Za-z]|[^\W_][.\u3002\uff0e\uff61]\w*[^\W\d]|\b[wW]{3}\.|\d{7}|^\+\d")
 
 _MATTERMOST = re.compile(r"[\\*_{}\[\]()#!>|]")
 _MATTERMOST_READS = re.compile(
@@ -70,14 +71,23 @@ def entities(text: str) -> str:
 def slack(text: str) -> str:
     """For Slack's mrkdwn: https://docs.slack.dev/messaging/formatting-message-text
 
-    Addresses are not looked for where the text object says ``verbatim``.
+    Addresses are not looked for where the text object says ``verbatim``; they are taken apart for old clients.
 
     >>> slack("<!here> *free* USD_T _x_")
     '&lt;!here&gt; \u2217free\u2217 USD_T \u02cdx\u02cd'
     """
-    safe = entities(text).translate(_SLACK_LIKE)
+    safe = slack_plain(text).translate(_SLACK_LIKE)
     safe = _SLACK_EMOJI.sub("\u2236", _SLACK_ITALIC.sub("\u02cd", safe))
     return _SLACK_QUOTE.sub("\\1\u203a", safe)
+
+
+def slack_plain(text: str) -> str:
+    """For Slack's texts of type ``plain_text``, and for what all its texts have in common.
+
+    >>> slack_plain("<!here> https://evil.example")
+    '&lt;!here&gt; https∶//evil.example'
+    """
+    return entities(text).replace("://", "\u2236//")
 
 
 def discord(text: str) -> str:

@@ -244,9 +244,21 @@ def _places(findings: Sequence[Mapping[str, Any]]) -> Iterator[Fact]:
 def _lines(alert: Alert, incident: Mapping[str, Any]) -> Iterator[str]:
     explained = [str(line) for line in incident.get("explanation", ())]
     own = alert.kind in (AlertKind.SUMMARY, AlertKind.DRILL) or not explained  # their bodies say more than the incident
-    text = shown(alert.body if own else "\n".join(explained), TEXT_CHARACTERS, lines=True)
+    before = [line for line in _before(alert) if line not in explained]
+    text = shown(alert.body if own else "\n".join([*before, *explained]), TEXT_CHARACTERS, lines=True)
     lines = text.strip("\n").split("\n")
     for line in lines[:LINES]:
         yield bounded(line, LINE_CHARACTERS)
     if len(lines) > LINES:
         yield f"… ({len(lines) - LINES} more lines left out)"
+
+
+def _before(alert: Alert) -> Iterator[str]:
+    """What a body says before it explains the incident: what is silenced, and why the incident is said again."""
+    for line in alert.body.split("\n"):
+        if line.startswith("SILENCED "):
+            yield line
+            continue
+        if alert.kind is AlertKind.REMINDER:
+            yield line
+        return

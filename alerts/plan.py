@@ -221,7 +221,7 @@ class Planner:
         receiver = found[0].receiver
         wait = min(way.route.group_wait for way in found)
         rests = board.sent(receiver).groups.get(group, 0.0) if self._interval(found) else 0.0
-        until = max(now + wait, rests)
+        until = max(now + wait, min(rests, now + self._interval(found)))  # the clock may have been set back
         if until <= now:
             return None
         return GROUP, until, f"updates are gathered until {iso(until)}"

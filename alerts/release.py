@@ -59,7 +59,7 @@ class Release:
         groups: dict[tuple[str, str, str], list[Waiting]] = {}
         later = []
         for held in order:
-            if held.until is not None and held.until > now:
+            if held.until is not None and held.until > now >= held.since:  # else the clock was set back
                 later.append(held)
             elif (item := self._ready(held, board, now)) is not None:
                 groups.setdefault(_place(held), []).append(item)
@@ -104,11 +104,12 @@ class Release:
             board.put(case)
             return rows
         summary = summary_of(items, touching_critical(board.silences.values(), now))
-        rows = self._speaker.rows(summary, receiver, now, machine=False)
+        at = max(item.case.stamp(now) for item in items)
+        rows = self._speaker.rows(summary, receiver, at, machine=False)
         for item in items:
             latest = item.case.latest
             own = replace(latest, covers=covered(item.held, latest.id))
-            rows += self._speaker.rows(own, receiver, now, machine=True)
+            rows += self._speaker.rows(own, receiver, item.case.stamp(now), machine=True)
             self._speaker.told(receiver, item.case, now)
             board.drop(item.held)
             board.put(item.case)
@@ -161,6 +162,9 @@ class Release:
             policy = self._policies.get(case.policy)
             if policy is None or case.since is None or not applies(policy, case.severity):
                 continue
+            if case.since > now:  # the clock was set back: nobody may have to wait for longer than the policy says
+                case.since = now
+                board.put(case)
             for step, receiver in steps_due(policy, case.steps, case.since, False, case.severity, now):
                 alert = step_alert(case.latest, case.incident, policy, step, case.since)
                 said = self._again(alert, receiver, case, board, now, wakes, paced=False)

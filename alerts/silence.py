@@ -14,7 +14,7 @@ from monitor.model import Alert, AlertKind, Severity
 
 __all__ = [
     "KEPT_SECONDS", "PREFIX", "Silence", "applies", "make_silence", "mute", "read_silence", "silence_key",
-    "touching_critical", "write_silence",
+    "touching_critical", "without_effect", "write_silence",
 ]  # fmt: skip
 
 PREFIX = "silence/"
@@ -57,11 +57,6 @@ def make_silence(
     problems = []
     if not matchers:
         problems.append("a silence needs a matcher, severity=low for example: nothing silences everything")
-    kinds, unheard = set(matchers.get("kind", ())), {str(kind) for kind in _NEVER}
-    if kinds and kinds <= unheard:
-        problems.append(f"messages of kind {', '.join(sorted(kinds))} are never silenced")
-    elif kinds and kinds <= {*unheard, str(AlertKind.ESCALATED)} and not matchers.get("severity"):
-        problems.append("growth (kind escalated) is silenced by naming its severity alone")
     if not author.strip():
         problems.append("a silence needs an author")
     if not comment.strip():
@@ -101,6 +96,20 @@ def applies(silence: Silence, alert: Alert, now: float) -> bool:
         return False
     match = {label: frozenset(values) for label, values in silence.matchers.items()}
     return bool(match) and agrees(match, labels_of(alert))
+
+
+def without_effect(silence: Silence) -> str:
+    """Why a silence keeps nothing from being said, by its kinds alone; empty where that is not so.
+
+    >>> without_effect(make_silence({"kind": ["drill"]}, author="ann", comment="test", created=0.0, expires=60.0))
+    'messages of kind drill are never silenced'
+    """
+    kinds, never = set(silence.matchers.get("kind", ())), {str(kind) for kind in _NEVER}
+    if kinds and kinds <= never:
+        return f"messages of kind {', '.join(sorted(kinds))} are never silenced"
+    if kinds and kinds <= {*never, str(AlertKind.ESCALATED)} and not silence.matchers.get("severity"):
+        return "growth (kind escalated) is silenced only where its severity is named"
+    return ""
 
 
 def mute(silences: Iterable[Silence], alert: Alert, now: float) -> Silence | None:

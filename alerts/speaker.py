@@ -11,6 +11,7 @@ from alerts.held import GROUP, INHIBITED, SILENCE, STORM, Held
 from alerts.matchers import incident_of
 from alerts.outbox import Receivers, channel_key, rows
 from alerts.plan import Planner, Verdict
+from alerts.silence import touching_critical
 from alerts.summary import covered
 from monitor.model import Alert
 from monitor.store import OutboxRow
@@ -66,10 +67,11 @@ class Speaker:
         held = board.held.get((receiver, case.incident))
         if held is not None:
             board.drop(held)
-            alert = replace(alert, covers=covered(held, alert.id))
+            silenced = touching_critical(board.silences.values(), now)  # a summary, though of one incident alone
+            alert = replace(alert, covers=covered(held, alert.id), body="\n".join([*silenced, alert.body]))
         self.told(receiver, case, now)
         self.counted(verdict, case, board, now)
-        return self.rows(alert, receiver, now)
+        return self.rows(alert, receiver, case.stamp(now))
 
     def told(self, receiver: str, case: Case, now: float) -> None:
         """Note in the case that a receiver was told; who changes a case puts it on the board."""

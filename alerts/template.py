@@ -7,21 +7,24 @@ channel's own form takes its place, with a note.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from jinja2 import StrictUndefined, Template, TemplateError
+from jinja2 import StrictUndefined, Template, TemplateError, TemplateRuntimeError
+from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from alerts.message import Action, Fact, Message
-from alerts.text import bounded, clean
+from alerts.text import clean
 from monitor.errors import ConfigError, Problem
 from monitor.registry import did_you_mean
 
 __all__ = ["Templates"]
 
 CHARACTERS = 20_000  # of a result
+RANGE = 1000  # numbers of a range
 _NAMES = ("title", "body")
 _SAMPLE = Message(
     id="0", type="incident.opened", at="2018-01-25T15:04:00Z", badge="CRITICAL", severity="critical",
@@ -30,6 +33,40 @@ _SAMPLE = Message(
     runbook="Stop withdrawals.", actions=(Action("Acknowledge", "https://example.com/act"),), incident_id="0",
     revision=1, drill=False,
 )  # fmt: skip
+
+
+class _Sandbox(ImmutableSandboxedEnvironment):
+    """Refuses what takes for ever: whoever renders a message keeps the monitor from its blocks meanwhile."""
+
+    intercepted_binops = frozenset(("*", "**", "%"))
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, **options)
+        self.globals["range"] = _short_range
+        del self.globals["lipsum"]
+
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+        """Multiplication, power and formatting, where the result is small."""
+        if operator == "*" and (hasattr(left, "__len__") or hasattr(right, "__len__")):
+            text, times = (left, right) if hasattr(left, "__len__") else (right, left)
+            if isinstance(times, int) and len(text) * times > CHARACTERS:
+                raise TemplateRuntimeError(f"* makes more than {CHARACTERS} characters")
+        elif operator == "**" and isinstance(right, int | float) and abs(right) > _POWER:
+            raise TemplateRuntimeError(f"a power of more than {_POWER} takes too long")
+        elif operator == "%" and isinstance(left, str) and _WIDE.search(left):
+            raise TemplateRuntimeError("a field of a thousand characters or more")
+        return super().call_binop(context, operator, left, right)
+
+
+_POWER = 100
+_WIDE = re.compile(r"%[^a-zA-Z%]*(?:\d{4}|\*)")
+
+
+def _short_range(*bounds: int) -> range:
+    numbers = range(*bounds)
+    if len(numbers) > RANGE:
+        raise TemplateRuntimeError(f"a range of more than {RANGE} numbers")
+    return numbers
 
 
 class Templates:
@@ -53,9 +90,7 @@ class Templates:
 
     def __init__(self, given: Mapping[str, str], escape: Callable[[str], str]) -> None:
         self._escape = escape
-        self._environment = ImmutableSandboxedEnvironment(
-            undefined=StrictUndefined, finalize=self._harmless, trim_blocks=True, lstrip_blocks=True
-        )
+        self._environment = _Sandbox(finalize=self._harmless)
         self._made: dict[str, Template] = {}
         problems = []
         for name, text in given.items():
@@ -82,17 +117,23 @@ class Templates:
             return None
         made = self._try("body", message)
         if made is None:
-            text = "\n".join((*message.lines, "(the body's own template failed and is left out)"))
-            return self._escape(text)
+            return "\n".join(self._plainly(message))
         return made
+
+    def _plainly(self, message: Message) -> Iterator[str]:
+        """What the body of a message says, without form; buttons and such are beside it."""
+        for fact in message.facts:
+            yield " ".join(map(self._escape, filter(None, (f"{fact.name}: {fact.value}", fact.url))))
+        yield from map(self._escape, (*message.lines, "(the body's own template failed and is left out)"))
 
     def _try(self, name: str, message: Message) -> str | None:
         if name not in self._made:
             return None
         try:
-            return bounded(self._render(name, message), CHARACTERS)
+            made = self._render(name, message)
         except Exception:
             return None
+        return made if len(made) <= CHARACTERS else None  # cut, its markup could break
 
     def _render(self, name: str, message: Message) -> str:
         fields = {**asdict(message), "message": message}

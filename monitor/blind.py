@@ -194,7 +194,8 @@ def _caught_up(told: Told, scanned: int | None, lag: int, filling: str | None) -
     if scanned <= told.scanned:
         return f"No block came meanwhile: the last one is {scanned} still."
     rest = f" {lag} more are on their way." if lag > 0 else ""
-    return f"Blocks {told.scanned + 1} to {scanned} were caught up.{rest}"
+    first = told.scanned + 1
+    return f"{f'Block {scanned} was' if first == scanned else f'Blocks {first} to {scanned} were'} caught up.{rest}"
 
 
 def _made(told: Told, alert_id: str, kind: AlertKind, title: str, body: str) -> Alert:

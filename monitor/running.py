@@ -77,7 +77,7 @@ async def running(
     Raises
     ------
     ConfigError : nothing to follow, or a channel or route is wrong
-    ChainError : an endpoint serves another chain, or none answers within ``open_seconds``
+    ChainError : an endpoint serves another chain, or none of a new chain answers within ``open_seconds``
     StoreError : the store cannot be opened, or another monitor runs on it
     """
     from alerts.dispatch import Dispatcher
@@ -114,10 +114,16 @@ async def running(
                 continue
             source = app.make_chain(config, chain)
             stack.push_async_callback(source.aclose)
-            await _open(source, chain, open_seconds)
             tip = await store.checkpoint(chain.chain)
-            if hasattr(source, "final_height") and (height := await source.final_height()) is not None:
-                pipeline.final_heights[chain.chain] = height
+            try:
+                await _open(source, chain, open_seconds)
+                if hasattr(source, "final_height") and (height := await source.final_height()) is not None:
+                    pipeline.final_heights[chain.chain] = height
+            except ChainUnavailable as error:
+                if tip is None:
+                    raise
+                # It was followed before: other chains must not wait for it, and people must hear that it is blind.
+                log.error("%s; it goes on where it stopped as soon as an endpoint answers", error)
             base = await _base(store, pipeline.marks.get(chain.chain), chain.chain)
             backfill = await _backfill(config, chain, tip, pipeline, store, source)
             tip, start = await _begin(chain, tip, pipeline.marks.get(chain.chain), source)

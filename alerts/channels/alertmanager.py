@@ -102,12 +102,12 @@ class AlertmanagerChannel(ChannelTraits):
         answer = await self._sender.request("POST", self._url, body=canonical_json(alerts), headers=headers)
         if isinstance(answer, Receipt):
             return answer
-        return receipt_of(self._url.host or "", answer, now, external_id=wallet or None)
+        return receipt_of(self._url.host or "", answer, now, wallet or None, page=False)
 
     async def probe(self, now: float) -> Receipt:
         """Whether it is ready and lets us in (``GET /api/v2/status``)."""
         answer = await self._sender.request("GET", self._url.parent / "status", headers=self._authorization)
-        return answer if isinstance(answer, Receipt) else receipt_of(self._url.host or "", answer, now)
+        return answer if isinstance(answer, Receipt) else receipt_of(self._url.host or "", answer, now, page=False)
 
     async def aclose(self) -> None:
         """Close the connections."""

@@ -168,7 +168,7 @@ def _meaning(host: str, answer: Answer, now: float) -> tuple[Receipt, int]:
     if str(told.get("id", "")).isdecimal():
         channel = str(told.get("channel_id", ""))
         place = f"{channel if channel.isdecimal() else ''}/{told['id']}"
-    receipt = receipt_of(host, answer, now, place, _pause(answer, told))
+    receipt = receipt_of(host, answer, now, place, _pause(answer, told), page=False)
     if receipt.outcome is not Outcome.REJECTED or not code:
         return receipt, code
     return replace(receipt, reason=_UNKNOWN.get(code, receipt.reason), detail=f"{receipt.detail}, code {code}"), code

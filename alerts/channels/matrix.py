@@ -24,6 +24,7 @@ from yarl import URL
 
 from alerts.base import ChannelTraits, Receipt
 from alerts.chart import SIZE, chart_png
+from alerts.chat import said
 from alerts.html import TemplateEscape, fragment, text_of
 from alerts.http import Answer, HttpSender, receipt_of
 from alerts.message import Message, message_of
@@ -184,6 +185,8 @@ class MatrixChannel(ChannelTraits):
             answer = await self._request("GET", path)
             if isinstance(answer, Receipt):
                 return answer
+            if 200 <= answer.status < 300 and not answer.body.lstrip().startswith(b"{"):
+                return self._odd()
             if 200 <= answer.status < 300:
                 detail = "the room is encrypted, which is not supported: use a room without encryption"
                 return Receipt(Outcome.REJECTED, Reason.CLIENT_ERROR, detail=f"{self.host}: {detail}")
@@ -276,19 +279,13 @@ def _text(answer: Answer | Receipt, name: str) -> str:
     """A text in a JSON answer; empty where it is not there."""
     if isinstance(answer, Receipt):
         return ""
-    try:
-        told = json.loads(answer.body)
-    except ValueError:
-        return ""
-    value = told.get(name) if isinstance(told, dict) else None
+    value = said(answer).get(name)
     return value if isinstance(value, str) else ""
 
 
 def _pause(answer: Answer) -> float | None:
     """Seconds that the body asks to wait; of old homeservers, new ones say it in the header, too."""
-    try:
-        value = json.loads(answer.body).get("retry_after_ms")
-    except (ValueError, AttributeError):
+    value = said(answer).get("retry_after_ms")
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < 1e10:
         return None
-    usable = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e10
-    return value / 1000 if usable else None
+    return value / 1000

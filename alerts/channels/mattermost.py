@@ -163,7 +163,7 @@ def _meaning(host: str, answer: Answer, now: float, *, bot: bool) -> tuple[Recei
     """What an answer means, and Mattermost's word for the error where it told one."""
     told = said(answer)
     post, word = told.get("id"), told.get("id")
-    receipt = receipt_of(host, answer, now)
+    receipt = receipt_of(host, answer, now, page=False)
     if receipt.outcome is Outcome.ACCEPTED:
         if not bot:
             return receipt, ""

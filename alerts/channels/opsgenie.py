@@ -15,6 +15,7 @@ from urllib.parse import quote
 from yarl import URL
 
 from alerts.base import ChannelTraits, Receipt
+from alerts.chat import said
 from alerts.html import TemplateEscape
 from alerts.http import Answer, HttpSender, receipt_of
 from alerts.message import Message, message_of
@@ -114,7 +115,8 @@ class OpsgenieChannel(ChannelTraits):
             )
             if isinstance(answer, Receipt):
                 return answer
-            next_receipt = receipt_of(self._base.host or "", answer, now, _request_id(answer), _throttle(answer))
+            host = self._base.host or ""
+            next_receipt = receipt_of(host, answer, now, _request_id(answer), _throttle(answer), page=False)
             if next_receipt.outcome is not Outcome.ACCEPTED:
                 return next_receipt
             receipt = receipt or next_receipt
@@ -161,7 +163,7 @@ class OpsgenieChannel(ChannelTraits):
     def _words(self, message: Message) -> str:
         own = self._escape.applied(self._templates.body, message)
         if own is not None:
-            return own
+            return f"DRILL\n\n{own}" if message.drill and "DRILL" not in own else own  # a note has no title
         keep = message.entity
         facts = [f"{fact.name}: {inert(fact.value, keep)} {fact.url}".rstrip() for fact in message.facts]
         actions = [f"{action.label}: {action.url}" for action in message.actions]
@@ -193,11 +195,7 @@ def _details(message: Message) -> dict[str, str]:
 
 
 def _request_id(answer: Answer) -> str | None:
-    try:
-        told = json.loads(answer.body)
-    except ValueError:
-        return None
-    found = told.get("requestId") if isinstance(told, dict) else None
+    found = said(answer).get("requestId")
     return found[:100] if isinstance(found, str) and found.isascii() and found.isprintable() else None
 
 

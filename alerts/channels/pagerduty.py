@@ -101,7 +101,7 @@ class PagerDutyChannel(ChannelTraits):
         answer = await self._sender.request("POST", self._url, body=canonical_json(event), headers=headers)
         if isinstance(answer, Receipt):
             return answer
-        return receipt_of(self._url.host or "", answer, now, external_id=event["dedup_key"])
+        return receipt_of(self._url.host or "", answer, now, event["dedup_key"], page=False)
 
     async def probe(self, now: float) -> Receipt:
         """Whether the server answers: its keys are tried by events alone."""

@@ -26,7 +26,7 @@ from alerts.backoff import retry_after
 from alerts.base import ChannelTraits, Receipt
 from alerts.chat import JSON, Templated, news, picture, said, texts
 from alerts.http import Answer, HttpSender, receipt_of
-from alerts.markup import address_of, entities, escaped_address, fitted, lines_within, slack
+from alerts.markup import address_of, entities, escaped_address, fitted, lines_within, slack, slack_plain
 from alerts.message import Fact, Message, message_of
 from alerts.options import Options
 from alerts.plain import footer
@@ -228,7 +228,7 @@ def _meaning(host: str, answer: Answer, now: float, *, bot: bool) -> tuple[Recei
     accepted = 200 <= answer.status < 300
     if accepted and (told.get("ok") is True or (not bot and told.get("ok") is not False)):
         place = f"{told['channel']}/{told['ts']}" if "channel" in told and "ts" in told else None
-        return receipt_of(host, answer, now, place), ""
+        return receipt_of(host, answer, now, place, page=False), ""
     word = told.get("error") if told else answer.body.decode("utf-8", "replace").strip()
     code = word if isinstance(word, str) and _CODE.fullmatch(word) else ""
     receipt = receipt_of(host, answer, now)
@@ -251,7 +251,7 @@ def _blocks(message: Message, own: str | None) -> Iterator[dict[str, Any]]:
     else:
         for start in range(0, len(message.facts), FIELDS):
             yield {"type": "section", "fields": [_field(fact) for fact in message.facts[start : start + FIELDS]]}
-        if text := lines_within(list(texts(message)), TEXT, entities):
+        if text := lines_within(list(texts(message)), TEXT, slack_plain):
             yield {"type": "section", "text": _plain_text(text)}
     buttons = [
         {"type": "button", "action_id": f"open-{place}", "url": url,

@@ -160,7 +160,7 @@ def _fact(fact: Fact, each: int) -> dict[str, str]:
 def _meaning(host: str, answer: Answer, now: float) -> Receipt:
     """What an answer means; connectors tell with status 200 that Teams itself refused."""
     if not (200 <= answer.status < 300 and _FAILED.search(answer.body)):
-        return receipt_of(host, answer, now, answer.headers.get("x-ms-workflow-run-id"))
+        return receipt_of(host, answer, now, answer.headers.get("x-ms-workflow-run-id"), page=False)
     behind = _BEHIND.search(answer.body)
     status = int(behind[1]) if behind else 500
     inner = receipt_of(host, Answer(status, answer.headers), now)

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from monitor.cli.common import config_option, find_config, json_option, print_json, run, stored, table
+from monitor.cli.show import clean
 from monitor.errors import ConfigError, Problem
 from monitor.ids import from_iso, iso
 
@@ -194,7 +195,7 @@ def _print(found: Mapping[str, Any]) -> None:
     from alerts.escalate import waited
 
     labels = " ".join(f"{name}={value}" for name, value in found["labels"].items())
-    click.echo(f"{found['type']} at {found['at']}: {labels}")
+    click.echo(clean(f"{found['type']} at {found['at']}: {labels}"))
     rows = [
         (
             entry["receiver"], ", ".join(entry["channels"]),

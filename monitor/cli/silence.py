@@ -42,7 +42,7 @@ def add(
 ) -> None:
     """Silence what matches, from now on; a running monitor takes it up at once."""
     from alerts.matchers import MatchReader, shown
-    from alerts.silence import make_silence, silence_key, write_silence
+    from alerts.silence import make_silence, silence_key, without_effect, write_silence
     from alerts.silencing import silence_data
     from monitor.alerting import labels_known
 
@@ -63,7 +63,9 @@ def add(
         print_json(silence_data(silence))
         return
     click.echo(f"silence {silence.id} of {shown(matchers)} holds until {iso(silence.expires)}")
-    if silence.touches_critical:
+    if effect := without_effect(silence):
+        click.echo(f"it keeps nothing from being said: {effect}")
+    elif silence.touches_critical:
         click.echo("it keeps CRITICAL alerts from being said: every summary will say so until it ends")
     elif "severity" not in matchers:
         click.echo("critical alerts, and those that say that an incident grew, are said all the same")

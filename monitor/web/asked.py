@@ -13,10 +13,14 @@ __all__ = ["LOGGER", "json_object"]
 
 
 class _Withheld(logging.Filter):
-    """Leaves out requests that are no HTTP: the sender is answered 400, and the text quotes tokens that came along."""
+    """Leaves out what is no fault of ours: requests that are no HTTP, whose text is quoted, and bodies broken off.
+
+    The sender of the first is answered 400, and a token in it must not stand in a log.
+    """
 
     def filter(self, record: logging.LogRecord) -> bool:
-        return record.exc_info is None or not isinstance(record.exc_info[1], HttpProcessingError)
+        error = record.exc_info[1] if record.exc_info else None
+        return not isinstance(error, HttpProcessingError | ConnectionResetError)
 
 
 LOGGER = logging.getLogger("heistwatch.web")

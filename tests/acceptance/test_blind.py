@@ -108,3 +108,30 @@ def test_an_endpoint_dies_and_comes_back(
     assert pulse.wait_after(back) > last and monitor.http("GET", "/readyz")[0] == 200
     assert [post.type for post in soc.posts] == ["monitor.blind", "monitor.recovered"]
     assert monitor.end() == 0 and key not in monitor.err.text
+
+
+def test_a_start_while_a_chain_is_away(
+    make_node: Callable[..., Any], make_receiver: Callable[[], Any], watch: Callable[..., Any],
+    write_config: Callable[..., Path], tmp_path: Path,
+) -> None:  # fmt: skip
+    """A chain that was followed before keeps nobody from watching the others; it is blind until it answers."""
+    node, soc = make_node(), make_receiver()
+    other = make_node("--chain-id", "31338", "--block-time", "1", state=tmp_path / "other.json")
+    node.mine()
+    config = write_config(tmp_path, node, {"example": node.accounts[0]}, soc)
+    more = f'{{name: other, kind: evm, chain_id: "eip155:31338", endpoints: {other.endpoints}, blind_after: 3s}}'
+    text = config.read_text().replace("chains: [", f"chains: [{more}, ")
+    config.write_text(text.replace("addresses: [", f'addresses: ["other:{node.accounts[1]}", '))
+    monitor = watch(config).ready()
+    monitor.scanned(other.height, "eip155:31338")
+    assert monitor.end() == 0
+    other.stop()
+    monitor = watch(config)
+    monitor.port = int(monitor.err.wait(r"watching; http://127\.0\.0\.1:(\d+)/", 60.0).group(1))
+    assert "it goes on where it stopped as soon as an endpoint answers" in monitor.err.text
+    node.send(node.accounts[0], f"0x{0xBADD:040x}", 9000)
+    soc.wait("example", "incident.opened")
+    assert told(soc, "monitor.blind").message["data"]["labels"]["chain"] == "eip155:31338"
+    other.start(other.port)
+    assert "caught up" in told(soc, "monitor.recovered").message["data"]["body"]
+    assert monitor.end() == 0

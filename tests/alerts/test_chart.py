@@ -57,3 +57,12 @@ def test_huge_amounts_are_no_harm(alert: Callable[..., Alert]) -> None:
     """A loss of many times the balance, and numbers past any float's digits, still make a picture."""
     huge = [finding("2018-01-25T15:04:00Z", 10**60), finding("2018-01-25T15:04:00Z", 10**59, usual_daily_maximum=0.0)]
     assert picture(alert(incident={"entity": "\x1b" * 500, "findings": huge})).size == SIZE
+
+
+def test_labels_stay_apart_and_inside(alert: Callable[..., Alert]) -> None:
+    """A theft of seconds has one time below; the picture does not depend on the order of its findings."""
+    steps = [finding("2018-01-25T15:04:00Z", 30), finding("2018-01-25T15:04:02Z", 40)]
+    image = picture(alert(incident={"entity": "取引所", "findings": steps}))
+    below = image.crop((0, SIZE[1] - 34, 64, SIZE[1]))  # left of the axis, under it
+    assert below.getcolors() == [(64 * 34, (255, 255, 255))]
+    assert image == picture(alert(incident={"entity": "取引所", "findings": steps[::-1]}))

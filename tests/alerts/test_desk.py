@@ -256,6 +256,9 @@ async def test_critical_is_silenced_by_name_alone(lab: Any) -> None:
     rows = await it.after(1000)
     assert shown(rows) == [("soc", "summary")]
     assert b"SILENCED entity=X severity=critical until" in rows[0].body and b"by ann: moving" in rows[0].body
+    await it.say("i0", "updated")
+    [alone] = await it.after(60)
+    assert b"SILENCED entity=X severity=critical until" in alone.body, "what covers one incident is a summary, too"
 
 
 async def test_inhibition(lab: Any) -> None:
@@ -288,6 +291,20 @@ async def test_repeats_until_somebody_looks(lab: Any) -> None:
 
 
 LATE = {"late": [{"after": 600, "receiver": "lead"}, {"after": 1800, "receiver": "both"}]}
+
+
+@pytest.mark.parametrize("kind", ["resolved", "retracted"])
+async def test_what_is_over_is_open_again_with_its_next_message(lab: Any, kind: str) -> None:
+    """Nobody is reminded of what the last message called over, though somebody asked for it to be reopened."""
+    escalations = {"pager": [{"after": 60, "receiver": "lead"}]}
+    tree = {"receiver": "soc", "repeat_interval": 60, "escalation": "pager"}
+    it = await lab(tree, escalations=escalations)
+    await it.say("i1", "opened")
+    assert shown(await it.say("i1", kind)) == [("soc", kind)]
+    await it.verdict("i1", "reopen")
+    assert await it.after(3600) == []
+    assert shown(await it.say("i1", "opened")) == [("soc", "opened")]
+    assert shown(await it.after(60)) == [("lead", "reminder"), ("soc", "reminder")]
 
 
 async def test_escalation(lab: Any) -> None:
@@ -490,5 +507,29 @@ async def test_what_a_channel_did_not_get_before_it_left_is_said_by_the_others(l
     await desk.desk.take_over([replace(row, channel="0:gone"), closed], desk.now)
     again = await desk.after(1.0)
     assert [(r.alert_id, r.channel, r.kind) for r in again] == [(row.alert_id, "1:other", "incident.opened")]
+    count = len(await desk.store.outbox())
     await desk.desk.take_over([replace(row, receiver="gone")], desk.now)
-    assert await desk.after(1.0) == [] and await desk.after(3600.0) == []
+    await desk.desk.tick(desk.now + 1.0)
+    assert len(await desk.store.outbox()) == count  # who gets it instead of that receiver has it already
+
+
+async def test_a_clock_that_is_set_back_changes_no_order_and_delays_nobody(lab: Any) -> None:
+    """An hour back: messages of an incident keep their order, escalation its pace, and no storm is seen for an hour."""
+    policies = {"pager": [{"after": 60.0, "receiver": "lead"}]}
+    desk = await lab({"receiver": "both", "escalation": "pager"}, escalations=policies, storms={"both": 2})
+    first = await desk.say("i1", "opened", "high")
+    await desk.say("i2", "opened", "high")
+    desk.now -= 3600.0
+    second = await desk.say("i1", "updated", "high")
+    assert len(second) == 2, "two messages lie within a minute of another time"
+    await desk.after(1.0)
+    desk.now -= 7200.0
+    await desk.after(1.0)
+    steps = await desk.after(60.0)
+    assert [(r.receiver, r.incident_id) for r in steps] == [("lead", "i1"), ("lead", "i2")]
+    third = await desk.say("i1", "resolved")
+    times = [rows[0].queued_at for rows in (first, second, steps, third)]
+    assert times == sorted(times) and T0 in times
+    due = await desk.store.ready(("both", "0:fake"), T0 + 1.0)
+    assert [r.alert_id for r in due if r.incident_id == "i1"] == [first[0].alert_id, second[0].alert_id,
+                                                                  third[0].alert_id]

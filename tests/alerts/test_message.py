@@ -153,3 +153,21 @@ def test_nothing_hostile_is_seen_and_nothing_is_endless(hostile: str, long: int)
     assert all(part == clean(part) for part in parts)
     assert sum(map(len, parts)) < 150_000 and len(message.lines) <= 41
     assert all(not fact.url for fact in message.facts if fact.name in ("destination", "transaction"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "lines"),
+    [
+        (AlertKind.REMINDER, "Nobody looked for 1 h.\nwhy\nmore", ("Nobody looked for 1 h.", "why")),
+        (AlertKind.REMINDER, "SILENCED x\nNobody said.\nwhy", ("SILENCED x", "Nobody said.", "why")),
+        (AlertKind.UPDATED, "SILENCED x\nSILENCED y\nwhy\nmore", ("SILENCED x", "SILENCED y", "why")),
+        (AlertKind.REMINDER, "why\nmore", ("why",)),
+        (AlertKind.UPDATED, "else\nSILENCED x", ("why",)),
+    ],
+)
+def test_what_comes_before_the_explanation(
+    alert: Callable[..., Alert], kind: AlertKind, body: str, lines: tuple[str, ...]
+) -> None:
+    """Why it is said again, and which silences keep critical alerts back; the explanation itself comes once."""
+    told = alert(kind=kind, body=body, incident={"id": "i1", "explanation": ["why"]})
+    assert message_of(told, START).lines == lines

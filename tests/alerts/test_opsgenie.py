@@ -170,3 +170,6 @@ def test_options(alert: Any) -> None:
     own = OpsgenieChannel({"api_key": KEY, "template": {"title": "{{ badge }}!", "body": "{{ entity }}"}})
     body = json.loads(own.render(alert(), QUEUED))["requests"][0]["body"]
     assert (body["message"], body["description"]) == ("CRITICAL!", "Example Exchange")
+    played = alert(kind=AlertKind.DRILL, labels={"entity": "Example Exchange", "kind": "resolved"})
+    [end] = json.loads(own.render(played, QUEUED))["requests"]  # own words that do not say what it is
+    assert end["path"] == "/drill-i1/close?identifierType=alias" and end["body"]["note"] == "DRILL\n\nExample Exchange"

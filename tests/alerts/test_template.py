@@ -8,7 +8,7 @@ from html import escape
 
 import pytest
 
-from alerts.message import message_of
+from alerts.message import Fact, message_of
 from alerts.template import Templates
 from monitor.errors import ConfigError
 from monitor.model import Alert, AlertKind
@@ -73,10 +73,28 @@ def test_a_template_that_fails_on_one_message_loses_nothing(alert: Callable[...,
     bare = replace(message_of(alert(), START), facts=(), actions=(), title="A & B", lines=("one", "two"))
     assert own.title(bare) == "A &amp; B"
     assert own.body(bare) == "one\ntwo\n(the body&#x27;s own template failed and is left out)"
+    told = own.body(replace(bare, facts=(Fact("to", "0x<", "https://explorer.example/0x"),))) or ""
+    assert told.startswith("to: 0x&lt; https://explorer.example/0x\none\n")
 
 
 def test_results_have_a_limit(alert: Callable[..., Alert]) -> None:
-    """A template that writes without end is cut, with a note."""
-    own = Templates({"body": "{% for n in range(9999) %}xxxxxxxxxx{% endfor %}"}, escape)
+    """A template that writes without end is left out, with a note; cut, its markup could break."""
+    own = Templates({"body": "{% for n in range(999) %}<b>{{ 'x' * 100 }}</b>{% endfor %}"}, escape)
     body = own.body(message_of(alert(), START))
-    assert body is not None and len(body) < 20_100 and "left out" in body
+    assert body is not None and len(body) < 20_100 and "left out" in body and "<b" not in body
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{{ "x" * 10**9 }}', "{{ 10**8 * title }}", "{{ 9 ** 1000000000 }}",
+        '{{ "%1000000000d" % 3 }}', '{{ "%*d" % (9, 3) }}',
+        "{% for a in range(10**6) %}{% endfor %}", "{{ lipsum(n=10**6) }}",
+    ],
+)  # fmt: skip
+def test_what_takes_for_ever_is_refused(text: str) -> None:
+    """At the start, and at once; what is small is not."""
+    with pytest.raises(ConfigError, match="template: body: "):
+        Templates({"body": text}, str)
+    small = '{% for n in range(3) %}{{ "-" * n }}{{ n * 2 }}{{ 2 ** n }}{{ "%02d" % n }} {% endfor %}'
+    assert Templates({"body": small}, str)

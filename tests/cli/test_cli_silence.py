@@ -56,6 +56,7 @@ def test_critical_is_said(heistwatch: Run, config: Path) -> None:
     add = ("silence", "add", "--for", "1d", "--comment", "test", "--match")
     assert "critical alerts, and those that say that an incident grew" in heistwatch(*add, "entity=Example").out
     assert "keeps CRITICAL alerts from being said" in heistwatch(*add, "severity=critical").out
+    assert "keeps nothing from being said: messages of kind drill are" in heistwatch(*add, "kind=drill").out
     said = heistwatch("silence", "list").err
     assert said.startswith("CRITICAL alerts are silenced: SILENCED severity=critical until")
 

@@ -15,7 +15,8 @@ AT = 1_700_000_000.0
 
 def test_how_telling_goes() -> None:
     """Nothing to say is said briefly; a failing channel, what is held back and silences that hold are counted."""
-    ailing, board = Ailing(MemoryStore(), [("soc", "0:slack"), ("soc", "1:email")], lambda alert, names, now: []), Board()
+    places = [("soc", "0:slack"), ("soc", "1:email")]
+    ailing, board = Ailing(MemoryStore(), places, lambda alert, names, now: []), Board()
     assert told(None, ailing, board, AT) == "last delivery -, failing channels -, held back 0 messages, 0 silences"
     ailing.heard(Delivery("a1", "soc", "0:slack", 1, Outcome.RETRY, Reason.TIMEOUT, AT))
     for length in (60.0, 0.5):

@@ -444,7 +444,7 @@ async def test_a_missed_drill_is_said_and_said_to_be_over() -> None:
 
 
 async def test_a_late_drill_that_fails_is_said_besides() -> None:
-    """First that it was missed; while the late one runs nothing more; then whom that one did not reach; then the end."""
+    """First that it was missed; while the late one runs nothing more; then whom it did not reach; then the end."""
     stage = Stage(schedule=WEEKLY)
     told: list[Alert] = []
 

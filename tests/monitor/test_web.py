@@ -315,6 +315,18 @@ async def test_what_is_no_http_is_not_logged(
     assert "secret" not in caplog.text and not caplog.records
 
 
+async def test_a_body_that_breaks_off_is_not_logged(running: Running, caplog: pytest.LogCaptureFixture) -> None:
+    """Anybody can do that to anybody who listens; nothing was said."""
+    host, _, port = running.site.address.partition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    head = "POST /act/good HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 9"
+    writer.write(f"{head}\r\n\r\nby=".encode())
+    writer.write_eof()
+    assert await reader.read() == b""
+    writer.close()
+    assert not caplog.records and await running.store.said(pending=False) == []
+
+
 def test_the_bound_is_a_minute_and_a_peer() -> None:
     """A window ends, another peer is not touched, addresses of one /64 are one peer, and memory is bounded."""
     now = [0.0]

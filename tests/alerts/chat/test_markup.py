@@ -104,6 +104,7 @@ def test_discord(text: str) -> None:
 
 @given(TEXTS)
 @example("a@b <b> &amp; t.me/x")
+@example("www.0")
 def test_telegram(text: str) -> None:
     """Telegram's HTML is balanced, and whatever it would make a link of is code; the text is exact."""
     assert telegram_text(markup.telegram(text)) == text

@@ -306,12 +306,12 @@ async def test_own_words(service: Any, send: Send, theft: Callable[..., Alert]) 
     await send(link, theft(text="https://watch.example/act/_x_"))
     body = service.forms[1]["attachments"][0]["blocks"][0]["text"]["text"]
     assert body.startswith(
-        "<https://watch.example/act/ack?token=a_b-c%2Ad&amp;x=1|ack> https://watch.example/act/\u02cdx"
+        "<https://watch.example/act/ack?token=a_b-c%2Ad&amp;x=1|ack> https\u2236//watch.example/act/\u02cdx"
     )
     long = SlackChannel({"url": service.url, "template": {"body": "<https://watch.example/x|" + "x" * 5000 + ">"}})
     await send(long)
     text = service.forms[2]["attachments"][0]["blocks"][0]["text"]["text"]
-    assert "5026 characters, 3000 fit; it is left out" in text
+    assert "5026 characters, 3000 fit; it is left out" in text and "\nleft: 100 ETH" in text
     for channel in (hook, link, long):
         await channel.aclose()
 
