@@ -62,7 +62,14 @@ def retry(
     """
     if bool(alert_ids) == everything:
         raise ConfigError("name alerts that were given up, or --all: `heistwatch deliveries list --state dead`")
-    tried = run(_retry(find_config(config), alert_ids, receiver))
+    found_config = find_config(config)
+    tried = run(_retry(found_config, alert_ids, receiver))
+    known = {(one.name, f"{n}:{channel.type}") for one in found_config.receivers for n, channel in enumerate(one.channels)}
+    if known and any((row["receiver"], row["channel"]) not in known for row in tried):
+        click.echo(
+            "note: channels that left the configuration take nothing; at its next start `heistwatch watch` gives such "
+            "messages to another channel of the type, if there is one", err=True,
+        )  # fmt: skip
     if as_json:
         print_json(tried)
         return

@@ -113,6 +113,17 @@ def test_retry_of_all(heistwatch: Callable[..., Any], outbox: Path) -> None:
     assert {row.state for row in rows(outbox).values()} == {"due", "done"}
 
 
+def test_retry_to_a_channel_that_is_no_more(heistwatch: Callable[..., Any], config: Path, outbox: Path) -> None:
+    """It is said that nobody takes it now; nothing is said of channels that are there."""
+    given = "receivers: [{name: soc, channels: [{type: console}, {type: file, path: a.ndjson}]}]\nroute: {receiver: soc}\n"
+    config.write_text(config.read_text() + given)
+    ran = heistwatch("deliveries", "retry", "cc44")
+    assert ran.code == 0 and "left the configuration" in ran.err
+    config.write_text(config.read_text().replace("type: console", f'type: webhook, url: "https://a.test", secret: {"A" * 32}'))
+    ran = heistwatch("deliveries", "retry", "aa11", "--receiver", "soc")
+    assert ran.code == 0 and ran.err == ""
+
+
 def test_retry_says_what_it_needs(heistwatch: Callable[..., Any], refused: Callable[..., str], outbox: Path) -> None:
     """Neither ids nor --all, both, an id that is not there, one that is not unique: nothing is changed."""
     before = rows(outbox)
