@@ -64,7 +64,8 @@ def retry(
         raise ConfigError("name alerts that were given up, or --all: `heistwatch deliveries list --state dead`")
     found_config = find_config(config)
     tried = run(_retry(found_config, alert_ids, receiver))
-    known = {(one.name, f"{n}:{channel.type}") for one in found_config.receivers for n, channel in enumerate(one.channels)}
+    receivers = found_config.receivers
+    known = {(one.name, f"{place}:{made.type}") for one in receivers for place, made in enumerate(one.channels)}
     if known and any((row["receiver"], row["channel"]) not in known for row in tried):
         click.echo(
             "note: channels that left the configuration take nothing; at its next start `heistwatch watch` gives such "

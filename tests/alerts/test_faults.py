@@ -74,9 +74,14 @@ async def test_killed_over_redis(redis: str) -> None:
 
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_a_planted_fault_is_noticed(fault: str) -> None:
-    """A sender that breaks one promise: the checker says which."""
-    killed = await kills.campaign(seed=1, alerts=500, kills=8, fault=fault)
-    assert NOTICED_AS[fault] in killed.figures.kinds
+    """A sender that breaks one promise: the checker says which. A kill must fall into the gap, so more are tried."""
+    found: list[set[str]] = []
+    for seed in range(1, 11):
+        killed = await kills.campaign(seed=seed, alerts=500, kills=8, fault=fault)
+        found.append(set(killed.figures.kinds))
+        if NOTICED_AS[fault] in found[-1]:
+            return
+    raise AssertionError(f"{fault} was never noticed: {found}")
 
 
 def test_the_checker() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import json
 import logging
 import os
@@ -178,8 +179,14 @@ def _live(order: Order) -> None:
     loop.close()
 
 
+def _end_with_parent() -> None:
+    """A life must not outlast a campaign that was broken off (Linux: prctl(2), PR_SET_PDEATHSIG)."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+
+
 def main() -> None:
     """Fork a life for each line."""
+    _end_with_parent()
     logging.disable(logging.WARNING)  # every life would say that this Redis keeps nothing
     for line in sys.stdin:
         order = Order(**json.loads(line))
@@ -187,6 +194,7 @@ def main() -> None:
         if child == 0:
             code = 1
             try:
+                _end_with_parent()
                 _live(order)
                 code = 0
             finally:
