@@ -29,8 +29,9 @@ demo: $(STAMP)
 parts: $(STAMP)
 	-@sh tests/parts.sh
 
+# Two at a time, a file each: half of the time is waiting for servers.
 test: $(STAMP) parts
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
