@@ -15,7 +15,7 @@ from alerts.plan import Planner, Verdict
 from alerts.silence import KEPT_SECONDS as SILENCE_KEPT
 from alerts.silence import touching_critical
 from alerts.speaker import Speaker
-from alerts.summary import Waiting, covered, reminder_of, summary_of
+from alerts.summary import Waiting, covered, first_of, reminder_of, summary_of
 from monitor.model import Alert, Severity
 from monitor.store import OutboxRow
 
@@ -109,6 +109,7 @@ class Release:
         for item in items:
             latest = item.case.latest
             own = replace(latest, covers=covered(item.held, latest.id))
+            own = own if receiver in item.case.told else first_of(own)
             rows += self._speaker.rows(own, receiver, item.case.stamp(now), machine=True)
             self._speaker.told(receiver, item.case, now)
             board.drop(item.held)

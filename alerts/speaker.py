@@ -12,7 +12,7 @@ from alerts.matchers import incident_of
 from alerts.outbox import Receivers, channel_key, rows
 from alerts.plan import Planner, Verdict
 from alerts.silence import touching_critical
-from alerts.summary import covered
+from alerts.summary import covered, first_of
 from monitor.model import Alert
 from monitor.store import OutboxRow
 
@@ -69,6 +69,7 @@ class Speaker:
             board.drop(held)
             silenced = touching_critical(board.silences.values(), now)  # a summary, though of one incident alone
             alert = replace(alert, covers=covered(held, alert.id), body="\n".join([*silenced, alert.body]))
+        alert = alert if receiver in case.told else first_of(alert)
         self.told(receiver, case, now)
         self.counted(verdict, case, board, now)
         return self.rows(alert, receiver, case.stamp(now))

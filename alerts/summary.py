@@ -13,7 +13,7 @@ from alerts.text import bounded, clean
 from monitor.ids import iso, stable_id
 from monitor.model import Alert, AlertKind
 
-__all__ = ["Waiting", "covered", "reminder_of", "summary_of"]
+__all__ = ["Waiting", "covered", "first_of", "reminder_of", "summary_of"]
 
 SHOWN = 20  # incidents in a summary; the others are counted
 _LINE = 300  # characters
@@ -89,6 +89,20 @@ def _line(item: Waiting) -> str:
     state = "over" if is_correction(alert) else "acknowledged" if item.case.acknowledged_at is not None else "open"
     kinds = ", ".join(dict.fromkeys(held.kinds))
     return bounded(clean(f"{alert.title} [{held.incident}, {state}: {kinds}]"), _LINE)
+
+
+def first_of(alert: Alert) -> Alert:
+    """An update as the first that a receiver hears of its incident: to it, that opens. What it was is covered."""
+    if alert.kind is not AlertKind.UPDATED or alert.incident is None:
+        return alert
+    opened = AlertKind.OPENED
+    return replace(
+        alert,
+        id=stable_id("alert", str(alert.incident.get("id", "")), int(alert.incident.get("revision") or 0), opened),
+        kind=opened,
+        labels={**alert.labels, "kind": str(opened)},
+        covers=tuple(dict.fromkeys([*alert.covers, alert.id])),
+    )
 
 
 def reminder_of(case: Case, receiver: str, now: float) -> Alert:

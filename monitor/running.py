@@ -10,30 +10,24 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from monitor.assets import AssetNames
-from monitor.backfill import Backfill, abandon
 from monitor.beside import Beside
-from monitor.config import ChainConfig, Config
-from monitor.errors import ChainUnavailable, ConfigError
+from monitor.config import Config
+from monitor.errors import ConfigError
+from monitor.followed import follow
 from monitor.ids import iso
 from monitor.incidents import Change, Correlator
-from monitor.marks import Mark, MarkState
-from monitor.model import BlockRef, Delivery, Outcome
-from monitor.naming import Naming
-from monitor.networks import by_name
+from monitor.model import Delivery, Outcome
 from monitor.pipeline import Pipeline
 from monitor.prices.make import make_prices
 from monitor.prices.refresh import keep_fresh
-from monitor.registry import HISTORIES
-from monitor.watch import SETTLE_SECONDS, Followed, Watch
+from monitor.watch import Watch
 
 __all__ = ["Parts", "running"]
 
 log = logging.getLogger("heistwatch")
 
-CATCH_UP_BLOCKS = 256  # after the end of a calibration's history that are read, not left out
 AILING_SECONDS = 1.0  # how often channels are looked after
 OTHERS_SECONDS = 5.0  # after which `deliveries retry` is noticed, however rarely a chain has blocks
-FETCHED_AT_ONCE = 4  # stretches of past blocks; the rate bounds them together
 OPEN_SECONDS = 10.0  # how long a chain that does not answer is tried at the start
 
 
@@ -81,7 +75,6 @@ async def running(
     StoreError : the store cannot be opened, or another monitor runs on it
     """
     from alerts.dispatch import Dispatcher
-    from chains.follow import Follower
     from monitor import alerting, app
 
     await asyncio.to_thread(app.warm_up)
@@ -112,40 +105,7 @@ async def running(
             if not engine.watchlist.watch(chain.chain):
                 log.warning("%s: no wallet has an address there, it is not followed", chain.name)
                 continue
-            source = app.make_chain(config, chain)
-            stack.push_async_callback(source.aclose)
-            tip = await store.checkpoint(chain.chain)
-            try:
-                await _open(source, chain, open_seconds)
-                if hasattr(source, "final_height") and (height := await source.final_height()) is not None:
-                    pipeline.final_heights[chain.chain] = height
-            except ChainUnavailable as error:
-                if tip is None:
-                    raise
-                # It was followed before: other chains must not wait for it, and people must hear that it is blind.
-                log.error("%s; it goes on where it stopped as soon as an endpoint answers", error)
-            base = await _base(store, pipeline.marks.get(chain.chain), chain.chain)
-            backfill = await _backfill(config, chain, tip, pipeline, store, source)
-            tip, start = await _begin(chain, tip, pipeline.marks.get(chain.chain), source)
-            pipeline.tips[chain.chain] = tip
-            gap_seconds = None if chain.replay or backfill is None else chain.catch_up_seconds
-            mark = pipeline.marks.get(chain.chain)
-            follower = Follower(
-                source, tip=tip, ancestor=_ancestor(store, chain.chain), start=start, base=base,
-                least=mark.below.number + 2 if mark is not None and mark.below is not None else 0,
-                can_undo=_can_undo(store, chain.chain), gap_seconds=gap_seconds,
-            )  # fmt: skip
-            if backfill is not None:
-                backfill.rejoin = follower.rejoin
-            followed.append(
-                Followed(
-                    chain.name, chain.chain, chain.network.asset, source, follower,
-                    replay=chain.replay, block_seconds=chain.network.block_seconds,
-                    settle_seconds=_settle_seconds(chain), backfill=backfill,
-                    final_height=getattr(source, "final_height", None), naming=_naming(names, source),
-                    mempool=_mempool(config, chain, stack), blind_after=chain.blind_after,
-                )
-            )  # fmt: skip
+            followed.append(await follow(config, chain, pipeline, store, stack, open_seconds))
         book, prices = make_prices(config, names, {item.chain: item.source for item in followed})
         pipeline.appraise = book.appraise if book is not None else None
         if book is not None and prices is not None:
@@ -166,14 +126,10 @@ async def running(
 
 
 async def _ailing(store: Any, channels: Any, desk: Any) -> Any:
-    """What watches the health of the channels; those that keep something of their own get the store."""
+    """What watches the health of the channels."""
     from alerts.ailing import Ailing
     from alerts.outbox import destinations
 
-    for group in channels.values():
-        for channel in group:
-            if hasattr(channel, "attach"):
-                channel.attach(store)
     ailing = Ailing(store, destinations(channels), desk.rows_now)
     await ailing.load()
     return ailing
@@ -194,114 +150,7 @@ def _tell(observers: Sequence[Callable[[Delivery], None]], delivery: Delivery) -
         observer(delivery)
 
 
-def _mempool(config: Config, chain: ChainConfig, stack: AsyncExitStack) -> Any:
-    """What tells what waits to be mined on a chain; None where that is off, or not offered."""
-    from monitor import app
-
-    mempool = app.make_mempool(config, chain)
-    if mempool is not None:
-        stack.push_async_callback(mempool.aclose)
-    return mempool
-
-
-def _naming(names: AssetNames, source: Any) -> Naming | None:
-    """What learns the names of a chain's tokens; None where its family gives none."""
-    describe = getattr(source, "describe", None)
-    return Naming(names, describe) if describe is not None else None
-
-
 async def _ended(task: asyncio.Task[None]) -> None:
     """Stop a task beside the watching."""
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-
-
-async def _open(source: Any, chain: ChainConfig, seconds: float) -> None:
-    """Connect; an endpoint that is down is tried again for a while, a wrong one is not."""
-    until = time.monotonic() + seconds
-    said = ""
-    while True:
-        try:
-            await source.open()
-            return
-        except ChainUnavailable as error:
-            if time.monotonic() >= until:
-                raise ChainUnavailable(f"{chain.name}: {error}") from None
-            if str(error) != said:
-                log.warning("%s: %s; trying again for %.0f s", chain.name, error, until - time.monotonic())
-            said = str(error)
-            await asyncio.sleep(0.5)
-
-
-async def _backfill(
-    config: Config, chain: ChainConfig, tip: BlockRef | None, pipeline: Pipeline, store: Any, source: Any
-) -> Backfill | None:
-    """What fetches a chain's history at its first start, and later what passed while nobody looked."""
-    from monitor import app
-
-    mark = pipeline.marks.get(chain.chain)
-    learns = mark.state is MarkState.BACKFILLING if mark is not None else tip is None
-    gives = chain.kind in HISTORIES
-    if not gives or (learns and not chain.backfill):
-        await abandon(pipeline, store, chain.chain, "backfill is off" if gives else "its family gives no past blocks")
-    elif learns:
-        pipeline.backfills[chain.chain] = chain.backfill
-    if not gives:
-        return None
-    step = min(1000, max(20, int(4 * chain.backfill_rate)))  # so that a kill costs seconds
-    return Backfill(
-        chain.name, chain.chain, lambda: app.make_history(config, chain), source, pipeline, store,
-        lambda: app.make_engine(config), step=step, block_seconds=chain.network.block_seconds, width=FETCHED_AT_ONCE,
-    )  # fmt: skip
-
-
-async def _begin(
-    chain: ChainConfig, tip: BlockRef | None, mark: Mark | None, source: Any
-) -> tuple[BlockRef | None, int | None]:
-    """(tip, first block where there is none) to follow from.
-
-    After a calibration that is above the history, and above what was followed before: that cannot be undone any more.
-    Where nothing was followed before it is the head, unless what is missing up to there can be read at once.
-    """
-    if mark is not None and mark.is_filling and mark.block < 0:
-        return None, None  # blocks above the tip were left out: on at the head
-    if mark is None or mark.state is not MarkState.CALIBRATED or mark.started:
-        return tip, chain.start
-    after = mark.block + 1
-    if tip is not None:
-        return None, max(after, tip.number + 1)
-    if chain.start is not None:
-        if chain.start < after:
-            log.warning("%s: start %d lies in the history that it was calibrated with", chain.name, chain.start)
-        return None, max(after, chain.start)
-    head = (await source.head()).number
-    return None, after if head - after < CATCH_UP_BLOCKS else max(after, head)
-
-
-def _settle_seconds(chain: ChainConfig) -> float:
-    """How long to wait, after a reorg, for the block after next; a private chain may have none for hours."""
-    if by_name(chain.network.name) is None:
-        return SETTLE_SECONDS
-    return max(SETTLE_SECONDS, 1.5 * chain.network.block_seconds)
-
-
-async def _base(store: Any, mark: Mark | None, chain: str) -> BlockRef | None:
-    """The stored block below which blocks are still being fetched."""
-    record = await store.block(chain, mark.block) if mark is not None and mark.is_filling and mark.block >= 0 else None
-    return record.ref if record is not None else None
-
-
-def _can_undo(store: Any, chain: str) -> Callable[[int], Any]:
-    async def can_undo(number: int) -> bool:
-        record = await store.block(chain, number)
-        return record is None or bool(record.undo)  # not there: it is on its way into the store
-
-    return can_undo
-
-
-def _ancestor(store: Any, chain: str) -> Callable[[int], Any]:
-    async def ancestor(number: int) -> Any:
-        record = await store.block(chain, number)
-        return record.ref if record is not None else None
-
-    return ancestor

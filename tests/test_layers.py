@@ -12,7 +12,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 SHARED = {"model", "ids", "errors", "registry", "store", "addresses", "networks"}  # what chains and alerts may see
-ROOTS = {"monitor/app.py", "monitor/alerting.py", "monitor/running.py"}  # beside monitor/cli/, these know chains and alerts
+# Beside monitor/cli/, these know chains and alerts.
+ROOTS = {"monitor/app.py", "monitor/alerting.py", "monitor/followed.py", "monitor/running.py"}
 ENGINE = [  # pure: no clock, no I/O, no random number
     "fold", "fusion", "features", "detectors", "state", "engine", "intake", "trust", "watchlist", "rows", "grouping",
     "incident_record", "incidents", "evidence", "returns", "signals", "findings", "policies", "replay",

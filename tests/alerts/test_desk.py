@@ -206,8 +206,8 @@ async def test_quiet_hours(lab: Any) -> None:
     assert shown(await it.say("i3", "opened", "high")) == [("soc", "opened")]
     assert shown(await it.say("i2", "escalated", "medium")) == [("soc", "escalated")]
     assert await it.after(MORNING - it.now - 1) == []
-    [row] = await it.after(1)
-    assert (row.alert_id, b"| i1.1 |" in row.body) == ("i1.2", True)
+    [row] = await it.after(1)  # to whoever slept, the update opens it
+    assert (row.kind, b"| i1.1,i1.2 |" in row.body) == ("incident.opened", True)
 
 
 async def test_what_is_over_by_the_morning_is_said_as_that(lab: Any) -> None:
@@ -227,9 +227,21 @@ async def test_silence_holds_and_gives_back(lab: Any) -> None:
     await it.say("i2", "opened", "low")
     assert await it.say("i1", "updated", "low") == [] == await it.say("i2", "retracted", "low")
     assert await it.after(599) == []
-    [row] = await it.after(1)
-    assert (row.alert_id, b"| i1.1 |" in row.body) == ("i1.3", True)
+    [row] = await it.after(1)  # what a service hears first of an incident opens it there
+    assert (row.kind, b"| i1.1,i1.3 |" in row.body) == ("incident.opened", True)
     assert await it.after(1e5) == []
+
+
+async def test_who_comes_later_hears_an_opening(lab: Any) -> None:
+    """A receiver that only an update leads to hears `opened`, under an id of its own; those before hear the update."""
+    it = await lab({"receiver": "soc", "routes": [{"match": {"wallet": "cold"}, "receiver": "lead", "continue": True},
+                                                  {"match": {}, "receiver": "soc"}]})  # fmt: skip
+    assert shown(await it.say("i1", "opened")) == [("soc", "opened")]
+    rows = await it.say("i1", "updated", wallet="hot,cold")
+    assert shown(rows) == [("lead", "opened"), ("soc", "updated")]
+    first, update = rows
+    assert first.alert_id != update.alert_id and update.alert_id.encode() in first.body
+    assert shown(await it.say("i1", "updated", wallet="hot,cold")) == [("lead", "updated"), ("soc", "updated")]
 
 
 async def test_a_silence_that_is_ended_early(lab: Any) -> None:

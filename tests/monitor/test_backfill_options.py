@@ -13,12 +13,12 @@ from monitor.cli.watch import _learning
 from monitor.config import Config, config_from_mapping, json_schema
 from monitor.coverage import coverage_data
 from monitor.errors import ConfigError
+from monitor.followed import backfill_of, begin
 from monitor.marks import Mark, MarkState, Place
 from monitor.memory_store import MemoryStore
 from monitor.model import BlockRef
 from monitor.past import Progress
 from monitor.pipeline import Pipeline
-from monitor.running import _backfill, _begin
 from monitor.store import CoverageRange
 
 HOT = "0xf39fd6e51aad88f6f4ce6ab8827279cfffb92266"
@@ -113,7 +113,7 @@ async def test_when_it_runs(tip: int | None, mark: MarkState | None, given: dict
     made, store = await pipeline(Mark(mark, 5, 0) if mark is not None else None)
     now = config(**given)
     ref = BlockRef(DEV, tip, "x") if tip is not None else None
-    found: Backfill | None = await _backfill(now, now.chains[0], ref, made, store, None)
+    found: Backfill | None = await backfill_of(now, now.chains[0], ref, made, store, None)
     assert found is not None and (DEV in made.backfills) is runs
     if mark is MarkState.BACKFILLING and not runs:
         assert made.marks[DEV].state is MarkState.REFUSED and made.marks[DEV].note == "backfill is off"
@@ -159,9 +159,9 @@ async def test_a_gap_goes_on_where_it_was(block: int) -> None:
     mark = Mark(MarkState.GAP, block, 0, low=6, below=below, anchor=below)
     made, store = await pipeline(mark)
     now = config(backfill=0)
-    assert await _backfill(now, now.chains[0], tip, made, store, None) is not None
+    assert await backfill_of(now, now.chains[0], tip, made, store, None) is not None
     assert made.marks[DEV] == mark and DEV not in made.backfills
-    assert await _begin(now.chains[0], tip, mark, None) == ((None, None) if block < 0 else (tip, None))
+    assert await begin(now.chains[0], tip, mark, None) == ((None, None) if block < 0 else (tip, None))
 
 
 def test_coverage_says_what_is_being_filled() -> None:

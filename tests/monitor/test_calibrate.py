@@ -14,12 +14,12 @@ from monitor.calibrate import Past, calibrate, learned
 from monitor.coverage import coverage_data
 from monitor.engine import Engine
 from monitor.errors import ConfigError
+from monitor.followed import begin
 from monitor.incidents import Correlator
 from monitor.marks import Mark, MarkState, owner_of
 from monitor.memory_store import MemoryStore
 from monitor.model import Block, BlockRef, Role, Transfer, TransferKind, Tx, Wallet
 from monitor.pipeline import Pipeline
-from monitor.running import _begin
 from monitor.store import Commit
 from monitor.watch import Followed, Watch
 from monitor.watchlist import Watchlist
@@ -221,7 +221,7 @@ async def test_replace_takes_the_place_of_live_state() -> None:
     tip = await store.checkpoint(ETH)
     assert tip is not None and tip.number == 120
     config: Any = type("Chain", (), {"name": "eth", "start": None})
-    assert await _begin(config, tip, live.pipeline.marks[ETH], live.source) == (None, 121)
+    assert await begin(config, tip, live.pipeline.marks[ETH], live.source) == (None, 121)
 
 
 async def test_other_wallets_and_chains_stay() -> None:
@@ -253,14 +253,14 @@ async def test_where_a_calibrated_chain_begins(
     """Above the history, above what was followed, and at the head where too much is missing."""
     config: Any = type("Chain", (), {"name": "eth", "start": start})
     mark = Mark(MarkState.CALIBRATED, block_known, START)
-    assert await _begin(config, tip, mark, Source()) == expected
+    assert await begin(config, tip, mark, Source()) == expected
 
 
 async def test_a_started_chain_goes_on_from_its_tip() -> None:
     """After the first live block a calibrated chain is like any other."""
     config: Any = type("Chain", (), {"name": "eth", "start": 7})
     mark, tip = Mark(MarkState.CALIBRATED, 100, START, started=True), BlockRef(ETH, 200, "x")
-    assert await _begin(config, tip, mark, Source()) == (tip, 7) == await _begin(config, tip, None, Source())
+    assert await begin(config, tip, mark, Source()) == (tip, 7) == await begin(config, tip, None, Source())
 
 
 async def test_coverage_shows_history_and_the_gap() -> None:
