@@ -15,7 +15,7 @@ import msgspec
 from monitor.errors import StoreError
 from monitor.ids import iso, stable_id
 from monitor.model import Alert, AlertKind, Delivery, Outcome, Severity
-from monitor.store import OutboxRow, Store
+from monitor.store import OutboxRow, Store, read_note
 
 __all__ = ["APART_SECONDS", "FAILING_SECONDS", "PREFIX", "Ailing", "Health", "Rows"]
 
@@ -128,7 +128,7 @@ class Ailing:
                 gone.append((key, None))
                 continue
             try:
-                self._health[receiver, channel] = msgspec.json.decode(value, type=Health)
+                self._health[receiver, channel] = read_note(value, Health, "what is known of a channel")
             except msgspec.MsgspecError as error:
                 raise StoreError(f"a stored note on a channel cannot be read ({error}): of another version?") from None
             self._kept[receiver, channel] = value

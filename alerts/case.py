@@ -9,9 +9,8 @@ import msgspec
 
 from alerts.matchers import entity_of, incident_of, severity_of
 from alerts.text import encodable
-from monitor.errors import StoreError
 from monitor.model import Alert, AlertKind, Severity
-from monitor.store import OperatorEvent
+from monitor.store import OperatorEvent, read_note
 
 __all__ = ["CORRECTIONS", "DRILLS", "KEPT_SECONDS", "PREFIX", "Case", "case_key", "hear", "is_correction", "opened",
            "read_case", "renewed", "write_case"]  # fmt: skip
@@ -157,7 +156,4 @@ def write_case(case: Case) -> bytes:
 
 def read_case(value: bytes) -> Case:
     """A stored case; StoreError where it cannot be read."""
-    try:
-        return msgspec.json.decode(value, type=Case)
-    except msgspec.MsgspecError as error:
-        raise StoreError(f"a stored case cannot be read ({error}): written by another version?") from None
+    return read_note(value, Case, "a stored case")

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from monitor.store import Notes, Store
+from monitor.store import Notes, Store, read_note
 
 __all__ = ["Claim", "Cooldown", "Decision", "Turn"]
 
@@ -92,7 +92,7 @@ class Cooldown:
         key = self._key(entity)
         while True:
             held = await self._held(key)
-            known = None if held is None else msgspec.json.decode(held, type=Claim)
+            known = None if held is None else read_note(held, Claim, "a turn of a breaker")
             if known is not None and known.row == row:
                 return Turn.OURS  # an earlier attempt; the receiver drops what it has done already
             if known is not None and now < known.until:
@@ -122,7 +122,7 @@ class Cooldown:
     async def _replace(self, entity: str, row: str, value: bytes | None) -> None:
         key = self._key(entity)
         held = await self._held(key)
-        if held is not None and msgspec.json.decode(held, type=Claim).row == row:
+        if held is not None and read_note(held, Claim, "a turn of a breaker").row == row:
             await self._store.note([(key, value)], expect=[(key, held)])
 
     async def _held(self, key: str) -> bytes | None:

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from monitor.errors import StoreError
+from monitor.store import read_note
 
 __all__ = ["GROUP", "INHIBITED", "PREFIX", "QUIET", "RECENT", "SILENCE", "STORM", "Held", "Recent", "held_key",
            "read_held", "read_recent", "recent_key", "write"]  # fmt: skip
@@ -79,16 +79,9 @@ def write(value: Held | Recent) -> bytes:
 
 def read_held(value: bytes) -> Held:
     """A stored `Held`; StoreError where it cannot be read."""
-    return _read(value, Held)
+    return read_note(value, Held, "what waits for a receiver")
 
 
 def read_recent(value: bytes) -> Recent:
     """A stored `Recent`; StoreError where it cannot be read."""
-    return _read(value, Recent)
-
-
-def _read(value: bytes, kind: type[T]) -> T:
-    try:
-        return msgspec.json.decode(value, type=kind)
-    except msgspec.MsgspecError as error:
-        raise StoreError(f"what waits for a receiver cannot be read ({error}): written by another version?") from None
+    return read_note(value, Recent, "what a receiver was sent")

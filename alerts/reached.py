@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from monitor.store import OutboxRow, Store
+from monitor.store import OutboxRow, Store, read_note
 
 __all__ = ["Reached"]
 
@@ -34,7 +34,7 @@ class Reached:
         """Recipients that have ``row``; empty for nearly every message."""
         if self._store is not None and not self._loaded:
             for key, value in await self._store.notes(PREFIX):
-                self._known.setdefault(key, frozenset(msgspec.json.decode(value, type=list[str])))
+                self._known.setdefault(key, frozenset(read_note(value, list[str], "who took a mail")))
             self._loaded = True
         return self._known.get(_key(row), frozenset())
 

@@ -8,9 +8,10 @@ import msgspec
 
 from alerts.matchers import agrees, labels_of, severity_of, shown
 from alerts.text import bounded, clean
-from monitor.errors import ConfigError, Problem, StoreError
+from monitor.errors import ConfigError, Problem
 from monitor.ids import iso, stable_id
 from monitor.model import Alert, AlertKind, Severity
+from monitor.store import read_note
 
 __all__ = [
     "KEPT_SECONDS", "PREFIX", "Silence", "applies", "make_silence", "mute", "read_silence", "silence_key",
@@ -150,10 +151,7 @@ def write_silence(silence: Silence) -> bytes:
 
 def read_silence(value: bytes) -> Silence:
     """A stored silence; StoreError where it cannot be read."""
-    try:
-        return msgspec.json.decode(value, type=Silence)
-    except msgspec.MsgspecError as error:
-        raise StoreError(f"a stored silence cannot be read ({error}): written by another version?") from None
+    return read_note(value, Silence, "a stored silence")
 
 
 def in_order(silences: Iterable[Silence]) -> Sequence[Silence]:

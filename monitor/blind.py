@@ -16,11 +16,10 @@ from urllib.parse import quote
 
 import msgspec
 
-from monitor.errors import StoreError
 from monitor.health import MonitorStatus, Trouble, for_people, is_over, troubles
 from monitor.ids import iso, stable_id
 from monitor.model import Alert, AlertKind, Severity
-from monitor.store import OutboxRow
+from monitor.store import OutboxRow, read_note
 
 __all__ = ["PREFIX", "Blind", "Rows"]
 
@@ -156,10 +155,7 @@ def _key(key: str) -> str:
 
 
 def _read(value: bytes) -> Told:
-    try:
-        return msgspec.json.decode(value, type=Told)
-    except msgspec.MsgspecError as error:
-        raise StoreError(f"a stored note on a blind monitor cannot be read ({error}): of another version?") from None
+    return read_note(value, Told, "what was said of a blind monitor")
 
 
 def _alert(told: Told, trouble: Trouble, again: bool) -> Alert:

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import msgspec
 
-from monitor.errors import StoreError
+from monitor.store import read_note
 
 __all__ = ["ALIVE", "DRILLS", "LAST", "PREFIX", "Drill", "Last", "drill_key", "read_drill", "read_last", "write"]
 
@@ -62,16 +62,9 @@ def write(value: Drill | Last) -> bytes:
 
 def read_drill(value: bytes) -> Drill:
     """A stored drill; StoreError where it cannot be read."""
-    return _read(value, Drill)
+    return read_note(value, Drill, "a stored drill")
 
 
 def read_last(value: bytes) -> Last:
     """When drills were; StoreError where it cannot be read."""
-    return _read(value, Last)
-
-
-def _read(value: bytes, kind: type[T]) -> T:
-    try:
-        return msgspec.json.decode(value, type=kind)
-    except msgspec.MsgspecError as error:
-        raise StoreError(f"a stored drill cannot be read ({error}): written by another version?") from None
+    return read_note(value, Last, "when drills were")

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 
+import msgspec
+
+from monitor.errors import StoreError
 from monitor.model import BlockRef, Delivery, Severity
 
 __all__ = [
@@ -23,6 +26,7 @@ __all__ = [
     "OrderedOutbox",
     "OutboxRow",
     "Store",
+    "read_note",
     "ready_rows",
 ]
 
@@ -31,6 +35,16 @@ Delta = tuple[tuple[bytes, bytes | None], ...]
 
 Notes = Sequence[tuple[str, bytes | None]]
 """What is kept for alerts (silences, what is held, who was told): (key, value), None for "the key goes"."""
+
+T = TypeVar("T")
+
+
+def read_note(value: bytes, kind: type[T], what: str) -> T:
+    """A note's value as what it is, a msgspec struct in JSON; StoreError names ``what`` cannot be read."""
+    try:
+        return msgspec.json.decode(value, type=kind)
+    except msgspec.MsgspecError as error:
+        raise StoreError(f"{what} cannot be read ({error}): written by another version?") from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ from alerts.text import encodable, within
 from monitor.errors import ConfigError
 from monitor.ids import canonical_json, stable_id
 from monitor.model import Alert, Outcome, Reason
-from monitor.store import OutboxRow, Store
+from monitor.store import OutboxRow, Store, read_note
 
 __all__ = ["AppriseChannel"]
 
@@ -182,7 +182,7 @@ class AppriseChannel(ChannelTraits):
         if self._store is None or len(self._services) < 2:
             return set()
         return {name for kept, value in await self._store.notes(key) if kept == key
-                for name in msgspec.json.decode(value, type=_Told).services}  # fmt: skip
+                for name in read_note(value, _Told, "who took an alert").services}  # fmt: skip
 
     async def _remember(self, key: str, took: set[str], before: set[str], now: float) -> None:
         """Note who took it while somebody has not; forget that when all have, and what nobody asks for any more."""
@@ -190,7 +190,7 @@ class AppriseChannel(ChannelTraits):
             return
         changes: list[tuple[str, bytes | None]] = []
         for kept, value in await self._store.notes(NOTES):
-            if msgspec.json.decode(value, type=_Told).at < now - KEPT_SECONDS:
+            if read_note(value, _Told, "who took an alert").at < now - KEPT_SECONDS:
                 changes.append((kept, None))
         changes.append((key, msgspec.json.encode(_Told(sorted(took), now)) if took else None))
         await self._store.note(changes)

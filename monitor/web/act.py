@@ -15,6 +15,7 @@ from aiohttp import web
 
 from monitor.ids import iso
 from monitor.model import Severity
+from monitor.store import read_note
 from monitor.verdicts import linked_id, verdict
 from monitor.web.guard import WINDOW, Guard
 from monitor.web.hooks import Claim, Hooks
@@ -123,7 +124,7 @@ class Act:
     async def _used(self, claim: Claim) -> Used | None:
         key = LINK + claim.nonce
         value = next((value for name, value in await self._store.notes(key) if name == key), None)
-        return msgspec.json.decode(value, type=Used) if value is not None else None
+        return read_note(value, Used, "a used link") if value is not None else None
 
     async def _before(self, claim: Claim, found: Found) -> str:
         """Who said the same before, through another link or elsewhere."""
@@ -136,7 +137,7 @@ class Act:
         """Links that are over need no note: they are refused for that."""
         gone = []
         for name, value in await self._store.notes(LINK):
-            if msgspec.json.decode(value, type=Used).expires < now:
+            if read_note(value, Used, "a used link").expires < now:
                 gone.append((name, None))
         if gone:
             await self._store.note(gone)

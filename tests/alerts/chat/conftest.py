@@ -15,7 +15,9 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from alerts.base import Channel, Receipt
 from monitor.model import Alert, AlertKind, Severity
+from monitor.store import OutboxRow
 
 CANARY = "CANARY-7f3a"
 THIEF = "0x" + "ab" * 20
@@ -185,3 +187,17 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         process.terminate()
         process.wait()
         process.stdout.close()
+
+
+@pytest.fixture
+def send(row: Callable[..., OutboxRow], theft: Callable[..., Alert]) -> Callable[..., Any]:
+    """One attempt with an alert; whatever comes of it shows no secret."""
+
+    async def attempt(channel: Channel, alert: Alert | None = None, reply_to: str | None = None) -> Receipt:
+        alert = alert or theft()
+        waiting = row(alert.id, "i1", body=channel.render(alert, NOW), kind=alert.type, reply_to=reply_to)
+        receipt = await channel.send(waiting, NOW)
+        assert CANARY not in repr((receipt, channel))
+        return receipt
+
+    return attempt

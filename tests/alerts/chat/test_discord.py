@@ -13,7 +13,6 @@ from alerts.base import Receipt
 from alerts.channels.discord import DiscordChannel
 from monitor.errors import ConfigError
 from monitor.model import Alert, AlertKind, Outcome, Reason
-from monitor.store import OutboxRow
 
 CANARY = "CANARY-7f3a"
 NOW = 1_700_000_000.0
@@ -76,20 +75,6 @@ async def channel(service: Any) -> AsyncIterator[DiscordChannel]:
 
 
 Send = Callable[..., Any]
-
-
-@pytest.fixture
-def send(row: Callable[..., OutboxRow], theft: Callable[..., Alert]) -> Send:
-    """One attempt with an alert; whatever comes of it shows no secret."""
-
-    async def attempt(channel: DiscordChannel, alert: Alert | None = None, reply_to: str | None = None) -> Receipt:
-        alert = alert or theft()
-        waiting = row(alert.id, "i1", body=channel.render(alert, NOW), kind=alert.type, reply_to=reply_to)
-        receipt = await channel.send(waiting, NOW)
-        assert CANARY not in repr((receipt, channel))
-        return receipt
-
-    return attempt
 
 
 def form_of(request: Any) -> Any:

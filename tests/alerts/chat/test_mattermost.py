@@ -14,7 +14,6 @@ from alerts.base import Receipt
 from alerts.channels.mattermost import MattermostChannel
 from monitor.errors import ConfigError
 from monitor.model import Alert, AlertKind, Outcome, Reason
-from monitor.store import OutboxRow
 
 CANARY = "CANARY-7f3a"
 NOW = 1_700_000_000.0
@@ -82,20 +81,6 @@ async def hook(service: Any) -> AsyncIterator[MattermostChannel]:
 
 
 Send = Callable[..., Any]
-
-
-@pytest.fixture
-def send(row: Callable[..., OutboxRow], theft: Callable[..., Alert]) -> Send:
-    """One attempt with an alert; whatever comes of it shows no secret."""
-
-    async def attempt(channel: MattermostChannel, alert: Alert | None = None, reply_to: str | None = None) -> Receipt:
-        alert = alert or theft()
-        waiting = row(alert.id, "i1", body=channel.render(alert, NOW), kind=alert.type, reply_to=reply_to)
-        receipt = await channel.send(waiting, NOW)
-        assert CANARY not in repr((receipt, channel))
-        return receipt
-
-    return attempt
 
 
 async def test_a_webhook_posts(hook: MattermostChannel, service: Any, send: Send) -> None:

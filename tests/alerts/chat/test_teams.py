@@ -15,7 +15,6 @@ from alerts.base import Receipt
 from alerts.channels.teams import TeamsChannel
 from monitor.errors import ConfigError
 from monitor.model import Alert, AlertKind, Outcome, Reason
-from monitor.store import OutboxRow
 
 CANARY = "CANARY-7f3a"
 NOW = 1_700_000_000.0
@@ -94,19 +93,6 @@ async def channel(service: Any) -> AsyncIterator[TeamsChannel]:
 
 
 Send = Callable[..., Any]
-
-
-@pytest.fixture
-def send(row: Callable[..., OutboxRow], theft: Callable[..., Alert]) -> Send:
-    """One attempt with an alert; whatever comes of it shows no secret."""
-
-    async def attempt(channel: TeamsChannel, alert: Alert | None = None) -> Receipt:
-        alert = alert or theft()
-        receipt = await channel.send(row(alert.id, "i1", body=channel.render(alert, NOW), kind=alert.type), NOW)
-        assert CANARY not in repr((receipt, channel))
-        return receipt
-
-    return attempt
 
 
 def card_of(form: Any) -> Any:

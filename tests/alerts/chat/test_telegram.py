@@ -15,7 +15,6 @@ from alerts.base import Receipt
 from alerts.channels.telegram import TelegramChannel
 from monitor.errors import ConfigError
 from monitor.model import Alert, AlertKind, Outcome, Reason, Severity
-from monitor.store import OutboxRow
 
 CANARY = "CANARY-7f3a"
 TOKEN = f"123:{CANARY}"
@@ -98,20 +97,6 @@ async def channel(service: Any) -> AsyncIterator[TelegramChannel]:
 
 
 Send = Callable[..., Any]
-
-
-@pytest.fixture
-def send(row: Callable[..., OutboxRow], theft: Callable[..., Alert]) -> Send:
-    """One attempt with an alert; whatever comes of it shows no secret."""
-
-    async def attempt(channel: TelegramChannel, alert: Alert | None = None, reply_to: str | None = None) -> Receipt:
-        alert = alert or theft()
-        waiting = row(alert.id, "i1", body=channel.render(alert, NOW), kind=alert.type, reply_to=reply_to)
-        receipt = await channel.send(waiting, NOW)
-        assert CANARY not in repr((receipt, channel))
-        return receipt
-
-    return attempt
 
 
 async def test_the_emulator_takes_it(emulator: str, send: Send, theft: Callable[..., Alert]) -> None:
