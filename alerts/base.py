@@ -26,9 +26,10 @@ class Receipt:
 class ChannelTraits:
     """What a delivery needs to know of a channel, as most have it; a channel type inherits and says otherwise.
 
-    The configuration's ``rate`` and ``concurrency`` are set on the channel in their place.
+    The configuration's ``name``, ``rate`` and ``concurrency`` are set on the channel in their place.
     """
 
+    name = ""  # the owner's, unique within the receiver; without one a channel is known by its place
     threads = False  # `send` wants `OutboxRow.reply_to`
     machine = False  # a program reads it: it gets every message singly, however many come
     templated = False  # it has an option `template`
@@ -43,6 +44,7 @@ class Channel(Protocol):
     """
 
     type: str
+    name: str
     threads: bool
     machine: bool
     rate: float | None

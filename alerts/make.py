@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +13,7 @@ from monitor.registry import CHANNELS, load
 __all__ = ["make_channel"]
 
 MOST = 64  # attempts in flight of one channel
+_NAME = re.compile(r"[A-Za-z][\w-]{0,39}", re.ASCII)
 
 
 def make_channel(options: Mapping[str, Any], template: Mapping[str, str] | None = None) -> Channel:
@@ -19,8 +21,8 @@ def make_channel(options: Mapping[str, Any], template: Mapping[str, str] | None 
 
     Parameters
     ----------
-    options : with ``type``; ``rate`` (messages a second) and ``concurrency`` (attempts in flight, of different
-        incidents) take the place of what the type has
+    options : with ``type``; ``name``, ``rate`` (messages a second) and ``concurrency`` (attempts in flight, of
+        different incidents) take the place of what the type has
     template : of the receiver, for channels that people read and that have none of their own
 
     Raises
@@ -30,10 +32,12 @@ def make_channel(options: Mapping[str, Any], template: Mapping[str, str] | None 
     own = dict(options)
     name = str(own.get("type", ""))
     made_by = load(CHANNELS, name, "channel type")
-    rate, concurrency = own.pop("rate", None), own.pop("concurrency", None)
+    rate, concurrency, called = own.pop("rate", None), own.pop("concurrency", None), own.pop("name", None)
     if template and made_by.templated and not own.get("template"):
         own["template"] = dict(template)
     problems = []
+    if called is not None and not (isinstance(called, str) and _NAME.fullmatch(called)):
+        problems.append(Problem(f"{name} channel: name must be 1 to 40 letters, digits, - or _, a letter first"))
     if rate is not None and not (_is_number(rate) and 0 < rate <= 10_000):
         problems.append(Problem(f"{name} channel: rate must be a number of messages a second over 0, at most 10,000"))
     if concurrency is not None and not (type(concurrency) is int and 1 <= concurrency <= MOST):
@@ -44,6 +48,8 @@ def make_channel(options: Mapping[str, Any], template: Mapping[str, str] | None 
         raise ConfigError([*error.problems, *problems]) from None
     if problems:
         raise ConfigError(problems)
+    if called is not None:
+        channel.name = called
     if rate is not None:
         channel.rate = float(rate)
     if concurrency is not None:

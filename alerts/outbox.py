@@ -17,8 +17,8 @@ Receivers = Mapping[str, Sequence[Channel]]
 
 
 def channel_key(place: int, channel: Channel) -> str:
-    """The name of a channel within its receiver, ``0:webhook`` for example."""
-    return f"{place}:{channel.type}"
+    """What a channel is known by within its receiver: ``0:webhook``, or ``eu:webhook`` where the owner named it so."""
+    return f"{getattr(channel, 'name', '') or place}:{channel.type}"
 
 
 def destinations(receivers: Receivers) -> dict[tuple[str, str], Channel]:

@@ -45,6 +45,9 @@ def make_channels(config: Config) -> dict[str, tuple[Any, ...]]:
             except ConfigError as error:
                 problems += [Problem(p.message, p.where or channel.where) for p in error.problems]
         made[receiver.name] = tuple(channels)
+        names = [(channel.name, channel.type) for channel in channels if channel.name]
+        for name, kind in {pair for pair in names if names.count(pair) > 1}:
+            problems.append(Problem(f"receiver {receiver.name!r} has two {kind} channels of the name {name!r}"))
     if problems:
         raise ConfigError(problems)
     return made

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from alerts.make import make_channel
+from alerts.outbox import channel_key
 from monitor.errors import ConfigError
 from monitor.registry import CHANNELS
 
@@ -25,6 +26,8 @@ def test_pace_is_set_on_any_channel() -> None:
         ({"rate": 0}, "rate must be a number"),
         ({"rate": "fast"}, "rate must be a number"),
         ({"rate": True}, "rate must be a number"),
+        ({"name": "0"}, "name must be 1 to 40 letters"),
+        ({"name": "a:b"}, "name must be"),
         ({"concurrency": 0}, "concurrency must be a whole number from 1 to 64"),
         ({"concurrency": 1.5}, "concurrency must be"),
         ({"urll": "x"}, "unknown option 'urll'"),
@@ -34,6 +37,12 @@ def test_wrong_options_are_said(options: dict[str, Any], says: str) -> None:
     """With the type, and without any value."""
     with pytest.raises(ConfigError, match=f"console channel: {says}"):
         make_channel({"type": "console", **options})
+
+
+def test_a_name_is_what_a_channel_is_known_by() -> None:
+    """So that channels can change places while messages wait; without one, the place is."""
+    assert channel_key(1, make_channel({"type": "console", "name": "wall"})) == "wall:console"
+    assert channel_key(1, make_channel({"type": "console"})) == "1:console"
 
 
 def test_all_problems_at_once() -> None:
