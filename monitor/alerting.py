@@ -37,7 +37,7 @@ def make_channels(config: Config) -> dict[str, tuple[Any, ...]]:
         return {"console": (make_channel({"type": "console"}),)}
     problems: list[Problem] = []
     made: dict[str, tuple[Any, ...]] = {}
-    for receiver in config.receivers:
+    for place, receiver in enumerate(config.receivers):
         channels = []
         for channel in receiver.channels:
             try:
@@ -47,7 +47,8 @@ def make_channels(config: Config) -> dict[str, tuple[Any, ...]]:
         made[receiver.name] = tuple(channels)
         names = [(channel.name, channel.type) for channel in channels if channel.name]
         for name, kind in {pair for pair in names if names.count(pair) > 1}:
-            problems.append(Problem(f"receiver {receiver.name!r} has two {kind} channels of the name {name!r}"))
+            text = f"receivers[{place}].channels: two {kind} channels have the name {name!r}"
+            problems.append(Problem(text, config.place("receivers", place)))
     if problems:
         raise ConfigError(problems)
     return made

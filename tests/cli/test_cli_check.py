@@ -96,6 +96,17 @@ route:
 """
 
 
+def test_two_channels_of_one_name(heistwatch: Callable[..., Any], config: Path) -> None:
+    """They could not be told apart; other types, and other receivers, may have it too."""
+    soc = "{name: soc, channels: [{type: console, name: wall}, {type: console, name: wall}]}"
+    boss = "{name: boss, channels: [{type: console, name: wall}, {type: exec, command: [ls], name: wall}]}"
+    config.write_text(config.read_text() + f"receivers: [{soc}, {boss}]\nroute: {{receiver: soc}}\n")
+    done = heistwatch("check")
+    assert done.code == 2
+    assert done.err.rstrip().endswith("receivers[0].channels: two console channels have the name 'wall'")
+    assert done.err.count("wall") == 1
+
+
 def test_mistakes_of_telling(heistwatch: Callable[..., Any], config: Path) -> None:
     """What is wrong with channels, times, inhibition, escalation and routes is said together, by line."""
     first = len(config.read_text().splitlines()) + 1
