@@ -125,7 +125,7 @@ def test_where_nothing_leads_there_are_no_links() -> None:
     [
         ("https://w.example.com/alarm/", "127.0.0.1:1", "https://w.example.com/alarm"),
         ("", "[::1]:80", "http://[::1]:80"),
-        (None, "localhost:80", "http://localhost:80"),
+        (None, "localhost:8787", "http://localhost:8787"),
         (None, "127.0.0.2:80", "http://127.0.0.2:80"),
         (None, "0.0.0.0:80", ""),
         (None, "[::]:80", ""),

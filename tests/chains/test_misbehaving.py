@@ -25,7 +25,8 @@ from monitor.model import Block, BlockRef
 
 ALICE, BOB, COIN = ("0x" + c * 40 for c in "abc")
 LENGTH = 12
-TIMEOUT = 0.15  # seconds: what a stall costs
+PATIENCE = 10.0  # seconds: nothing that answers is ever late
+TIMEOUT = 0.4  # seconds: what a stall costs
 
 
 def drafts(count: int = LENGTH, start: int = 0, extra: bytes = b"") -> list[Draft]:
@@ -152,9 +153,10 @@ async def follow(ticks: Any) -> AsyncIterator[Callable[..., Any]]:
             during: Callable[[list[Any]], Awaitable[None]] | None = None,
             poll: float | None = None,
             ahead: int = 1,
+            timeout: float = PATIENCE,
         ) -> Followed:
             spec = ChainSpec(
-                "loopback", "evm", "eip155:1", urls, timeout_seconds=TIMEOUT, finality_depth=2, quorum=quorum,
+                "loopback", "evm", "eip155:1", urls, timeout_seconds=timeout, finality_depth=2, quorum=quorum,
                 poll_seconds=poll,
             )  # fmt: skip
             chain = EvmChain(spec, {ALICE}, sleep=ticks.sleep, clock=ticks.clock, rng=random.Random(1))
@@ -279,6 +281,11 @@ TRANSPORT = {
 }
 
 
+def patience(name: str) -> float:
+    """How long an answer is waited for: short only where none comes."""
+    return TIMEOUT if TRANSPORT[name][1] == "timeout" else PATIENCE
+
+
 @pytest.mark.parametrize("name", TRANSPORT)
 async def test_one_of_two_fails(name: str, truth: Any, crooked: Crooked, follow: Any) -> None:
     """From the fourth block on the first of two endpoints fails in one way: the other goes on without a gap."""
@@ -287,7 +294,8 @@ async def test_one_of_two_fails(name: str, truth: Any, crooked: Crooked, follow:
         if len(events) == 4:
             crooked.reply = TRANSPORT[name][0]
 
-    found = await follow(crooked.url, truth.url, head=truth.blocks[-1].hash, during=break_it)
+    urls, timeout = (crooked.url, truth.url), patience(name)
+    found = await follow(*urls, head=truth.blocks[-1].hash, during=break_it, timeout=timeout)
     check(found, truth)
     assert [block.source for block in found.blocks[:4]] == [redact(crooked.url)] * 4
     assert found.blocks[-1].source == redact(truth.url)
@@ -311,7 +319,7 @@ async def test_the_only_one_fails_for_a_while(name: str, truth: Any, crooked: Cr
         if len(events) == 4:
             crooked.reply = some
 
-    found = await follow(crooked.url, head=truth.blocks[-1].hash, during=break_it)
+    found = await follow(crooked.url, head=truth.blocks[-1].hash, during=break_it, timeout=patience(name))
     check(found, truth)
     assert left == [0] and found.state(crooked.url).failures[TRANSPORT[name][1]] >= 3
 
@@ -485,7 +493,8 @@ async def test_everything_at_once(seed: int, truth: Any, crooked: Crooked, follo
     try:
         for node in (crooked, other):
             node.reply, node.lie = reply, lie
-        found = await follow(crooked.url, other.url, head=truth.blocks[-1].hash, ahead=8)
+        urls, head = (crooked.url, other.url), truth.blocks[-1].hash
+        found = await follow(*urls, head=head, ahead=8, timeout=TIMEOUT)
     finally:
         await other.aclose()
     assert [block.ref.hash for block in found.blocks] == hashes(truth)
@@ -645,7 +654,8 @@ async def test_socket_that_stalls(truth: Any, follow: Any) -> None:
             if len(events) == 3:
                 silent.faults.stall = True
 
-        found = await follow(silent.ws_url, truth.url, head=truth.blocks[-1].hash, during=hush, poll=0.05)
+        urls, head = (silent.ws_url, truth.url), truth.blocks[-1].hash
+        found = await follow(*urls, head=head, during=hush, poll=0.05, timeout=TIMEOUT)
         check(found, truth)
 
 

@@ -69,7 +69,7 @@ DATA = {"labels", "incident", "runbook", "links", "covers"}  # parts of the JSON
 every_channel = pytest.mark.parametrize("name", sorted(CHANNELS))
 
 
-def make(name: str, folder: Path, place: str = "127.0.0.1:9") -> Channel:
+def make(name: str, folder: Path, place: str = f"127.0.0.1:{9}") -> Channel:
     """A channel of that type whose other side is at ``place`` (host and port)."""
     assert name in CHANNEL_OPTIONS, f"channel {name} has no entry in CHANNEL_OPTIONS of this file"
     if name == "apprise" and importlib.util.find_spec("apprise") is None:
