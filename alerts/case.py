@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from alerts.escalate import starts_anew
 from alerts.matchers import entity_of, incident_of, severity_of
 from alerts.text import encodable
 from monitor.model import Alert, AlertKind, Severity
@@ -95,8 +96,8 @@ def renewed(case: Case, alert: Alert, now: float) -> None:
     if is_correction(alert):
         case.closed = case.closed if case.closed is not None else now
         return
-    outgrown = case.acknowledged_at is not None and case.severity > case.acknowledged_severity
-    if case.closed is not None or outgrown:
+    acknowledged = case.acknowledged_severity if case.acknowledged_at is not None else None
+    if case.closed is not None or starts_anew(acknowledged, case.severity):
         case.closed = None
         _begin_anew(case, now if case.told else None)
 

@@ -13,10 +13,10 @@ import aiohttp
 from yarl import URL
 
 from alerts.backoff import retry_after
-from alerts.base import Receipt
+from alerts.base import ChannelTraits, Receipt
 from monitor.model import Outcome, Reason
 
-__all__ = ["ANSWER_BYTES", "USER_AGENT", "Answer", "HttpSender", "receipt_of"]
+__all__ = ["ANSWER_BYTES", "USER_AGENT", "Answer", "HttpChannel", "HttpSender", "receipt_of"]
 
 ANSWER_BYTES = 64 * 1024
 """Of an answer so much is read."""
@@ -119,6 +119,29 @@ class HttpSender:
             if left <= 0:
                 answer.close()  # whatever else it has to say
             return Answer(answer.status, answer.headers, b"".join(pieces))
+
+
+class HttpChannel(ChannelTraits):
+    """What channels share that speak to one address; their constructors set ``_url`` and ``_sender``."""
+
+    _url: URL
+    _sender: HttpSender
+
+    @property
+    def host(self) -> str:
+        """The host of the address: the only part of it that may be shown."""
+        return self._url.host or ""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(host={self.host!r})"
+
+    async def probe(self, now: float) -> Receipt:
+        """Whether the server answers: there is nothing more to try without a message."""
+        return await self._sender.reach(self._url)
+
+    async def aclose(self) -> None:
+        """Close the connections; the next `send` opens new ones."""
+        await self._sender.aclose()
 
 
 def _failed(url: URL, reason: Reason, what: str) -> Receipt:

@@ -14,9 +14,9 @@ from typing import Any
 
 from yarl import URL
 
-from alerts.base import ChannelTraits, Receipt
+from alerts.base import Receipt
 from alerts.html import TemplateEscape
-from alerts.http import HttpSender, receipt_of
+from alerts.http import HttpChannel, HttpSender, receipt_of
 from alerts.message import Message, message_of
 from alerts.options import Options
 from alerts.phase import is_over, problem_key
@@ -39,7 +39,7 @@ _TOKEN = re.compile(r"[\x21-\x7e]+")
 _OPTIONS = ("url", "username", "password", "token", "resolve_after", "timeout", "template")
 
 
-class AlertmanagerChannel(ChannelTraits):
+class AlertmanagerChannel(HttpChannel):
     """Posts each incident as an alert that fires until the incident is over.
 
     Options
@@ -80,9 +80,6 @@ class AlertmanagerChannel(ChannelTraits):
         self._templates = Templates(own, self._escape)
         self._sender = HttpSender(timeout)
 
-    def __repr__(self) -> str:
-        return f"AlertmanagerChannel(host={self._url.host!r})"
-
     def render(self, alert: Alert, queued_at: float) -> bytes:
         """The list of alerts to post: this one, and the same of the other severities as resolved."""
         return canonical_json(encodable(list(self._alerts(alert, queued_at))))
@@ -108,10 +105,6 @@ class AlertmanagerChannel(ChannelTraits):
         """Whether it is ready and lets us in (``GET /api/v2/status``)."""
         answer = await self._sender.request("GET", self._url.parent / "status", headers=self._authorization)
         return answer if isinstance(answer, Receipt) else receipt_of(self._url.host or "", answer, now, page=False)
-
-    async def aclose(self) -> None:
-        """Close the connections."""
-        await self._sender.aclose()
 
     def _alerts(self, alert: Alert, queued_at: float) -> Iterator[dict[str, Any]]:
         message = message_of(alert, queued_at)

@@ -20,9 +20,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from alerts.base import ChannelTraits, Receipt
+from alerts.base import Receipt
 from alerts.chat import JSON, Templated, multipart, news, picture, said, texts
-from alerts.http import Answer, HttpSender, receipt_of
+from alerts.http import Answer, HttpChannel, HttpSender, receipt_of
 from alerts.markup import address_of, discord, fitted, lines_within, units
 from alerts.message import Fact, Message, message_of
 from alerts.options import Options
@@ -46,7 +46,7 @@ _UNKNOWN = {10003: Reason.GONE, 10015: Reason.GONE, 50027: Reason.AUTH}  # chann
 _LOST = {10003, 10008}  # the thread or the message that is answered was deleted
 
 
-class DiscordChannel(ChannelTraits):
+class DiscordChannel(HttpChannel):
     """Posts to one Discord channel.
 
     Options
@@ -81,14 +81,6 @@ class DiscordChannel(ChannelTraits):
         self._templates = Templated(given, discord)
         given.check()
         self._sender = HttpSender(timeout)
-
-    @property
-    def host(self) -> str:
-        """The host of the address: the only part of it that may be shown."""
-        return self._url.host or ""
-
-    def __repr__(self) -> str:
-        return f"DiscordChannel(host={self.host!r})"
 
     def render(self, alert: Alert, queued_at: float) -> bytes:
         """The message as an embed with its chart, and as plain text should Discord refuse that."""
@@ -134,10 +126,6 @@ class DiscordChannel(ChannelTraits):
         """Whether the webhook is there: Discord shows it to whoever has its address."""
         answer = await self._sender.request("GET", self._url)
         return answer if isinstance(answer, Receipt) else _meaning(self.host, answer, now)[0]
-
-    async def aclose(self) -> None:
-        """Close the connections; the next `send` opens new ones."""
-        await self._sender.aclose()
 
     async def _attempt(
         self, frozen: Mapping[str, Any], place: re.Match[str] | None, what: str, now: float

@@ -21,9 +21,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from alerts.base import ChannelTraits, Receipt
+from alerts.base import Receipt
 from alerts.chat import JSON, Templated, multipart, news, picture, said, texts
-from alerts.http import Answer, HttpSender, receipt_of
+from alerts.http import Answer, HttpChannel, HttpSender, receipt_of
 from alerts.markup import address_of, fitted, lines_within, mattermost
 from alerts.message import Fact, Message, message_of
 from alerts.options import Options
@@ -46,7 +46,7 @@ _THREADED = ("updated", "resolved", "retracted")
 _ROOT = re.compile(r"root_id|root\.|thread|parent", re.IGNORECASE)
 
 
-class MattermostChannel(ChannelTraits):
+class MattermostChannel(HttpChannel):
     """Posts to one Mattermost channel.
 
     Options
@@ -83,14 +83,6 @@ class MattermostChannel(ChannelTraits):
         self._sender, self._extras = HttpSender(timeout), HttpSender(min(timeout, PICTURE_SECONDS))
         self._bearer = {"Authorization": f"Bearer {self._token}"} if self._token else {}
         self.threads = bool(self._token)
-
-    @property
-    def host(self) -> str:
-        """The host of the address: the only part of it that may be shown."""
-        return self._url.host or ""
-
-    def __repr__(self) -> str:
-        return f"MattermostChannel(host={self.host!r})"
 
     def render(self, alert: Alert, queued_at: float) -> bytes:
         """The post, with the details as an attachment."""
@@ -135,13 +127,13 @@ class MattermostChannel(ChannelTraits):
     async def probe(self, now: float) -> Receipt:
         """Whether the bot's token holds; of a webhook, whether the server answers."""
         if not self._token:
-            return await self._sender.reach(self._url)
+            return await super().probe(now)
         answer = await self._sender.request("GET", self._url.joinpath("api", "v4", "users", "me"), headers=self._bearer)
         return answer if isinstance(answer, Receipt) else _meaning(self.host, answer, now, bot=True)[0]
 
     async def aclose(self) -> None:
         """Close the connections; the next `send` opens new ones."""
-        await self._sender.aclose()
+        await super().aclose()
         await self._extras.aclose()
 
     async def _upload(self, chart: bytes) -> str:

@@ -12,9 +12,9 @@ from typing import Any
 
 from yarl import URL
 
-from alerts.base import ChannelTraits, Receipt
+from alerts.base import Receipt
 from alerts.html import TemplateEscape
-from alerts.http import HttpSender, receipt_of
+from alerts.http import HttpChannel, HttpSender, receipt_of
 from alerts.message import Message, message_of
 from alerts.options import Options
 from alerts.phase import is_over, problem_key
@@ -36,7 +36,7 @@ _LEVELS = {"critical": "critical", "high": "error", "medium": "warning", "low": 
 _OPTIONS = ("routing_key", "region", "url", "timeout", "template")
 
 
-class PagerDutyChannel(ChannelTraits):
+class PagerDutyChannel(HttpChannel):
     """Triggers an alert for each incident and resolves it when the incident is over.
 
     Options
@@ -72,9 +72,6 @@ class PagerDutyChannel(ChannelTraits):
         self._templates = Templates(own, self._escape)
         self._sender = HttpSender(timeout)
 
-    def __repr__(self) -> str:
-        return f"PagerDutyChannel(host={self._url.host!r})"
-
     def render(self, alert: Alert, queued_at: float) -> bytes:
         """The event without its key, which is a secret and joins it when it is sent."""
         event: dict[str, Any] = {
@@ -102,14 +99,6 @@ class PagerDutyChannel(ChannelTraits):
         if isinstance(answer, Receipt):
             return answer
         return receipt_of(self._url.host or "", answer, now, event["dedup_key"], page=False)
-
-    async def probe(self, now: float) -> Receipt:
-        """Whether the server answers: its keys are tried by events alone."""
-        return await self._sender.reach(self._url)
-
-    async def aclose(self) -> None:
-        """Close the connections."""
-        await self._sender.aclose()
 
     def _payload(self, message: Message) -> dict[str, Any]:
         own = self._escape.applied(self._templates.body, message)

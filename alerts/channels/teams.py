@@ -19,9 +19,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from alerts.base import ChannelTraits, Receipt
+from alerts.base import Receipt
 from alerts.chat import JSON, Templated, picture, texts
-from alerts.http import Answer, HttpSender, receipt_of
+from alerts.http import Answer, HttpChannel, HttpSender, receipt_of
 from alerts.markup import address_of, fitted, lines_within, teams, teams_plain
 from alerts.message import Fact, Message, message_of
 from alerts.options import Options
@@ -43,7 +43,7 @@ _FAILED = re.compile(rb"delivery failed|returned HTTP error", re.IGNORECASE)
 _BEHIND = re.compile(rb"HTTP error (\d{3})", re.IGNORECASE)
 
 
-class TeamsChannel(ChannelTraits):
+class TeamsChannel(HttpChannel):
     """Posts to one Teams channel or chat.
 
     Options
@@ -68,14 +68,6 @@ class TeamsChannel(ChannelTraits):
         given.check()
         self._sender = HttpSender(timeout)
 
-    @property
-    def host(self) -> str:
-        """The host of the address: the only part of it that may be shown."""
-        return self._url.host or ""
-
-    def __repr__(self) -> str:
-        return f"TeamsChannel(host={self.host!r})"
-
     def render(self, alert: Alert, queued_at: float) -> bytes:
         """The card in its envelope, as rich as fits."""
         message, chart = message_of(alert, queued_at), picture(alert)
@@ -98,14 +90,6 @@ class TeamsChannel(ChannelTraits):
         """One attempt."""
         answer = await self._sender.request("POST", self._url, body=row.body, headers=JSON)
         return answer if isinstance(answer, Receipt) else _meaning(self.host, answer, now)
-
-    async def probe(self, now: float) -> Receipt:
-        """Whether the server answers: a workflow shows nothing but what it is started with."""
-        return await self._sender.reach(self._url)
-
-    async def aclose(self) -> None:
-        """Close the connections; the next `send` opens new ones."""
-        await self._sender.aclose()
 
     def _card(self, message: Message, chart: bytes | None, most: int, each: int) -> dict[str, Any]:
         own = self._templates.body(message, most)

@@ -11,8 +11,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from alerts.base import ChannelTraits, Receipt
-from alerts.http import USER_AGENT, HttpSender, receipt_of
+from alerts.base import Receipt
+from alerts.http import USER_AGENT, HttpChannel, HttpSender, receipt_of
 from alerts.options import Options
 from alerts.signing import signature, signers
 from alerts.wire import wire
@@ -28,7 +28,7 @@ _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _HEADER_VALUE = re.compile(r"[\x20-\x7e]*")
 
 
-class WebhookChannel(ChannelTraits):
+class WebhookChannel(HttpChannel):
     """Posts alerts as JSON, signed; see "Webhooks" in the documentation for the body.
 
     Options
@@ -59,14 +59,6 @@ class WebhookChannel(ChannelTraits):
         given.check()
         self._sender = HttpSender(timeout)
 
-    @property
-    def host(self) -> str:
-        """The host of the address: the only part of it that may be shown."""
-        return self._url.host or ""
-
-    def __repr__(self) -> str:
-        return f"WebhookChannel(host={self.host!r})"
-
     def render(self, alert: Alert, queued_at: float) -> bytes:
         """The JSON body: equal alerts queued at the same time give equal bytes."""
         return canonical_json(wire(alert, queued_at))
@@ -80,14 +72,6 @@ class WebhookChannel(ChannelTraits):
         headers = {**self._headers, **signature(self._signers, row.alert_id, row.body, now)}
         answer = await self._sender.request("POST", self._url, body=row.body, headers=headers)
         return answer if isinstance(answer, Receipt) else receipt_of(self.host, answer, now)
-
-    async def probe(self, now: float) -> Receipt:
-        """Whether the server answers: a webhook is for messages alone."""
-        return await self._sender.reach(self._url)
-
-    async def aclose(self) -> None:
-        """Close the connections; the next `send` opens new ones."""
-        await self._sender.aclose()
 
 
 def _headers(given: Options) -> dict[str, str]:
