@@ -1,6 +1,8 @@
 """The pipeline: a block in, one atomic commit out: state, undo, flows, incidents, alerts, coverage, verdicts.
 
-It knows neither chains nor channels: balances come through a function, alerts leave as outbox rows through another.
+It knows neither chains nor channels: balances come through a function, alerts become outbox rows and notes at a desk
+(`monitor.telling`). It is longer than most modules, since everything here changes the one commit that is open: what it
+can do without that is elsewhere (`block_evidence`, `foresight`, `rewrite`, `swap`, `effects`).
 """
 
 from __future__ import annotations
