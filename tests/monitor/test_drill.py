@@ -420,9 +420,8 @@ async def test_a_scheduled_drill_that_arrived_counts_before_anybody_acknowledges
     assert await stage.kinds("due") == ["soc drill.resolved", "boss drill.resolved"]
 
 
-async def test_a_missed_drill_is_said_and_said_to_be_over() -> None:
-    """With the clock in the test's hand, from the missed one to the next that arrives."""
-    stage = Stage(schedule=WEEKLY)
+def watcher(stage: Stage) -> tuple[Blind, list[Alert]]:
+    """Who says what is wrong with drills, and what was said."""
     told: list[Alert] = []
 
     def rows(alert: Alert, now: float, also: Sequence[str]) -> list[OutboxRow]:
@@ -430,6 +429,13 @@ async def test_a_missed_drill_is_said_and_said_to_be_over() -> None:
         return [OutboxRow(alert.id, "soc", "0:x", b"", now, alert.type)]
 
     blind = Blind(lambda: MonitorStatus(), stage.store, rows, more=(stage.drills.troubles,), clock=lambda: stage.now)
+    return blind, told
+
+
+async def test_a_missed_drill_is_said_and_said_to_be_over() -> None:
+    """With the clock in the test's hand, from the missed one to the next that arrives."""
+    stage = Stage(schedule=WEEKLY)
+    blind, told = watcher(stage)
     at = clock_of(stage)
     at("2026-02-02T09:00")
     await stage.drills.step()
@@ -446,13 +452,7 @@ async def test_a_missed_drill_is_said_and_said_to_be_over() -> None:
 async def test_a_late_drill_that_fails_is_said_besides() -> None:
     """First that it was missed; while the late one runs nothing more; then whom it did not reach; then the end."""
     stage = Stage(schedule=WEEKLY)
-    told: list[Alert] = []
-
-    def rows(alert: Alert, now: float, also: Sequence[str]) -> list[OutboxRow]:
-        told.append(alert)
-        return [OutboxRow(alert.id, "soc", "0:x", b"", now, alert.type)]
-
-    blind = Blind(lambda: MonitorStatus(), stage.store, rows, more=(stage.drills.troubles,), clock=lambda: stage.now)
+    blind, told = watcher(stage)
     at = clock_of(stage)
     at("2026-02-02T09:00")
     await stage.drills.step()
