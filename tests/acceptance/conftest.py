@@ -423,7 +423,7 @@ def configuration(
         f'  - {{id: wallet-{entity}, entity: {entity}, role: hot, addresses: ["dev:{address}"]}}'
         for entity, address in wallets.items()
     ]
-    if "http:" not in more:
+    if not re.search(r"^http:", more, re.MULTILINE):
         lines.append(f'http: {{listen: "127.0.0.1:0", token: "{TOKEN}"}}')
     if receiver is not None:
         hook = f'{{type: webhook, url: "http://127.0.0.1:{receiver.port}/hook", secret: "{SECRET}"}}'
