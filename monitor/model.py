@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import IntEnum, StrEnum
+from enum import IntEnum, IntFlag, StrEnum
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ __all__ = [
     "TransferKind",
     "Trusted",
     "Tx",
+    "TxFlag",
     "Wallet",
 ]
 
@@ -128,6 +129,17 @@ class ControlKind(StrEnum):
     IMPORTANCE_TRANSFER = "importance_transfer"
 
 
+class TxFlag(IntFlag):
+    """Bits of `Tx.flags` on UTXO chains; the lower four are part of a transaction's look (HW-7)."""
+
+    REPLACEABLE = 1  # a sequence number below 0xfffffffe: signals replace-by-fee (BIP 125)
+    LOCKED = 2  # a lock time above 0
+    ROUND_FEE = 4  # the fee is a round amount of coins, as people type it
+    ROUND_AMOUNT = 8  # so is the largest output that is no change
+    COINJOIN = 16  # looks like a CoinJoin: several owners, equal outputs
+    COINBASE = 32  # new coins, not to be spent before they are mature
+
+
 @dataclass(frozen=True, slots=True)
 class BlockRef:
     """One block of one chain; ``chain`` is CAIP-2, ``hash`` lower-case hex as the chain writes it."""
@@ -149,10 +161,13 @@ class Tx:
     fee_rate: float | None = None  # wei per gas; satoshi per virtual byte
     gas_limit: int | None = None
     version: int | None = None
-    flags: int = 0  # family specific bits, e.g. replace-by-fee
+    flags: int = 0  # family specific bits: `TxFlag` on UTXO chains
     n_outputs: int | None = None
     target: str | None = None  # the account that was called (EVM ``to``)
     pending: bool = False
+    n_inputs: int | None = None  # UTXO chains
+    script_type: str = ""  # UTXO chains: that of all inputs (``p2wpkh``, ...), ``mixed``; empty: not known
+    spends: tuple[str, ...] = ()  # UTXO chains: the watched coins that it spends, ``txid:vout``
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,6 +50,12 @@ def _evm(
     )
 
 
+#: Of ``params`` of the Bitcoin family, beside the address forms: ``work`` is the hash that miners look for (``sha256d``,
+#: ``scrypt``; ``unknown``: not checked here), ``easiest`` the number of bits of the easiest target, ``merged`` the chain
+#: identifier where blocks may carry the work of another chain, ``at`` the height of the block that the CAIP-2
+#: identifier names (0: the genesis block).
+
+
 def _bitcoin(
     name: str, genesis: str, symbol: str, slip44: int, seconds: float, depth: int, explorer: str = "", **params: Any
 ) -> Network:
@@ -113,27 +119,65 @@ NETWORKS: tuple[Network, ...] = (
     _evm("blast", 81457, "ETH", 60, 2, 256, "blastscan.io", finalized=True),  # balances of its WETH grow on their own
     _bitcoin(
         "bitcoin", "000000000019d6689c085ae165831e93", "BTC", 0, 600, 6, "https://mempool.space/tx/{}",
-        p2pkh=(0x00,), p2sh=(0x05,), hrp="bc",
+        p2pkh=(0x00,), p2sh=(0x05,), hrp="bc", work="sha256d", easiest=224,
     ),
     _bitcoin(
         "bitcoin-testnet", "000000000933ea01ad0ee984209779ba", "tBTC", 1, 600, 6,
-        "https://mempool.space/testnet/tx/{}", p2pkh=(0x6F,), p2sh=(0xC4,), hrp="tb",
+        "https://mempool.space/testnet/tx/{}", p2pkh=(0x6F,), p2sh=(0xC4,), hrp="tb", work="sha256d", easiest=224,
+    ),
+    _bitcoin(
+        "bitcoin-testnet4", "00000000da84f2bafbbc53dee25a72ae", "tBTC", 1, 600, 6,
+        "https://mempool.space/testnet4/tx/{}", p2pkh=(0x6F,), p2sh=(0xC4,), hrp="tb", work="sha256d", easiest=224,
+    ),
+    _bitcoin(
+        "bitcoin-signet", "00000008819873e925422c1ff0f99f7c", "sBTC", 1, 600, 6,
+        "https://mempool.space/signet/tx/{}", p2pkh=(0x6F,), p2sh=(0xC4,), hrp="tb", work="sha256d", easiest=234,
+    ),
+    _bitcoin(
+        "bitcoin-regtest", "0f9188f13cb7b2c71f2a335e3a4fc328", "rBTC", 1, 600, 6,
+        p2pkh=(0x6F,), p2sh=(0xC4,), hrp="bcrt", work="sha256d", easiest=255,
     ),
     _bitcoin(
         "bitcoin-cash", "000000000000000000651ef99cb9fcbe", "BCH", 145, 600, 10,
         "https://blockchair.com/bitcoin-cash/transaction/{}", p2pkh=(0x00,), p2sh=(0x05,), cashaddr="bitcoincash",
+        work="sha256d", easiest=224, at=478559,
     ),
     _bitcoin(
         "litecoin", "12a765e31ffd4059bada1e25190f6e98", "LTC", 2, 150, 12,
-        "https://litecoinspace.org/tx/{}", p2pkh=(0x30,), p2sh=(0x32, 0x05), hrp="ltc",
+        "https://litecoinspace.org/tx/{}", p2pkh=(0x30,), p2sh=(0x32, 0x05), hrp="ltc", work="scrypt", easiest=236,
+    ),
+    _bitcoin(
+        "litecoin-testnet", "4966625a4b2851d9fdee139e56211a0d", "tLTC", 1, 150, 12,
+        p2pkh=(0x6F,), p2sh=(0x3A, 0xC4), hrp="tltc", work="scrypt", easiest=236,
+    ),
+    _bitcoin(
+        "litecoin-regtest", "530827f38f93b43ed12af0b3ad25a288", "rLTC", 1, 150, 12,
+        p2pkh=(0x6F,), p2sh=(0x3A, 0xC4), hrp="rltc", work="scrypt", easiest=255,
     ),
     _bitcoin(
         "dogecoin", "1a91e3dace36e2be3bf030a65679fe82", "DOGE", 3, 60, 40,
-        "https://blockchair.com/dogecoin/transaction/{}", p2pkh=(0x1E,), p2sh=(0x16,),
+        "https://blockchair.com/dogecoin/transaction/{}", p2pkh=(0x1E,), p2sh=(0x16,), work="scrypt", easiest=236,
+        merged=0x62,
+    ),
+    _bitcoin(
+        "dogecoin-testnet", "bb0a78264637406b6360aad926284d54", "tDOGE", 1, 60, 40,
+        p2pkh=(0x71,), p2sh=(0xC4,), work="scrypt", easiest=236, merged=0x62,
+    ),
+    _bitcoin(
+        "dogecoin-regtest", "3d2160a3b5dc4a9d62e7e66a295f7031", "rDOGE", 1, 60, 40,
+        p2pkh=(0x6F,), p2sh=(0xC4,), work="scrypt", easiest=255, merged=0x62,
     ),
     _bitcoin(
         "monacoin", "ff9f1c0116d19de7c9963845e129f9ed", "MONA", 22, 90, 40,
-        p2pkh=(0x32,), p2sh=(0x37, 0x05), hrp="mona",
+        p2pkh=(0x32,), p2sh=(0x37, 0x05), hrp="mona", work="unknown",
+    ),
+    _bitcoin(
+        "monacoin-testnet", "a2b106ceba3be0c6d097b2a6a6aacf9d", "tMONA", 1, 90, 40,
+        p2pkh=(0x6F,), p2sh=(0x75, 0xC4), hrp="tmona", work="unknown",
+    ),
+    _bitcoin(
+        "monacoin-regtest", "7543a69d7c2fcdb29a5ebec2fc064c07", "rMONA", 1, 90, 40,
+        p2pkh=(0x6F,), p2sh=(0x75, 0xC4), hrp="rmona", work="unknown",
     ),
     _nem("nem", "mainnet", 0x68, "https://explorer.nemtool.com/#/s_tx?hash={}"),
     _nem("nem-testnet", "testnet", 0x98),

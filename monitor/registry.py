@@ -15,14 +15,17 @@ from monitor.errors import ConfigError
 __all__ = ["ADDRESSES", "CHAINS", "CHANNELS", "DETECTORS", "HISTORIES", "MEMPOOLS", "STORES", "did_you_mean", "load"]
 
 CHAINS = {
+    "bitcoin": "chains.bitcoin.watcher:BitcoinChain",
     "evm": "chains.evm.watcher:EvmChain",
     "nem": "chains.nem:NemChain",
 }
 HISTORIES = {  # families that also give past blocks
+    "bitcoin": "chains.bitcoin.history:BitcoinHistory",
     "evm": "chains.evm.history:EvmHistory",
     "nem": "chains.nem_history:NemHistory",
 }
 MEMPOOLS = {  # families that also tell what waits to be mined
+    "bitcoin": "chains.bitcoin.pending:BitcoinMempool",
     "evm": "chains.evm.pending:EvmMempool",
 }
 ADDRESSES = {

@@ -26,7 +26,7 @@ _EXTENDED_PRIVATE = re.compile(r"[A-Za-z]{1,4}prv[1-9A-HJ-NP-Za-km-z]{20,}|[A-Za
 _EXTENDED_PUBLIC = re.compile(r"[A-Za-z]{1,4}pub[1-9A-HJ-NP-Za-km-z]{90,}")
 _WIF = re.compile(r"[5-9KLcTQPUV6][1-9A-HJ-NP-Za-km-z]{50,51}|6P[1-9A-HJ-NP-Za-km-z]{56}")
 _HEX_KEY = re.compile(r"(0x)?[0-9a-fA-F]{64}")
-_TEST_HRPS = {"bcrt": "Bitcoin regtest", "sb": "Bitcoin signet", "tltc": "Litecoin testnet"}
+_TEST_HRPS = {"sb": "a private signet"}
 
 
 class _Form(NamedTuple):

@@ -117,9 +117,17 @@ class Chains:
         return network
 
     def _custom(self, entry: ChainEntry, node: Node) -> Network | None:
-        """A private network: like the first built-in one of its family, but for its identity and address form."""
+        """A private network: like the built-in one that ``options.like`` names, else the first of its family, but for
+        its identity and address form."""
         family = _FAMILIES.get(str(entry.chain_id).split(":")[0], entry.kind)
-        like = next((network for network in NETWORKS if network.kind == family), None)
+        alike = [network for network in NETWORKS if network.kind == family]
+        named = entry.options.get("like")
+        if named is not None and named not in [network.name for network in alike]:
+            place = node.at("options", "like")
+            hint = did_you_mean(str(named), [network.name for network in alike])
+            self.problems.append(place.problem(f"{place.label} is no built-in network of this family: {hint}"))
+            return None
+        like = next((network for network in alike if named in (None, network.name)), None)
         if like is None:
             self.problems.append(node.at("chain_id").problem(f"{node.label} needs kind: its chain_id is not known"))
             return None
@@ -293,5 +301,6 @@ def _same_form(given: Any, example: Any) -> bool:
     if isinstance(example, tuple):
         return isinstance(given, tuple) and bool(given) and all(_same_form(item, 0) for item in given)
     if isinstance(example, int):
-        return isinstance(given, int) and not isinstance(given, bool) and 0 <= given <= 255
+        most = max(255, example)
+        return isinstance(given, int) and not isinstance(given, bool) and 0 <= given <= most
     return isinstance(given, type(example)) and bool(given)

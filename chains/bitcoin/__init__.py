@@ -1,0 +1,1 @@
+"""Bitcoin and its relatives: blocks, addresses and work, and where they are read from."""
