@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from monitor.model import Block, BlockRef, Pending
+from monitor.networks import Network
 
 __all__ = [
     "BlockConnected",
@@ -98,6 +99,7 @@ class ChainSpec:
     terms: Mapping[str, Terms] = field(default_factory=dict, repr=False, hash=False)  # by URL, where not the usual ones
     quorum: int = 1  # endpoints that must agree on a block
     accounts: tuple[str, ...] = ()  # watched addresses that are named one by one: their state may be read
+    network: Network | None = None  # None: the built-in one of ``chain``
 
 
 class Chain(Protocol):

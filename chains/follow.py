@@ -239,6 +239,10 @@ class Follower:
             block = await self._read(number)
             if self._misfit(block):
                 return await self._disconnect(block.source)
+        elif self._is_stale(block):
+            block = await self._read(number)
+            if self._misfit(block):
+                raise ChainInconsistent(f"{_name(block.ref)} came in the place of another while it was read again")
         return self._connect(block)
 
     async def _compare(self, head: BlockRef) -> ChainEvent | None:
@@ -259,6 +263,11 @@ class Follower:
 
     def _misfit(self, block: Block) -> bool:
         return self.tip is not None and block.parent_hash != self.tip.hash
+
+    def _is_stale(self, block: Block) -> bool:
+        """Whether more is watched by now than when the block was read ahead of its turn."""
+        stale = getattr(self._chain, "is_stale", None)  # not every family has addresses that come into use
+        return stale is not None and bool(stale(block))
 
     def _connect(self, block: Block) -> BlockConnected:
         ref = block.ref

@@ -82,6 +82,7 @@ def chain_spec(chain: ChainConfig) -> Any:
         finality_depth=chain.finality_depth,
         finality=chain.finality,
         options=reveal(chain.options),
+        network=chain.network,
     )
 
 
