@@ -85,7 +85,7 @@ def transfers_of(
         Transfer(
             ref, shown, first_output + n, TransferKind.NATIVE, network.asset, senders_, receiver, value,
             input_values=amounts_,
-        )  # fmt: skip
+        )
         for n, (receiver, value) in enumerate(zip(receivers, values, strict=True))
     )
 

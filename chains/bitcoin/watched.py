@@ -1,4 +1,4 @@
-"""The watch set as output scripts: blocks hold scripts, and to make an address of each takes longer than to read them."""
+"""The watch set as output scripts: to make an address of each script of a block takes longer than to read them."""
 
 from __future__ import annotations
 
@@ -64,7 +64,10 @@ class WatchedScripts:
     def used(self, addresses: Iterable[str]) -> bool:
         """Note that these were paid; whether more is watched from now on (the gap limit of a descriptor moved)."""
         note = getattr(self.watch, "used", None)
-        return note is not None and any([note(address) for address in addresses])
+        if note is None:
+            return False
+        grown = [note(address) for address in addresses]  # each of them
+        return any(grown)
 
     def _refresh(self) -> None:
         if not self._is_listed or len(self._told) == self.size:
@@ -91,6 +94,7 @@ def _is_public_key(script: bytes) -> bool:
 
 
 def _has_no_address(script: bytes) -> bool:
-    is_witness = 4 <= len(script) <= 42 and script[1] == len(script) - 2 and (script[0] == 0 or 0x51 <= script[0] <= 0x60)
-    is_hash = len(script) in (23, 25) and script[0] in (0xA9, 0x76)
+    length = len(script)
+    is_witness = 4 <= length <= 42 and script[1] == length - 2 and (script[0] == 0 or 0x51 <= script[0] <= 0x60)
+    is_hash = length in (23, 25) and script[0] in (0xA9, 0x76)
     return not (is_witness or is_hash)

@@ -39,10 +39,10 @@ class BitcoinChain:
 
     Parameters
     ----------
-    spec : ``chain`` is ``bip122:...``. Endpoints are nodes (JSON-RPC, user and password in the URL), Esplora or Blockbook
-        services, and ``tcp://host:port`` where a node publishes ``hashblock`` and ``rawtx`` by ZMQ. ``options``:
-        ``api`` (what all of them speak: ``auto``, ``rpc``, ``esplora``, ``blockbook``) and what describes a network
-        that is not built in, see `monitor.networks`.
+    spec : ``chain`` is ``bip122:...``. Endpoints are nodes (JSON-RPC, user and password in the URL), Esplora or
+        Blockbook services, and ``tcp://host:port`` where a node publishes ``hashblock`` and ``rawtx`` by ZMQ.
+        ``options``: ``api`` (what all of them speak: ``auto``, ``rpc``, ``esplora``, ``blockbook``) and what describes
+        a network that is not built in, see `monitor.networks`.
     watch : canonical addresses
     sleep, clock, rng : pause, monotonic time and jitter, for tests
     """

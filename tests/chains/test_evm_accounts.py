@@ -339,6 +339,7 @@ async def test_created_later(node: Driver, watcher: Any) -> None:
     snapshot = node.rpc("evm_snapshot")
     address = Safe(node, people[3:6], 2, singleton, factory).address
     node.rpc("evm_revert", snapshot)
+    node.rpc("anvil_dropAllTransactions")  # what was taken back may wait to be mined again
     node.rpc("evm_mine")
     chain = watcher(node.url, address)
     values = said(await last(chain), address)
