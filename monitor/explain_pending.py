@@ -8,6 +8,7 @@ __all__ = ["UNCONFIRMED", "gone", "leaving", "waits"]
 
 UNCONFIRMED = "Unconfirmed"
 MOST_LINES = 5
+_BY_NONCE = "of the same sender and nonce that pays more for gas"
 
 
 def gone(incident: Incident) -> str:
@@ -32,9 +33,10 @@ def waits(incident: Incident) -> list[str]:
         return [f"Transaction {reason}." for reason in list(reasons)[:MOST_LINES]]
     lines = []
     if incident.unconfirmed:
+        rival = "that spends the same coins at a higher fee" if all(map(_spends_coins, pending)) else _BY_NONCE
         lines.append(
             "Not yet confirmed: the transaction waits to be mined. Until it is, it may still be dropped, or replaced "
-            "by another one of the same sender and nonce that pays more for gas."
+            f"by another one {rival}."
         )
     else:
         said = "Not yet confirmed, and not counted as lost"
@@ -45,17 +47,23 @@ def waits(incident: Incident) -> list[str]:
 
 
 def _races(pending: list[Finding]) -> list[str]:
-    """Transactions that compete for one nonce."""
-    pairs: dict[tuple[str, str], None] = {}
+    """Transactions that compete for one nonce, or for the same coins."""
+    pairs: dict[tuple[str, str], bool] = {}
     for f in pending:
         if (other := f.evidence.get("replaced_by")) is not None:
-            pairs[f.tx, str(other)] = None
+            pairs[f.tx, str(other)] = _spends_coins(f)
         for rival in f.evidence.get("replaces", ()):
-            pairs[str(rival), f.tx] = None
+            pairs[str(rival), f.tx] = _spends_coins(f)
     return [
-        f"A race is on: {new} takes the nonce of {old} and pays more for gas; only one of them can be mined."
-        for old, new in list(pairs)[:MOST_LINES]
+        f"A race is on: {new} spends the coins of {old} at a higher fee; only one of them can be mined."
+        if coins
+        else f"A race is on: {new} takes the nonce of {old} and pays more for gas; only one of them can be mined."
+        for (old, new), coins in list(pairs.items())[:MOST_LINES]
     ]
+
+
+def _spends_coins(finding: Finding) -> bool:
+    return finding.chain.startswith("bip122:")
 
 
 def _signs(pending: list[Finding]) -> list[str]:
@@ -63,6 +71,11 @@ def _signs(pending: list[Finding]) -> list[str]:
     gap = max((int(f.evidence.get("nonce_gap", 0)) for f in pending), default=0)
     if gap:
         lines.append(f"It skips {gap} nonce{'s' if gap > 1 else ''} of its sender: it cannot be mined before they are.")
+    if any(f.evidence.get("replaceable") for f in pending):
+        lines.append("It may be replaced by its own word (BIP 125): who holds the keys can still outbid it.")
+    parents = dict.fromkeys(str(one) for f in pending for one in f.evidence.get("unconfirmed_parents", ()))
+    if parents:
+        lines.append(f"It spends coins of {', '.join(list(parents)[:MOST_LINES])}, not mined either.")
     times = max((float(f.evidence.get("fee_times_usual", 0.0)) for f in pending), default=0.0)
     if times:
         lines.append(f"It offers {times:.0f} times the wallet's usual fee, more than nearly all of its own payments.")

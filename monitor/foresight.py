@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from monitor.block_evidence import BlockEvidence
 from monitor.engine import Engine, Folded
 from monitor.gap import PROVISIONAL, provisional
+from monitor.incident_record import Limbo
 from monitor.incidents import Correlator
 from monitor.marks import Mark, MarkState
 from monitor.mempool import KEPT, Foreseen, Pool, moment, settled_by, txs_of
@@ -25,7 +26,9 @@ from monitor.unconfirmed import Unconfirmed
 
 __all__ = ["Foresight"]
 
+LONGEST = 1000  # blocks that the head may be above the tip: what an endpoint says of its height is not believed beyond
 DROPPED = 3  # blocks after which a transaction that no node knows any more did not happen: others may know it
+LOST = "it was dropped: no node knows it any more"
 Told = Mapping[tuple[str, str, str], int]
 
 
@@ -41,15 +44,19 @@ class Foresight:
     def __init__(self, engine: Engine, correlator: Correlator, evidence: BlockEvidence, store: Store) -> None:
         self.unconfirmed = Unconfirmed(correlator)
         self._engine, self._evidence, self._store = engine, evidence, store
+        self._correlator = correlator
         self._settings = Settings(MEMPOOL, engine.settings)
         self._pools: dict[str, Pool] = {}
 
     def pool(self, chain: str) -> Pool:
         """What waits on a chain."""
-        return self._pools.setdefault(chain, Pool(chain))
+        if chain not in self._pools:
+            self._pools[chain] = Pool(chain)
+            self._pools[chain].recall(self.unconfirmed.items(chain).values())
+        return self._pools[chain]
 
     def known(self, chain: str) -> dict[str, tuple[str, int]]:
-        """Transactions that evidence rests on: sender and nonce by hash."""
+        """Transactions that evidence rests on: sender and nonce by hash; ("", -1) where coins are spent."""
         return {hash: (item.sender, item.nonce) for hash, item in self.unconfirmed.items(chain).items()}
 
     def hear(self, chain: str, events: Iterable[Any], tip: BlockRef | None) -> list[str]:
@@ -66,16 +73,16 @@ class Foresight:
         return changed
 
     def _gone(self, chain: str, event: _Gone, tip: BlockRef | None) -> list[str]:
-        if tip is None or event.hash not in self.unconfirmed.items(chain):
+        items = self.unconfirmed.items(chain)
+        if tip is None or event.hash not in items:
             return []
         if event.why == "mined":  # its block says the rest, where it touches anything
             block = tip.number if event.block is None else event.block
             if block <= tip.number:
                 return self.unconfirmed.settle(chain, {event.hash: "it was mined without the effect that was expected"})
             return self.unconfirmed.until(chain, {event.hash: block}, "it was mined without the expected effect")
-        said = {"replaced": "its sender used the nonce for another transaction"}
-        why = said.get(event.why, "it was dropped: no node knows it any more")
-        return self.unconfirmed.until(chain, {event.hash: tip.number + DROPPED}, why)
+        known = min(max(tip.number, event.block or 0), tip.number + LONGEST)
+        return self.unconfirmed.until(chain, {event.hash: known + DROPPED}, _why(event, items[event.hash]))
 
     async def look(
         self, tip: BlockRef, work: OpenCommit, told: Told, now: float, mark: Mark | None = None
@@ -119,20 +126,30 @@ class Foresight:
         late = {
             hash: tip + KEPT
             for hash, item in self.unconfirmed.items(chain).items()
-            if hash in pool and (item.why or item.tip - tip < KEPT // 2)
+            if pool.is_sure(hash) and (item.why or item.tip - tip < KEPT // 2)
         }
         return self.unconfirmed.until(chain, late) if late else []
 
     def mined(self, block: Block) -> list[str]:
         """A block was connected, and its evidence taken in; the ids of incidents that it changes beside that."""
         chain, txs = block.ref.chain, txs_of(block)
-        if txs:
-            self.pool(chain).mined(txs.values())
+        gone = self.pool(chain).mined(txs.values(), block.ref.number) if txs else {}
         waits = self.unconfirmed.items(chain)
         if not waits:
             return []
-        changed = self.unconfirmed.settle(chain, settled_by(txs, waits.values()))
+        why = {hash: f"replaced by {by}" for hash, by in gone.items() if by}
+        changed = self.unconfirmed.settle(chain, why | settled_by(txs, waits.values()))
         return [*changed, *self._kept(chain, self.pool(chain), block.ref.number)]
+
+    def put_back(self, chain: str, passed: int) -> list[str]:
+        """The new branch has blocks up to ``passed``: what a reorg took away and waits again is not confirmed.
+
+        The ids of incidents that changed; to be called before `Correlator.settle`, which gives up what is left.
+        """
+        pool = self.pool(chain)
+        again = {item.tx for item in self._correlator.doubtful(chain) if item.tip <= passed and item.tx in pool}
+        keep = {hash: (KEPT, "") if pool.is_sure(hash) else (DROPPED, LOST) for hash in again}
+        return self.unconfirmed.put_back({hash: pool.limbo(hash, passed + n, why) for hash, (n, why) in keep.items()})
 
     def _wanted(self, folded: Folded, block: Block) -> Folded:
         """Without signals, which count together with others alone, and without what wallets do not want to hear."""
@@ -165,3 +182,10 @@ class Foresight:
             stages += ["MP-4"] if hash in controlled else []
             notes[hash] = {**note, **more, "mempool": stages}
         return replace(foreseen, notes=notes)
+
+
+def _why(event: _Gone, item: Limbo) -> str:
+    """Why one does not wait any more."""
+    if event.why != "replaced":
+        return LOST
+    return "its coins were spent otherwise" if item.spends else "its sender used the nonce for another transaction"

@@ -13,8 +13,9 @@ from monitor.model import Finding, Incident, Movement, Severity, Status
 from monitor.returns import is_returned, returned_at, total
 from monitor.signals import is_signal
 
-__all__ = ["UNJUDGED", "Limbo", "Record", "build", "is_pending", "movement_key"]
+__all__ = ["UNJUDGED", "Limbo", "Place", "Record", "build", "is_pending", "movement_key"]
 
+Place = tuple[str, int]  # what one transaction can take: a sender's nonce, or a coin (``txid:vout``, 0)
 UNJUDGED = (Status.OPEN, Status.ACKNOWLEDGED)  # the return of the funds closes these; a verdict stands
 _RESOLVED: dict[str, Any] = {"what": "resolve", "by": "heistwatch", "comment": "the funds came back"}
 
@@ -22,8 +23,8 @@ _RESOLVED: dict[str, Any] = {"what": "resolve", "by": "heistwatch", "comment": "
 class Limbo(msgspec.Struct, frozen=True):
     """A transaction that evidence rests on and that is in no block; when ``tip`` is passed, it did not happen.
 
-    Its block was disconnected at tip ``tip``, or (``pending``) it was never mined so far. ``sender`` and ``nonce`` are
-    of the latter alone; ``why`` is what is said when its time is over.
+    Its block was disconnected at tip ``tip``, or (``pending``) it was never mined so far. ``sender`` and ``nonce``, or
+    ``spends`` (watched coins, ``txid:vout``) are of the latter alone; ``why`` is what is said when its time is over.
     """
 
     chain: str
@@ -33,6 +34,18 @@ class Limbo(msgspec.Struct, frozen=True):
     sender: str = ""
     nonce: int = -1
     why: str = ""
+    spends: tuple[str, ...] = ()
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """What it takes, and what others that take it compete for."""
+        coins = tuple((point, 0) for point in self.spends)
+        return coins or (((self.sender, self.nonce),) if self.sender else ())
+
+    @property
+    def parents(self) -> frozenset[str]:
+        """Transactions whose coins it spends."""
+        return frozenset(point.partition(":")[0] for point in self.spends)
 
 
 class Record(msgspec.Struct):

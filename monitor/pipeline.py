@@ -142,7 +142,8 @@ class Pipeline:
             self.correlator.passed(chain, block.timestamp)
             changed += await self._evidence.add(folded, work)
         changed += [name for name in self.foresight.mined(block) if name not in changed]
-        changed += [name for name in self.correlator.settle(chain, number - 1) if name not in changed]
+        for name in (*self.foresight.put_back(chain, number - 1), *self.correlator.settle(chain, number - 1)):
+            changed += [name] if name not in changed else []
         if number > self._old_tip.get(chain, -1):
             self._old_tip.pop(chain, None)
         self._tell(work, changed)
@@ -191,7 +192,7 @@ class Pipeline:
             self._load(undo)
             work.state.update(undo)
         work.disconnected.append(ref)
-        self.foresight.pool(chain).reopen()
+        self.foresight.pool(chain).reopen(ref.number)
         parent = BlockRef(chain, ref.number - 1, stored.parent_hash)
         known = await self._store.block(chain, ref.number - 1)
         work.tip = self.tips[chain] = parent if known is not None else self._below(work)
@@ -254,7 +255,8 @@ class Pipeline:
             return
         await self._flush_others(chain)
         work = self._work(chain)
-        self._tell(work, self.correlator.settle(chain, tip.number))
+        again = self.foresight.put_back(chain, tip.number)
+        self._tell(work, [*again, *self.correlator.settle(chain, tip.number)])
         await self.flush(chain, force=True)
 
     async def flush(self, chain: str, *, force: bool = False) -> bool:

@@ -17,12 +17,12 @@ __all__ = ["ADDRESSES", "CHAINS", "CHANNELS", "DETECTORS", "HISTORIES", "MEMPOOL
 CHAINS = {
     "bitcoin": "chains.bitcoin.watcher:BitcoinChain",
     "evm": "chains.evm.watcher:EvmChain",
-    "nem": "chains.nem:NemChain",
+    "nem": "chains.nem.watcher:NemChain",
 }
 HISTORIES = {  # families that also give past blocks
     "bitcoin": "chains.bitcoin.history:BitcoinHistory",
     "evm": "chains.evm.history:EvmHistory",
-    "nem": "chains.nem_history:NemHistory",
+    "nem": "chains.nem.history:NemHistory",
 }
 MEMPOOLS = {  # families that also tell what waits to be mined
     "bitcoin": "chains.bitcoin.pending:BitcoinMempool",

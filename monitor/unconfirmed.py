@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from typing import Any
+
+from msgspec import structs
 
 from monitor.evidence import void
 from monitor.incident_record import Limbo, Record, is_pending, movement_key
@@ -17,6 +20,8 @@ from monitor.mempool import Foreseen
 from monitor.model import Finding, Movement
 
 __all__ = ["Unconfirmed"]
+
+MARK = " (not yet confirmed)"
 
 
 class Unconfirmed:
@@ -50,8 +55,7 @@ class Unconfirmed:
             worse = known is None or (is_pending(known) and finding.severity > known.severity)
             if worse and finding.tx not in settled:
                 note = foreseen.notes.get(finding.tx, {"pending": True})
-                summary = f"{finding.summary} (not yet confirmed)"
-                news.append(replace(finding, summary=summary, evidence={**finding.evidence, **note}))
+                news.append(_unconfirmed(finding, note))
         held = {key for record in own for key in (*record.movements, *record.loose)}
         moved = [m for m in movements if movement_key(m) not in held and m.tx not in settled]
         if not news and not moved:
@@ -73,6 +77,20 @@ class Unconfirmed:
         for entity in dict.fromkeys(changed.values()):
             found += self._correlator.arrange(entity)
         return list(dict.fromkeys([*found, *changed]))
+
+    def put_back(self, waits: Mapping[str, Limbo]) -> list[str]:
+        """These transactions, by hash, whose blocks a reorg took away, wait again; ids of incidents that changed."""
+        changed = []
+        for record in self._records():
+            again = {item.tx for item in record.limbo if _is_again(item, waits)}
+            if not again:
+                continue
+            record.limbo = [waits[item.tx] if _is_again(item, waits) else item for item in record.limbo]
+            for name, f in record.findings.items():
+                if f.tx in again and f.chain == waits[f.tx].chain:
+                    record.findings[name] = _unconfirmed(f, {"pending": True})
+            changed.append(record.id)
+        return changed
 
     def until(self, chain: str, tips: Mapping[str, int], why: str = "") -> list[str]:
         """Wait for these transactions up to a height each, and say why where it passes; ids of what is to be stored."""
@@ -110,6 +128,15 @@ class Unconfirmed:
         yield from self._correlator.waiting.values()
 
 
+def _unconfirmed(finding: Finding, note: Mapping[str, Any]) -> Finding:
+    """The same of a transaction that waits."""
+    return replace(finding, summary=f"{finding.summary}{MARK}", evidence={**finding.evidence, **note})
+
+
+def _is_again(item: Limbo, waits: Mapping[str, Limbo]) -> bool:
+    return not item.pending and item.tx in waits and waits[item.tx].chain == item.chain
+
+
 def _waits(item: Limbo, chain: str) -> bool:
     return item.pending and item.chain == chain
 
@@ -124,4 +151,4 @@ def _judged(record: Record, chain: str) -> set[str]:
 
 def _later(item: Limbo, tip: int, why: str) -> Limbo:
     """The same transaction, waited for up to another height."""
-    return Limbo(item.chain, item.tx, tip, pending=True, sender=item.sender, nonce=item.nonce, why=why)
+    return structs.replace(item, tip=tip, why=why)

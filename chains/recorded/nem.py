@@ -13,8 +13,9 @@ from typing import Any, Self
 
 from aiohttp import web
 
-from chains.nem_binary import HASHED, inner_hash, transaction_hash
-from chains.nem_decode import EPOCH, decode_transaction, mosaic_name
+from chains.nem.binary import HASHED, inner_hash, transaction_hash
+from chains.nem.decode import EPOCH, decode_transaction
+from chains.nem.mosaic import mosaic_name
 from chains.recorded.nem_blocks import Json, Move, Recording, block_hash, construct, made_up_key, make_block
 from chains.recorded.pace import Pace
 from monitor.addresses.nem import canonical

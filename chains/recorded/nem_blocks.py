@@ -2,7 +2,7 @@
 
 What history tells of a theft is addresses, amounts and times, not public keys or signatures. So a constructed
 transaction carries a made-up key in place of the sender's, `Recording.signers` says which address it stands for (see
-`chains.nem.NemChain`), and signatures are digests that no node would accept. Blocks are linked, and each digest covers
+`chains.nem.watcher.NemChain`), and signatures are digests that no node would accept. Blocks are linked, and each digest covers
 everything in its block.
 """
 
@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 from Crypto.Hash import keccak
 
-from chains.nem_binary import TRANSFER, transaction_hash
-from chains.nem_decode import EPOCH
+from chains.nem.binary import TRANSFER, transaction_hash
+from chains.nem.decode import EPOCH
 from monitor.ids import canonical_json
 from monitor.networks import Network, by_name
 

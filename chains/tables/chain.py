@@ -140,7 +140,7 @@ def _token(text: pl.Expr, info: ChainInfo) -> pl.Expr:
     if info.kind == "evm":
         text = text.str.to_lowercase()
         text = pl.when(text.str.starts_with("0x")).then(text)
-    if info.kind == "nem":  # namespace:name, encoded as chains.nem_decode.mosaic_asset does
+    if info.kind == "nem":  # namespace:name, encoded as chains.nem.mosaic.mosaic_asset does
         for plain, encoded in ((":", "%3A"), ("_", "%5F"), ("'", "%27"), (" ", "%20")):
             text = text.str.replace_all(plain, encoded, literal=True)
     return pl.concat_str(pl.lit(f"{info.chain}/{namespace}:"), text)

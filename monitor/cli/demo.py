@@ -255,7 +255,7 @@ async def _stage(case: Any) -> AsyncIterator[Stage]:
 
 @asynccontextmanager
 async def _nem_stage(case: Any, opening: Mapping[str, int]) -> AsyncIterator[Stage]:
-    from chains.nem_decode import EPOCH
+    from chains.nem.decode import EPOCH
     from chains.recorded.nem import RecordedNemServer
     from chains.recorded.nem_blocks import Move, construct
     from chains.recorded.pace import Pace

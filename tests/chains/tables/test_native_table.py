@@ -270,7 +270,7 @@ def test_every_form_gives_the_same_frame(tmp_path: Path, read_alice: Any, write:
 
 def test_nem_mosaics_are_named_as_the_watcher_names_them(tmp_path: Path, native_row: Any, write: Any) -> None:
     """``namespace:name`` in a table is the same CAIP-19 asset that a live NEM block gives."""
-    from chains.nem_decode import mosaic_asset
+    from chains.nem.mosaic import mosaic_asset
     from chains.tables import ChainInfo, Source, read
 
     hot, other = "NC3BI3DNMR2PGEOOMP2NKXQGSAKMS7GYRKVA5CSZ", "NC4C6PSUW5CLTDT5SXAGJDQJGZNESKFK5MCN77OG"

@@ -18,7 +18,10 @@ __all__ = [
     "AGGREGATE_MODIFICATION",
     "HASHED",
     "IMPORTANCE_TRANSFER",
+    "MOSAIC_DEFINITION",
+    "MOSAIC_SUPPLY",
     "MULTISIG",
+    "NAMESPACE",
     "TRANSFER",
     "inner_hash",
     "serialize",
@@ -29,6 +32,9 @@ TRANSFER = 257
 IMPORTANCE_TRANSFER = 2049
 AGGREGATE_MODIFICATION = 4097
 MULTISIG = 4100
+NAMESPACE = 8193
+MOSAIC_DEFINITION = 16385
+MOSAIC_SUPPLY = 16386
 
 Json = Mapping[str, Any]
 
@@ -36,9 +42,8 @@ Json = Mapping[str, Any]
 def transaction_hash(tx: Json) -> str:
     """The transaction's hash, lower-case hex.
 
-    Of the types that this module can serialise it is the chain's own hash. Of every other type (namespaces, mosaic
-    definitions and supplies) it is the Keccak-256 of the signature: unique and stable over re-reads, but not what
-    explorers show.
+    Of the types that this module can serialise, which are all of NIS1, it is the chain's own hash. Of another type it
+    is the Keccak-256 of the signature: unique and stable over re-reads, but not what explorers show.
 
     Raises
     ------
@@ -65,7 +70,7 @@ def inner_hash(tx: Json) -> str | None:
 
 
 def serialize(tx: Json) -> bytes:
-    """The binary form without signature of a transfer, importance transfer, aggregate modification or multisig."""
+    """The binary form of a transaction, without its signature; DecodeError where its type has none."""
     body = _BODIES.get(tx["type"])
     if body is None:
         raise DecodeError(f"no binary layout for NEM transaction type {tx['type']}")
@@ -74,7 +79,7 @@ def serialize(tx: Json) -> bytes:
 
 
 def _transfer(tx: Json) -> bytes:
-    data = _text(tx["recipient"].replace("-", "")) + _long(tx["amount"])
+    data = _text(_bare(tx["recipient"])) + _long(tx["amount"])
     message = tx.get("message") or {}
     if message.get("payload"):
         data += _sized(_int(message["type"]) + _hex(message["payload"]))
@@ -87,8 +92,11 @@ def _transfer(tx: Json) -> bytes:
 
 
 def _mosaic(mosaic: Json) -> bytes:
-    name = mosaic["mosaicId"]
-    return _sized(_text(name["namespaceId"]) + _text(name["name"])) + _long(mosaic["quantity"])
+    return _mosaic_id(mosaic["mosaicId"]) + _long(mosaic["quantity"])
+
+
+def _mosaic_id(name: Json) -> bytes:
+    return _sized(_text(name["namespaceId"]) + _text(name["name"]))
 
 
 def _importance_transfer(tx: Json) -> bytes:
@@ -113,12 +121,42 @@ def _multisig(tx: Json) -> bytes:
     return _sized(serialize(inner))
 
 
+def _namespace(tx: Json) -> bytes:
+    parent = tx.get("parent")
+    part = _NULL if parent is None else _text(parent)
+    return _text(_bare(tx["rentalFeeSink"])) + _long(tx["rentalFee"]) + _text(tx["newPart"]) + part
+
+
+def _mosaic_definition(tx: Json) -> bytes:
+    it = tx["mosaicDefinition"]
+    data = _hex(it["creator"]) + _mosaic_id(it["id"]) + _text(it["description"])
+    properties = it["properties"]
+    data += _int(len(properties))
+    for one in properties:
+        data += _sized(_text(one["name"]) + _text(one["value"]))
+    levy = it.get("levy") or None
+    if levy is None:
+        data += _int(0)
+    else:
+        recipient = _text(_bare(levy["recipient"]))
+        data += _sized(_int(levy["type"]) + recipient + _mosaic_id(levy["mosaicId"]) + _long(levy["fee"]))
+    return _sized(data) + _text(_bare(tx["creationFeeSink"])) + _long(tx["creationFee"])
+
+
+def _mosaic_supply(tx: Json) -> bytes:
+    return _mosaic_id(tx["mosaicId"]) + _int(tx["supplyType"]) + _long(tx["delta"])
+
+
 _BODIES: dict[int, Callable[[Json], bytes]] = {
     TRANSFER: _transfer,
     IMPORTANCE_TRANSFER: _importance_transfer,
     AGGREGATE_MODIFICATION: _aggregate_modification,
     MULTISIG: _multisig,
+    NAMESPACE: _namespace,
+    MOSAIC_DEFINITION: _mosaic_definition,
+    MOSAIC_SUPPLY: _mosaic_supply,
 }
+_NULL = b"\xff\xff\xff\xff"  # the length of a text that is not there
 HASHED = frozenset(_BODIES)  # the types whose hash is known
 
 
@@ -140,6 +178,10 @@ def _sized(data: bytes) -> bytes:
 
 def _text(text: str) -> bytes:
     return _sized(text.encode())
+
+
+def _bare(address: str) -> str:
+    return address.replace("-", "")
 
 
 def _hex(digits: str) -> bytes:

@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable, Container
 from typing import Any
 
 from chains.base import ChainSpec, Stretch
-from chains.nem import NemChain
-from chains.nem_decode import BLIND_SPOTS, RawBlock, timestamp
+from chains.nem.watcher import NemChain
+from chains.nem.decode import BLIND_SPOTS, RawBlock, timestamp
 from chains.rpc import Refused
 from chains.throttle import Throttle
 from monitor.errors import HistoryRefused
@@ -22,7 +22,7 @@ class NemHistory:
 
     Parameters
     ----------
-    spec, watch : as for `chains.nem.NemChain`; the connections are others than those of the watcher
+    spec, watch : as for `chains.nem.watcher.NemChain`; the connections are others than those of the watcher
     rate : requests a second
     sleep, clock : pause and monotonic time, for tests
     """

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chains import nem_binary
-from chains.nem_decode import (
+from chains.nem import binary as nem_binary
+from chains.nem.decode import (
     BLIND_SPOTS,
     MULTISIG_FLAG,
     Decoded,

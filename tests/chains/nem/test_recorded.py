@@ -13,7 +13,7 @@ import pytest
 
 from chains.base import BlockConnected, BlockDisconnected, ChainEvent, ChainSpec
 from chains.follow import Follower
-from chains.nem import NemChain, _with_port
+from chains.nem.watcher import NemChain, _with_port
 from chains.recorded.nem import Move, RecordedNemServer, construct, made_up_key, make_block
 from chains.recorded.nem_blocks import Recording, block_hash
 from chains.recorded.pace import Pace

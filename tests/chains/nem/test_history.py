@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from chains.base import ChainSpec
-from chains.nem import NemChain
-from chains.nem_history import NemHistory
+from chains.nem.watcher import NemChain
+from chains.nem.history import NemHistory
 from chains.recorded.nem import Move, RecordedNemServer, construct
 from chains.recorded.pace import Pace
 from monitor.errors import HistoryRefused

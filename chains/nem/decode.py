@@ -1,21 +1,21 @@
 """NEM blocks and transactions, as NIS1 writes them in JSON, to transfers: pure, no I/O.
 
 Every movement of a transaction takes the next position of the block, its fee the last one, watched or not, so that
-`Transfer.index` depends on the block alone. What moves nothing (an amount of 0) takes no position.
+`Transfer.index` depends on the block alone. What moves nothing (an amount of 0) takes no position. After each mosaic a
+position is kept for its levy, whether or not the mosaic has one: that is not in the block.
 """
 
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import unquote
 
 import msgspec
 
-from chains import nem_binary
+from chains.nem import binary
+from chains.nem.mosaic import XEM, Levy, Name, account, mosaic_asset, name_of, quantity_of, whole
 from monitor.addresses.nem import of_public_key
 from monitor.errors import DecodeError
 from monitor.model import Block, BlockRef, ControlEvent, ControlKind, Transfer, TransferKind, Tx
@@ -24,29 +24,30 @@ from monitor.networks import Network
 __all__ = [
     "BLIND_SPOTS",
     "EPOCH",
+    "LEVIES",
     "MULTISIG_FLAG",
     "Decoded",
     "RawBlock",
     "decode_block",
     "decode_transaction",
     "identity",
-    "mosaic_asset",
-    "mosaic_name",
+    "mosaics_sent",
     "parse_block",
     "timestamp",
 ]
 
 EPOCH = 1_427_587_585  # unix seconds of NEM time 0: 2015-03-29T00:06:25Z
 MULTISIG_FLAG = 1  # in Tx.flags: the transaction is a multisig's
-MICRO = 1_000_000
 NEMESIS_PARENT = "0" * 64  # parent_hash of block 1
+NEWEST_TIME = 1 << 40  # seconds: more than any clock of NEM can say
 
-#: Mosaics can have a levy: its owner takes a part of each transfer from the sender. Delegated harvesting earns fees.
-BLIND_SPOTS = ("mosaic levies", "harvested fees")
+#: Who owns a mosaic may take a levy from whoever sends it, and make more of it or less; who harvests gets the fees.
+BLIND_SPOTS = ("received mosaic levies", "mosaic supply changes", "harvested fees")
+LEVIES = "mosaic levies"  # those that a watched account paid, where no definition of the mosaic was told
 
-_FEE_ONLY = frozenset({8193, 16385, 16386})  # namespaces, mosaic definitions, mosaic supplies
+MOST_COSIGNATORIES = 32  # of one account
+_FEE_ONLY = frozenset({binary.NAMESPACE, binary.MOSAIC_DEFINITION, binary.MOSAIC_SUPPLY})
 _SINKS = (("rentalFee", "rentalFeeSink"), ("creationFee", "creationFeeSink"))
-_PLAIN = re.compile(r"[-.a-zA-Z0-9]")
 
 Json = Mapping[str, Any]
 
@@ -67,11 +68,16 @@ class RawBlock(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """One transaction: what it moved (its fee last) and what it changed."""
+    """One transaction: what it moved (its fee last) and what it changed.
+
+    ``places`` counts the positions of the block that it takes, ``unlevied`` the mosaics in it whose levy is not known.
+    """
 
     tx: Tx
     transfers: tuple[Transfer, ...]
     controls: tuple[ControlEvent, ...]
+    places: int
+    unlevied: int = 0
 
 
 def parse_block(raw: Any) -> RawBlock:
@@ -79,6 +85,8 @@ def parse_block(raw: Any) -> RawBlock:
     try:
         block = msgspec.convert(raw, RawBlock)
         bytes.fromhex(block.signature + block.prevBlockHash.data)
+        if block.height < 1 or not 0 <= block.timeStamp < NEWEST_TIME:
+            raise DecodeError("not a NIS1 block: height or timeStamp is out of range")
     except msgspec.ValidationError as error:
         raise DecodeError(f"not a NIS1 block: {error}") from None
     except ValueError:
@@ -104,29 +112,6 @@ def timestamp(nem_time: int) -> int:
     return EPOCH + nem_time
 
 
-def mosaic_asset(chain: str, namespace: str, name: str) -> str:
-    """CAIP-19 of a mosaic; characters that a CAIP-19 reference cannot hold are percent-encoded.
-
-    >>> mosaic_asset("nem:mainnet", "salaryman-toushi", "test_1")
-    'nem:mainnet/mosaic:salaryman-toushi%3Atest%5F1'
-    """
-    text = "".join(
-        chr(byte) if _PLAIN.match(chr(byte)) else f"%{byte:02X}" for byte in f"{namespace}:{name}".encode()
-    )
-    return f"{chain}/mosaic:{text}"
-
-
-def mosaic_name(asset: str) -> tuple[str, str] | None:
-    """Namespace and name of a mosaic's CAIP-19 identifier; None where it is something else.
-
-    >>> mosaic_name("nem:mainnet/mosaic:nextem%3Anex"), mosaic_name("nem:mainnet/slip44:43")
-    (('nextem', 'nex'), None)
-    """
-    kind, _, text = asset.partition("/")[2].partition(":")
-    namespace, colon, name = unquote(text).partition(":")
-    return (namespace, name) if kind == "mosaic" and colon else None
-
-
 def decode_block(
     block: RawBlock,
     parent_hash: str,
@@ -135,6 +120,7 @@ def decode_block(
     *,
     signers: Mapping[str, str] | None = None,
     hashes: Sequence[str] | None = None,
+    levies: Mapping[Name, Levy | None] | None = None,
     source: str = "",
 ) -> Block:
     """What a block moved and changed, as far as it touches ``watch`` (canonical addresses).
@@ -145,6 +131,7 @@ def decode_block(
     parent_hash : `identity` of the block below
     signers : addresses to show for public keys (lower-case hex), for replays whose keys are constructed
     hashes : the node's own transaction hashes in block order, where they are known
+    levies : those of mosaics whose definition is known, None for one without
     source : the endpoint's name
 
     Notes
@@ -155,15 +142,18 @@ def decode_block(
     transfers: list[Transfer] = []
     controls: list[ControlEvent] = []
     undecoded: list[str] = []
-    place = seen = 0
+    place = seen = unlevied = 0
     for position, raw in enumerate(block.transactions):
         known = hashes[position] if hashes is not None else None
         try:
-            decoded = decode_transaction(raw, ref, position, place, network, signers=signers, known_hash=known)
+            decoded = decode_transaction(
+                raw, ref, position, place, network, signers=signers, known_hash=known, levies=levies
+            )
         except DecodeError:
             undecoded.append(known or _name(raw, ref, position))
             continue
-        place += len(decoded.transfers)
+        place += decoded.places
+        unlevied += decoded.unlevied if decoded.tx.initiator in watch else 0
         seen += sum(t.kind is not TransferKind.FEE for t in decoded.transfers)
         transfers += (t for t in decoded.transfers if t.from_addresses[0] in watch or t.to_address in watch)
         controls += (c for c in decoded.controls if any(a in watch for a in _touched(c)))
@@ -176,7 +166,7 @@ def decode_block(
         transfers_seen=seen,
         undecoded=tuple(undecoded),
         source=source,
-        blind_spots=BLIND_SPOTS,
+        blind_spots=(*BLIND_SPOTS, LEVIES) if unlevied else BLIND_SPOTS,
     )
 
 
@@ -189,6 +179,7 @@ def decode_transaction(
     *,
     signers: Mapping[str, str] | None = None,
     known_hash: str | None = None,
+    levies: Mapping[Name, Levy | None] | None = None,
 ) -> Decoded:
     """One transaction; a multisig's inner one is what counts, under the hash of the outer one.
 
@@ -197,30 +188,52 @@ def decode_transaction(
     raw : the transaction as NIS1 writes it
     position : place of the transaction in the block
     first_index : `Transfer.index` of its first movement
-    signers, known_hash : see `decode_block`
+    signers, known_hash, levies : see `decode_block`
 
     Raises
     ------
     DecodeError : a field is missing or senseless, or the type is unknown
     """
     try:
-        reader = _Reader(raw, network, signers or {})
+        reader = _Reader(raw, network, signers or {}, levies or {})
         tx = Tx(
-            hash=known_hash or nem_binary.transaction_hash(raw),
+            hash=known_hash or binary.transaction_hash(raw),
             index=position,
             initiator=reader.sender,
             fee=reader.fee,
             version=reader.inner["version"] & 0xFF,
             flags=MULTISIG_FLAG if reader.inner is not raw else 0,
         )
-        transfers = tuple(
-            Transfer(ref, tx, first_index + i, kind, asset, (reader.sender,), receiver, value, input_values=(value,))
-            for i, (kind, asset, receiver, value) in enumerate(m for m in reader.movements() if m[3])
-        )
+        transfers: list[Transfer] = []
+        place = first_index
+        for movement in reader.movements():
+            if movement is not None:
+                kind, asset, receiver, value = movement
+                if not whole(value):
+                    continue
+                transfers.append(
+                    Transfer(ref, tx, place, kind, asset, (reader.sender,), receiver, value, input_values=(value,))
+                )
+            place += 1
         controls = tuple(ControlEvent(ref, tx, *control) for control in reader.controls())
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise DecodeError(f"NEM transaction {position} of block {ref.number}: {type(error).__name__}") from None
-    return Decoded(tx, transfers, controls)
+    return Decoded(tx, tuple(transfers), controls, place - first_index, reader.unlevied)
+
+
+def mosaics_sent(
+    block: RawBlock, network: Network, watch: Container[str], *, signers: Mapping[str, str] | None = None
+) -> set[Name]:
+    """Mosaics other than XEM that watched accounts send in a block: those whose levies matter."""
+    found: set[Name] = set()
+    for raw in block.transactions:
+        try:
+            reader = _Reader(raw, network, signers or {}, {})
+            if reader.sender in watch and reader.inner["type"] == binary.TRANSFER:
+                found.update(name for name, _ in reader.mosaics())
+        except (KeyError, TypeError, ValueError, AttributeError):
+            continue  # named in ``undecoded``
+    return found - {XEM}
 
 
 Movement = tuple[TransferKind, str, str, int]  # kind, asset, receiver, value
@@ -230,61 +243,81 @@ Control = tuple[ControlKind, str, str, dict[str, Any]]  # kind, account, subject
 class _Reader:
     """The parts of one transaction."""
 
-    def __init__(self, raw: Json, network: Network, signers: Mapping[str, str]) -> None:
+    def __init__(
+        self, raw: Json, network: Network, signers: Mapping[str, str], levies: Mapping[Name, Levy | None]
+    ) -> None:
         self._network = network
-        self._signers = signers
-        multisig = raw["type"] == nem_binary.MULTISIG
+        self._signers, self._levies = signers, levies
+        self.unlevied = 0  # mosaics that moved, and whose levy is not known
+        multisig = raw["type"] == binary.MULTISIG
         self.inner: Json = raw["otherTrans"] if multisig else raw
         self.sender = self._address(self.inner["signer"])
-        self.fee = _natural(raw["fee"])  # of a multisig the account itself pays all three
+        self.fee = whole(raw["fee"])  # of a multisig the account itself pays all three
         if multisig:
-            self.fee += _natural(self.inner["fee"]) + sum(_natural(s["fee"]) for s in raw.get("signatures") or ())
+            self.fee += whole(self.inner["fee"]) + sum(whole(s["fee"]) for s in raw.get("signatures") or ())
 
-    def movements(self) -> Iterator[Movement]:
-        """What left the sender, the fee last; amounts may be 0."""
+    def movements(self) -> Iterator[Movement | None]:
+        """What left the sender, the fee last; amounts may be 0. None is a position that is kept."""
         tx, xem = self.inner, self._network.asset
-        if tx["type"] == nem_binary.TRANSFER:
+        if tx["type"] == binary.TRANSFER:
             yield from self._transfer()
         elif tx["type"] in _FEE_ONLY:
             for fee, sink in _SINKS:
                 if tx.get(sink):
-                    yield TransferKind.NATIVE, xem, _account(tx[sink]), _natural(tx[fee])
-        elif tx["type"] not in (nem_binary.IMPORTANCE_TRANSFER, nem_binary.AGGREGATE_MODIFICATION):
+                    yield TransferKind.NATIVE, xem, account(tx[sink]), whole(tx[fee])
+        elif tx["type"] not in (binary.IMPORTANCE_TRANSFER, binary.AGGREGATE_MODIFICATION):
             raise DecodeError(f"unknown NEM transaction type {tx['type']}")
         yield TransferKind.FEE, xem, "", self.fee
 
-    def _transfer(self) -> Iterator[Movement]:
-        tx, receiver, amount = self.inner, _account(self.inner["recipient"]), _natural(self.inner["amount"])
-        mosaics = (tx.get("mosaics") or ()) if tx["version"] & 0xFF >= 2 else ()
+    def mosaics(self) -> Iterator[tuple[Name, int]]:
+        """What a transfer has attached, and how much of it moves (smallest units); nothing for plain XEM."""
+        amount = whole(self.inner["amount"])
+        for mosaic in (self.inner.get("mosaics") or ()) if self.inner["version"] & 0xFF >= 2 else ():
+            yield name_of(mosaic["mosaicId"]), whole(quantity_of(mosaic, amount))
+
+    def _transfer(self) -> Iterator[Movement | None]:
+        receiver, mosaics = account(self.inner["recipient"]), list(self.mosaics())
         if not mosaics:
-            yield TransferKind.NATIVE, self._network.asset, receiver, amount
-        for mosaic in mosaics:  # amount is then a multiplier, in millionths
-            namespace, name = mosaic["mosaicId"]["namespaceId"], mosaic["mosaicId"]["name"]
-            value = _natural(mosaic["quantity"]) * amount // MICRO
-            if (namespace, name) == ("nem", "xem"):
-                yield TransferKind.NATIVE, self._network.asset, receiver, value
-            else:
-                yield TransferKind.TOKEN, mosaic_asset(self._network.chain, namespace, name), receiver, value
+            yield TransferKind.NATIVE, self._network.asset, receiver, whole(self.inner["amount"])
+        for name, value in mosaics:
+            yield self._moved(name, receiver, value)
+            if name != XEM:
+                yield self._levied(name, value)
+
+    def _moved(self, name: Name, receiver: str, value: int) -> Movement:
+        if name == XEM:
+            return TransferKind.NATIVE, self._network.asset, receiver, value
+        return TransferKind.TOKEN, mosaic_asset(self._network.chain, *name), receiver, value
+
+    def _levied(self, name: Name, value: int) -> Movement | None:
+        if name not in self._levies:
+            self.unlevied += 1
+            return None
+        levy = self._levies[name]
+        due = 0 if levy is None else levy.of(value)
+        return None if levy is None or not due else self._moved(levy.mosaic, levy.recipient, due)
 
     def controls(self) -> Iterator[Control]:
         """Changes in who may act for the account."""
         tx = self.inner
-        if tx["type"] == nem_binary.IMPORTANCE_TRANSFER:
-            mode = {1: "activate", 2: "deactivate"}.get(tx["mode"], str(tx["mode"]))
+        if tx["type"] == binary.IMPORTANCE_TRANSFER:
+            mode = _word(tx["mode"], {1: "activate", 2: "deactivate"})
             remote = self._address(tx["remoteAccount"])
             yield ControlKind.IMPORTANCE_TRANSFER, self.sender, remote, {"mode": mode}
-        elif tx["type"] == nem_binary.AGGREGATE_MODIFICATION:
+        elif tx["type"] == binary.AGGREGATE_MODIFICATION:
             yield self._signatories()
 
     def _signatories(self) -> Control:
         changes = [
             {
-                "type": {1: "add", 2: "remove"}.get(change["modificationType"], str(change["modificationType"])),
+                "type": _word(change["modificationType"], {1: "add", 2: "remove"}),
                 "cosignatory": self._address(change["cosignatoryAccount"]),
             }
             for change in self.inner["modifications"]
         ]
         least = (self.inner.get("minCosignatories") or {}).get("relativeChange", 0)
+        if type(least) is not int or abs(least) > MOST_COSIGNATORIES:
+            raise ValueError("not a change of the number of cosignatories")
         subjects = sorted(changes, key=lambda change: change["type"] != "add")  # an added one first
         subject = subjects[0]["cosignatory"] if subjects else self.sender
         detail = {"modifications": changes, "min_cosignatories_change": least}
@@ -302,19 +335,16 @@ def _touched(control: ControlEvent) -> Iterator[str]:
         yield change["cosignatory"]
 
 
-def _account(text: str) -> str:
-    return text.replace("-", "").upper()
-
-
-def _natural(value: Any) -> int:
-    if type(value) is not int or value < 0:
-        raise ValueError("expected a whole number")
-    return value
+def _word(value: Any, words: Mapping[int, str]) -> str:
+    """What a number stands for, itself where that is not known; ValueError for what is no number."""
+    if type(value) is not int:
+        raise ValueError("expected a number")
+    return words.get(value, str(value))
 
 
 def _name(raw: Json, ref: BlockRef, position: int) -> str:
     """What to call a transaction that cannot be understood: its hash where that much can be read, else its place."""
     try:
-        return nem_binary.transaction_hash(raw)
+        return binary.transaction_hash(raw)
     except DecodeError:
         return f"{ref.number}/{position}"

@@ -1,6 +1,6 @@
 """The NEM chain watcher, on the REST API of a NIS1 node.
 
-Public nodes do not tell block hashes. A block's identity is therefore `chains.nem_decode.identity`, made of its
+Public nodes do not tell block hashes. A block's identity is therefore `chains.nem.decode.identity`, made of its
 signature and its parent's hash, and `NemChain.block` reads block *n*, then block *n - 1*, and states the identity of
 the latter as the parent: linkage is checked by reading again, never trusted from memory. The order matters: after a
 reorg between the two readings the old *n* names a new parent, which does not fit the tip, and it is read again.
@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from chains.base import ChainSpec, EndpointState
-from chains.nem_decode import NEMESIS_PARENT, RawBlock, decode_block, identity, mosaic_name, parse_block
+from chains.nem.decode import NEMESIS_PARENT, RawBlock, decode_block, identity, mosaic_name, parse_block
 from chains.patience import Standstill, read_again
 from chains.rpc import HttpPool, Refused, Single
 from monitor.addresses.nem import canonical, of_public_key

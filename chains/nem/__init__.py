@@ -1,0 +1,1 @@
+"""NEM (NIS1): blocks, account views and what waits, over the REST API of its nodes."""
