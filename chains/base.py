@@ -151,7 +151,8 @@ class History(Protocol):
     """What a chain family may offer beside `Chain`: past blocks, on connections of its own and at a bounded rate.
 
     Constructed as ``Family(spec, watch, rate)``, ``rate`` in requests a second. Every block equals the one that
-    `Chain.block` gives. Raises only `ChainError`s; `HistoryRefused` where no endpoint ever will.
+    `Chain.block` gives. Raises only `ChainError`s; `HistoryRefused` where no endpoint ever will. A family that finds
+    blocks of interest without reading all of them also has ``brief(start, end)``: as `history`, without headers.
     """
 
     def __init__(self, spec: ChainSpec, watch: Container[str], rate: float) -> None: ...
@@ -177,7 +178,8 @@ class PendingSeen:
 class PendingGone:
     """A transaction that was told before does not wait any more.
 
-    ``why`` is ``mined`` (``block`` is where), ``replaced`` (its sender used the nonce otherwise) or ``dropped``.
+    ``why`` is ``mined`` (``block`` is where), ``replaced`` (its nonce, or a coin that it spends, was used otherwise) or
+    ``dropped``. Of the last two, ``block`` is the height of the head at which that was seen, where it is known.
     """
 
     hash: str
@@ -207,7 +209,8 @@ class Mempool(Protocol):
 
         Parameters
         ----------
-        known : transactions of before a restart, by hash, with sender and nonce: they are told again, or to be gone
+        known : transactions of before a restart, by hash, with sender and nonce ("" and -1 where coins are spent):
+            they are told again, or to be gone
         """
 
     async def aclose(self) -> None:

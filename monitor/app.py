@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from monitor.assets import AssetInfo, AssetNames
 from monitor.config import ChainConfig, Config, config_from_mapping, load_config
@@ -357,6 +358,6 @@ def make_mempool(config: Config, chain: ChainConfig) -> Any:
     spec = replace(chain_spec(chain), accounts=watchlist.accounts(chain.chain))
     if chain.mempool == "auto":
         spec = replace(spec, endpoints=tuple(url for url in spec.endpoints if is_own(url)))
-    if not spec.endpoints:
+    if all(urlsplit(url).scheme in ("tcp", "ipc") for url in spec.endpoints):  # hints alone, or nothing
         return None
     return load(MEMPOOLS, chain.kind, "chain kind")(spec, watchlist.watch(chain.chain))

@@ -48,8 +48,8 @@ class Pool:
     _waiting: dict[str, Pending] = field(default_factory=dict)  # by hash, in order of arrival; those that count
     _claims: dict[str, _Claim] = field(default_factory=dict)  # of all that was told, by hash, whether it counts or not
     _held: dict[Place, str] = field(default_factory=dict)  # places of those that count
-    _mined: dict[str, None] = field(default_factory=dict)
-    _spent: dict[str, int] = field(default_factory=dict)  # highest nonce in a block, by sender; 0 by coin
+    _mined: dict[str, int] = field(default_factory=dict)  # height of its block, by hash
+    _spent: dict[str, tuple[int, int]] = field(default_factory=dict)  # (highest nonce, height), by sender or coin
     _settled: dict[str, tuple[int, Pending]] = field(default_factory=dict)  # waited, until they were in that block
     _assumed: set[str] = field(default_factory=set)  # wait again after a reorg, as far as nobody says otherwise
 
@@ -79,11 +79,12 @@ class Pool:
     def see(self, pending: Pending) -> None:
         """A transaction waits. What a block settled before says nothing."""
         hash, claim = pending.tx.hash, _claim(pending.tx)
-        if hash in self._mined or any(map(self._is_spent, claim.places)):
+        if hash in self._mined:
             return
         self.drop(hash)
         self._claims[hash] = claim
-        if any(self._is_taken(place) for lost in self._above(claim.parents) for place in lost.places):
+        lost = (self._is_taken(place) for above in self._above(claim.parents) for place in above.places)
+        if any(map(self._is_spent, claim.places)) or any(lost):
             self._forget()
             return
         own = set(claim.places)
@@ -112,10 +113,10 @@ class Pool:
         """
         used: dict[Place, str] = {}
         for tx in txs:
-            self._mined[tx.hash] = None
+            self._mined[tx.hash] = number
             used |= dict.fromkeys(_claim(tx).places, tx.hash)
         for key, nonce in used:
-            self._spent[key] = max(nonce, self._spent.pop(key, -1))
+            self._spent[key] = max((nonce, number), self._spent.pop(key, (-1, 0)))
         for hash, pending in list(self._waiting.items()):
             if hash in self._mined:
                 self.drop(hash)
@@ -133,8 +134,8 @@ class Pool:
 
     def reopen(self, number: int) -> None:
         """Block ``number`` is no more: what it settled waits again, unless another takes its place meanwhile."""
-        self._mined.clear()
-        self._spent.clear()
+        self._mined = {hash: at for hash, at in self._mined.items() if at < number}
+        self._spent = {key: (nonce, at) for key, (nonce, at) in self._spent.items() if at < number}
         for hash, (at, pending) in list(self._settled.items()):
             if at >= number:
                 del self._settled[hash]
@@ -187,7 +188,7 @@ class Pool:
         return Foreseen(self.chain, waits, notes)
 
     def _is_spent(self, place: Place) -> bool:
-        return place[1] <= self._spent.get(place[0], -1)
+        return place[1] <= self._spent.get(place[0], (-1, 0))[0]
 
     def _out(self, hash: str) -> list[str]:
         """Neither it nor what spends its coins counts any more; those that counted."""

@@ -27,6 +27,7 @@ HISTORIES = {  # families that also give past blocks
 MEMPOOLS = {  # families that also tell what waits to be mined
     "bitcoin": "chains.bitcoin.pending:BitcoinMempool",
     "evm": "chains.evm.pending:EvmMempool",
+    "nem": "chains.nem.pending:NemMempool",
 }
 ADDRESSES = {
     "evm": "monitor.addresses.evm:canonical",

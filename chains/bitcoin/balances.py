@@ -148,22 +148,23 @@ class Balances:
             if address is not None:
                 sums[address] = sums.get(address, 0) + coin.value
         low, high = sorted((at, found.at), key=lambda ref: ref.number)
-        if low.number == high.number:
-            return sums if low.hash == high.hash else self._lost()
+        if low.number == high.number and low.hash != high.hash:
+            self._found = None  # the coins are those of a block that is no more
+            return None
         sign = -1 if at is low else 1
         below = low.hash
         for number in range(low.number + 1, high.number + 1):
             block = await self._read(number)
             if block.parent_hash != below:
-                return self._lost()
+                self._found = None
+                return None
             below = block.ref.hash
             for address, value in net(block).items():
                 sums[address] = sums.get(address, 0) + sign * value
-        return sums if below == high.hash else self._lost()
-
-    def _lost(self) -> None:
-        """The coins are those of a block that is no more."""
-        self._found = None
+        if below != high.hash:
+            self._found = None
+            return None
+        return sums
 
 
 def net(block: Block) -> dict[str, int]:

@@ -1,13 +1,13 @@
 """Output scripts and addresses, both ways; and what an input shows of the script that it spends.
 
-Sources: BIP 16, 141, 173, 341, 350; CashAddr; Electrum's script hashes. Encoding is by tables and whole numbers, since a
-block holds thousands of scripts; `monitor.addresses.bitcoin.canonical` is the rule that it has to agree with.
+Sources: BIP 16, 141, 173, 341, 350; CashAddr; Electrum's script hashes. Encoding is by tables and whole numbers, since
+a block holds thousands of scripts; `monitor.addresses.bitcoin.canonical` is the rule that it has to agree with.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from embit import base58, bech32
 
@@ -17,6 +17,8 @@ from monitor.networks import Network
 __all__ = ["HASHED", "address_of", "script_of", "spent_scripts", "type_of"]
 
 HASHED = "scripthash:"
+# embit's functions carry no types
+_decode_segwit: Callable[[str, str], tuple[int | None, Sequence[int] | None]] = bech32.decode
 _BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 _PAIRS = [a + b for a in _BASE58 for b in _BASE58]
 _BASE32 = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
@@ -58,7 +60,7 @@ def script_of(address: str, network: Network) -> bytes | None:
         return _paying(kind is cashaddr.Kind.P2SH, digest)
     hrp = network.params.get("hrp")
     if hrp is not None and address.startswith(f"{hrp}1"):
-        version, program = bech32.decode(hrp, address)
+        version, program = _decode_segwit(hrp, address)
         if version is None or program is None:
             raise ValueError("not a segwit address")
         return bytes([version + 0x50 if version else 0, len(program)]) + bytes(program)

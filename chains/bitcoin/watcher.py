@@ -127,6 +127,7 @@ class BitcoinChain:
         if self._feed is None:
             await self._sleep(seconds)
             return
+        self._feed.start()
         try:
             async with asyncio.timeout(seconds):
                 await self._feed.blocks.wait()

@@ -1,7 +1,7 @@
 """Where the parts of a serialised block lie: one compiled pass over its bytes, with every length checked.
 
-The format: Bitcoin developer reference, "Block chain" and "Transactions"; BIP 144 (marker, flag and witness); Litecoin's
-LIP 2 and 3 (flag 8: a transaction of the extension block follows the witness; in blocks it is always absent).
+The format: Bitcoin developer reference, "Block chain" and "Transactions"; BIP 144 (marker, flag and witness);
+Litecoin's LIP 2 and 3 (flag 8: a transaction of the extension block follows the witness, in blocks it is absent).
 """
 
 from __future__ import annotations

@@ -17,9 +17,12 @@ def is_own(url: str) -> bool:
     (True, True, False)
     """
     try:
-        host = urlsplit(url).hostname or ""
+        parts = urlsplit(url)
+        host = parts.hostname or ""
     except ValueError:
         return False
+    if parts.scheme == "ipc":  # a socket of this machine
+        return True
     try:
         address = ipaddress.ip_address(host)
     except ValueError:

@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from chains.base import ChainSpec, EndpointState
-from chains.exchange import Kind
+from chains.exchange import Kind, clean
 from chains.nem.agreement import APART, Agreement, Heights, Told, outvoted
 from chains.nem.decode import RawBlock, identity, parse_block
 from chains.rpc import HttpPool, Single
@@ -66,7 +66,7 @@ class NemNodes:
         self.local: set[str] = set()
         self._heights = Heights()
         self._agreed: dict[int, str] = {}  # identities that were compared, lowest height first
-        self._asking: dict[str, asyncio.Task[None]] = {}
+        self._asking: dict[str, asyncio.Task[bool]] = {}
 
     def states(self) -> Sequence[EndpointState]:
         """What each endpoint is worth now."""
@@ -113,22 +113,27 @@ class NemNodes:
         """Ask every node that can be asked; one that hangs is not waited for, and not asked again meanwhile."""
         for endpoint in self.pool.endpoints:
             if endpoint.askable and not endpoint.resting and endpoint.name not in self._asking:
-                self._asking[endpoint.name] = asyncio.create_task(self._ask(endpoint.name), name=f"{endpoint.name} head")
+                task = asyncio.create_task(self._ask(endpoint.name), name=f"head of {endpoint.name}")
+                self._asking[endpoint.name] = task
         tasks = set(self._asking.values())
-        first = await _first_success(tasks)
-        left = {task for task in tasks if not task.done()}
-        if first and left:
+        left = await _first_answer(tasks)
+        if left:
             await asyncio.wait(left, timeout=PATIENCE)
 
-    async def _ask(self, name: str) -> None:
+    async def _ask(self, name: str) -> bool:
+        """Whether a node told its head."""
         try:
             block = parsed(await self.pool.only(name).get("chain/last-block"))
         except ChainInconsistent:
+            self.pool.find(name).count(Kind.INCONSISTENT)
             self.set_aside(name)
-            raise
+            return False
+        except ChainError:
+            return False  # counted with the endpoint; its circuit says the rest
         finally:
             self._asking.pop(name, None)
         self._see(name, block)
+        return True
 
     def _see(self, name: str, block: RawBlock) -> None:
         self.pool.find(name).head = block.height
@@ -136,7 +141,7 @@ class NemNodes:
 
     async def _agreed_head(self) -> BlockRef | None:
         """The head of a node that stands at the height that was agreed on; None where no node has told one lately."""
-        names = [name for name in self.pool.names if self.pool.find(name).askable]
+        names = [name for name in self.pool.names if self._is_sound(name)]
         while (found := self._heights.agree(names, self._clock())) is not None:
             liar = await self._doubtful(names, found)
             if liar is None:
@@ -154,12 +159,16 @@ class NemNodes:
         most = max(there.values(), key=lambda one: (one == known, list(there.values()).count(one)))
         return BlockRef(self.spec.chain, found.height, most)
 
+    def _is_sound(self, name: str) -> bool:
+        endpoint = self.pool.find(name)
+        return endpoint.askable and not endpoint.breaker.suspect
+
     async def _doubtful(self, names: Sequence[str], found: Agreement) -> str | None:
         """Of two nodes that are far apart, the one that does not give the block that it says is its newest."""
         told = self._heights.of(names, self._clock())
         if len(told) != 2:
             return None
-        (low, lower), (high, higher) = sorted(told.items(), key=lambda item: item[1].height)
+        (_, lower), (high, higher) = sorted(told.items(), key=lambda item: item[1].height)
         if higher.height - lower.height <= APART or found.height != higher.height:
             return None
         single = self.pool.only(high)
@@ -242,7 +251,7 @@ class NemNodes:
         served = _NETWORK_IDS.get(network_id, "an unknown network") if type(network_id) is int else "an unknown network"
         if served != self.spec.chain:
             raise ChainError(
-                f"endpoint {single.endpoint} serves {served} (networkId {network_id}), "
+                f"endpoint {single.endpoint} serves {served} (networkId {clean(network_id, length=20)}), "
                 f"configuration says {self.spec.chain}"
             )
         self.local.discard(single.endpoint)
@@ -258,17 +267,14 @@ async def _at(single: Single, number: int) -> RawBlock:
     return parsed(await single.post("block/at/public", {"height": number}), number)
 
 
-async def _first_success(tasks: set[asyncio.Task[None]]) -> bool:
-    """Wait until one has succeeded or all have failed."""
+async def _first_answer(tasks: set[asyncio.Task[bool]]) -> set[asyncio.Task[bool]]:
+    """Wait until one has its answer, or all have failed; those that are not done yet."""
     left = set(tasks)
     while left:
         done, left = await asyncio.wait(left, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            if (error := task.exception()) is None:
-                return True
-            if not isinstance(error, ChainError):
-                raise error
-    return False
+        if any(task.result() for task in done):
+            break
+    return left
 
 
 def parsed(answer: Any, number: int | None = None) -> RawBlock:

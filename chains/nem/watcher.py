@@ -1,4 +1,4 @@
-"""The NEM chain watcher, on the REST API of a NIS1 node.
+"""The NEM chain watcher, on the REST API of NIS1 nodes.
 
 Public nodes do not tell block hashes. A block's identity is therefore `chains.nem.decode.identity`, made of its
 signature and its parent's hash, and `NemChain.block` reads block *n*, then block *n - 1*, and states the identity of
@@ -8,6 +8,8 @@ reorg between the two readings the old *n* names a new parent, which does not fi
 A node that trusts us also answers ``/local/chain/blocks-after``. Where an endpoint does, both blocks come from one
 answer, the hash in the block's header is checked against its parent's, and transaction hashes are the node's own.
 Identities stay the same, so endpoints of both sorts can stand in for each other.
+
+Where there are several endpoints, a block and its parent are compared with what the others say (`chains.nem.nodes`).
 """
 
 from __future__ import annotations
@@ -17,27 +19,28 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
 import msgspec
 
 from chains.base import ChainSpec, EndpointState
-from chains.nem.decode import NEMESIS_PARENT, RawBlock, decode_block, identity, mosaic_name, parse_block
-from chains.patience import Standstill, read_again
-from chains.rpc import HttpPool, Refused, Single
+from chains.nem import binary
+from chains.nem.balances import Balances
+from chains.nem.decode import NEMESIS_PARENT, RawBlock, decode_block, identity, mosaics_sent
+from chains.nem.definitions import Definitions
+from chains.nem.mosaic import name_of
+from chains.nem.nodes import AFTER, NemNodes, parsed
+from chains.patience import read_again
+from chains.rpc import Refused
 from monitor.addresses.nem import canonical, of_public_key
-from monitor.errors import ChainError, ChainInconsistent, ChainUnavailable, ConfigError, DecodeError, Problem
+from monitor.errors import ChainInconsistent, ChainUnavailable, ConfigError, Problem
 from monitor.model import Block, BlockRef
 from monitor.networks import Network, by_chain
 
-__all__ = ["NemChain"]
+__all__ = ["NemChain", "signers_of"]
 
 
-PORTS = {"http": 7890, "https": 7891}
 POLL_SECONDS = 5.0
-STALL_SECONDS = 600.0  # ten block times without a new head before another endpoint is preferred
-AFTER = "local/chain/blocks-after"
-_NETWORK_IDS = {104: "nem:mainnet", -104: "nem:testnet", 152: "nem:testnet", 96: "mijin", -96: "mijin"}
+SECOND_OPINIONS = 3  # endpoints that may be outvoted before a block is given up for now
 
 
 _Pair = tuple[RawBlock, RawBlock | None, list[str] | None]  # the block, the one below it, its transactions' hashes
@@ -82,18 +85,16 @@ class NemChain:
             raise ConfigError(f"chain {spec.name}: {spec.chain!r} is no NEM chain, expected nem:mainnet or nem:testnet")
         self.spec = spec
         self._network, self._watch, self._sleep = network, watch, sleep
-        self._signers = _signers(spec, network)
-        endpoints = [_with_port(url) for url in spec.endpoints]
-        self._pool = HttpPool(
-            endpoints, timeout=spec.timeout_seconds, rng=rng, sleep=sleep, on_connect=self._verify
-        )
-        self._with_hashes: set[str] = set()  # endpoints that answer the local API
+        self._signers = signers_of(spec, network)
+        self.nodes = NemNodes(spec, sleep=sleep, clock=clock, rng=rng)
+        self.definitions = Definitions(self.nodes.pool, spec.chain, clock)
+        self._pool = self.nodes.pool
+        self._balances = Balances(self.nodes, network)
         self._poll = POLL_SECONDS if spec.poll_seconds is None else spec.poll_seconds
-        self._standstill = Standstill(spec.name, self._pool, STALL_SECONDS, clock)
 
     def endpoints(self) -> Sequence[EndpointState]:
         """What each endpoint is worth now."""
-        return self._pool.states()
+        return self.nodes.states()
 
     async def open(self) -> None:
         """Check the network of every endpoint, and whether it answers the local API.
@@ -103,19 +104,11 @@ class NemChain:
         ChainError : all endpoints serve another network; one of several that does is never asked again
         ChainUnavailable : no endpoint can be reached; one of several that cannot is checked before its first use
         """
-        await self._pool.check()
+        await self.nodes.open()
 
     async def head(self) -> BlockRef:
-        """The newest block of the endpoint that answers; after a long standstill another endpoint is preferred."""
-        answer = await self._pool.get("chain/last-block")
-        try:
-            block = self._parse(answer)
-        except ChainInconsistent as error:
-            message = f"{self.spec.name}: {self._pool.endpoint}: {error}"
-            self._pool.rotate()
-            raise ChainInconsistent(message) from None
-        self._standstill.see(block.height)
-        return BlockRef(self.spec.chain, block.height, identity(block))
+        """The newest block that most endpoints have; one that lags, stands still or runs ahead is asked last."""
+        return await self.nodes.head()
 
     async def block(self, number: int) -> Block:
         """One block and its parent's identity, read again a few times while answers contradict each other.
@@ -125,28 +118,23 @@ class NemChain:
         ChainUnavailable : it is not there (yet)
         ChainInconsistent : the contradiction stays
         """
-        return await read_again(self._read, number, self.spec.name, self._pool, self._sleep)
+        for _ in range(SECOND_OPINIONS):
+            block = await read_again(self._read, number, self.spec.name, self._pool, self._sleep)
+            if await self._is_agreed(block):
+                return block
+        raise ChainInconsistent(f"{self.spec.name}: endpoints do not agree on block {number}")
 
     async def balances(self, wanted: Sequence[tuple[str, str]], at: BlockRef) -> Mapping[tuple[str, str], int | None]:
         """Balances of XEM and mosaics.
 
-        NIS1 knows them at the head only: None unless ``at`` is the head before and after they were asked.
+        NIS1 knows them at the head: None unless ``at`` is the head before and after they were asked, or, for XEM, where
+        an endpoint keeps balances of the past.
         """
-        unknown: dict[tuple[str, str], int | None] = dict.fromkeys(wanted)
-        if not wanted or await self._height() != at.number:
-            return unknown
-        found = dict(unknown)
-        owned: dict[str, dict[tuple[str, str], int | None] | None] = {}
-        for address, asset in found:
-            if asset == self._network.asset:
-                found[address, asset] = await self._xem(address)
-            elif asset.startswith(f"{self.spec.chain}/") and (name := mosaic_name(asset)) is not None:
-                if address not in owned:
-                    owned[address] = await self._mosaics(address)
-                mosaics = owned[address]
-                found[address, asset] = None if mosaics is None else mosaics.get(name, 0)
-        still = await self._height() == at.number and identity(await self._at(at.number)) == at.hash
-        return found if still else unknown
+        return await self._balances.after(wanted, at)
+
+    async def describe(self, assets: Sequence[str]) -> Mapping[str, tuple[str, int]]:
+        """(name, decimal places) of mosaics; see `Definitions.describe`."""
+        return await self.definitions.describe(assets)
 
     async def wake(self) -> None:
         """Return after the poll interval: NIS1's own hints (STOMP) are not used."""
@@ -154,39 +142,58 @@ class NemChain:
 
     async def aclose(self) -> None:
         """Close connections; calling it twice is fine."""
-        await self._pool.aclose()
+        await self.nodes.aclose()
 
     async def raw(self, number: int) -> RawBlock:
         """A block as the node gives it; ChainUnavailable where it is not there, ChainInconsistent where it is none."""
-        return await self._at(number)
+        return await self.nodes.at(number)
 
-    def decoded(self, block: RawBlock, below: RawBlock | None) -> Block:
-        """A block on the one ``below`` it, None before block 1, both from the endpoint that answered last."""
-        parent_hash = NEMESIS_PARENT if below is None else identity(below)
-        source = self._pool.endpoint
-        return decode_block(block, parent_hash, self._network, self._watch, signers=self._signers, source=source)
-
-    async def _read(self, number: int) -> Block:
-        trusted = self._pool.endpoint in self._with_hashes
-        pair = await self._local_pair(number) if trusted and number > 2 else None
-        block, below, hashes = pair or await self._public_pair(number)
+    async def decoded(self, block: RawBlock, below: RawBlock | None, hashes: list[str] | None, source: str) -> Block:
+        """A block on the one ``below`` it, None before block 1, both from ``source``."""
+        levies = {}
+        if sent := mosaics_sent(block, self._network, self._watch, signers=self._signers):
+            levies = await self.definitions.levies(sent)
+        for tx in block.transactions:
+            self._redefined(tx)
         parent_hash = NEMESIS_PARENT if below is None else identity(below)
         return decode_block(
-            block, parent_hash, self._network, self._watch, signers=self._signers, hashes=hashes,
-            source=self._pool.endpoint,
+            block, parent_hash, self._network, self._watch, signers=self._signers, hashes=hashes, levies=levies,
+            source=source,
         )
+
+    def _redefined(self, tx: Mapping[str, Any]) -> None:
+        """What is known of a mosaic holds until it is defined anew."""
+        inner = tx.get("otherTrans")
+        tx = inner if isinstance(inner, Mapping) else tx
+        if tx.get("type") == binary.MOSAIC_DEFINITION:
+            try:
+                self.definitions.forget(name_of(tx["mosaicDefinition"]["id"]))
+            except (KeyError, TypeError, ValueError):
+                pass  # named in the block's ``undecoded``
+
+    async def _is_agreed(self, block: Block) -> bool:
+        """Whether no majority of endpoints gives another block, or another one below it."""
+        if len(self.spec.endpoints) < 2:
+            return True
+        number, source = block.ref.number, block.source
+        if not await self.nodes.is_agreed(number, block.ref.hash, source):
+            return False
+        return number == 1 or await self.nodes.is_agreed(number - 1, block.parent_hash, source)
+
+    async def _read(self, number: int) -> Block:
+        trusted = self._pool.endpoint in self.nodes.local
+        pair = await self._local_pair(number) if trusted and number > 2 else None
+        block, below, hashes = pair or await self._public_pair(number)
+        return await self.decoded(block, below, hashes, self._pool.endpoint)
 
     async def _public_pair(self, number: int) -> _Pair:
         """The block first, then the one below it: see the module's explanation."""
-        block = await self._at(number)
+        block = await self.nodes.at(number)
         source = self._pool.endpoint
-        below = await self._at(number - 1) if number > 1 else None
+        below = await self.nodes.at(number - 1) if number > 1 else None
         if self._pool.endpoint != source:
             raise ChainInconsistent(f"block {number} and its parent came from different endpoints")
         return block, below, None
-
-    async def _at(self, number: int) -> RawBlock:
-        return self._parse(await self._pool.post("block/at/public", {"height": number}), number)
 
     async def _local_pair(self, number: int) -> _Pair | None:
         """Both blocks from one answer of the local API; None where the public one has to do."""
@@ -195,7 +202,7 @@ class NemChain:
             answer = await self._pool.post(AFTER, {"height": number - 2})
         except ChainUnavailable as error:
             if isinstance(error, Refused):
-                self._with_hashes.discard(source)
+                self.nodes.local.discard(source)
             return None
         try:
             entries = msgspec.convert(answer["data"], list[_Entry])
@@ -204,78 +211,14 @@ class NemChain:
         if len(entries) < 2:
             raise ChainUnavailable(f"{self.spec.name}: {self._pool.endpoint} has no block {number} yet")
         lower, upper = entries[:2]
-        below, block = self._parse(lower.block, number - 1), self._parse(upper.block, number)
+        below, block = parsed(lower.block, number - 1), parsed(upper.block, number)
         if block.prevBlockHash.data != lower.hash:
             raise ChainInconsistent(f"block {number} does not name block {number - 1} of the same answer as its parent")
         block.transactions = [explored.tx for explored in upper.txes]
         return block, below, [explored.hash for explored in upper.txes]
 
-    async def _height(self) -> int | None:
-        answer = await self._pool.get("chain/height")
-        return answer.get("height") if isinstance(answer, dict) else None
 
-    async def _xem(self, address: str) -> int | None:
-        answer = await self._pool.get("account/get", {"address": address})
-        try:
-            return _natural(answer["account"]["balance"])
-        except (KeyError, TypeError):
-            return None
-
-    async def _mosaics(self, address: str) -> dict[tuple[str, str], int | None] | None:
-        answer = await self._pool.get("account/mosaic/owned", {"address": address})
-        try:
-            return {
-                (m["mosaicId"]["namespaceId"], m["mosaicId"]["name"]): _natural(m["quantity"]) for m in answer["data"]
-            }
-        except (KeyError, TypeError):
-            return None
-
-    async def _verify(self, pool: Single) -> None:
-        answer = await pool.get("node/info")
-        try:
-            network_id = answer["metaData"]["networkId"]
-        except (KeyError, TypeError):
-            raise ChainError(f"endpoint {pool.endpoint} does not answer as a NIS1 node") from None
-        served = _NETWORK_IDS.get(network_id, "an unknown network")
-        if served != self.spec.chain:
-            raise ChainError(
-                f"endpoint {pool.endpoint} serves {served} (networkId {network_id}), "
-                f"configuration says {self.spec.chain}"
-            )
-        try:
-            answer = await pool.post(AFTER, {"height": 1})
-        except ChainUnavailable:
-            return  # the rule on public nodes
-        if isinstance(answer, dict) and "data" in answer:
-            self._with_hashes.add(pool.endpoint)
-
-    def _parse(self, answer: Any, number: int | None = None) -> RawBlock:
-        """The block behind an answer; where the answer makes no sense it is asked for again, elsewhere if possible."""
-        try:
-            block = parse_block(answer)
-        except DecodeError as error:
-            raise ChainInconsistent(str(error)) from None
-        if number is not None and block.height != number:
-            raise ChainInconsistent(f"asked for block {number}, got {block.height}")
-        return block
-
-
-def _natural(value: Any) -> int | None:
-    return value if type(value) is int and value >= 0 else None
-
-
-def _with_port(url: str) -> str:
-    """The endpoint with NIS1's port where it names none; what is no URL is left for `HttpPool` to refuse."""
-    try:
-        parts = urlsplit(url)
-        if parts.port is not None or not parts.hostname or parts.scheme not in PORTS:
-            return url
-    except ValueError:
-        return url
-    return parts._replace(netloc=f"{parts.netloc.rstrip(':')}:{PORTS[parts.scheme]}").geturl()
-
-
-def _signers(spec: ChainSpec, network: Network) -> dict[str, str]:
+def signers_of(spec: ChainSpec, network: Network) -> dict[str, str]:
     """Addresses by public key, from ``options["signers"]``."""
     given = (spec.options or {}).get("signers")
     if not given:

@@ -1,7 +1,7 @@
 """A NIS1 node on 127.0.0.1 that serves constructed blocks, for replay, drills and tests.
 
-It answers what a public node answers, and, where asked to, the local API with its hashes. Its blocks become visible at
-a `Pace`; a reader's question for the last block is what moves a pace without time on.
+It answers what a public node answers, and, where asked to, the local API with its hashes and balances of the past. Its
+blocks become visible at a `Pace`; a reader's question for the last block is what moves a pace without time on.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from aiohttp import web
 from chains.nem.binary import HASHED, inner_hash, transaction_hash
 from chains.nem.decode import EPOCH, decode_transaction
 from chains.nem.mosaic import mosaic_name
+from chains.recorded.nem_accounts import Catalogue, Refusal, account_page, parties_of
 from chains.recorded.nem_blocks import Json, Move, Recording, block_hash, construct, made_up_key, make_block
 from chains.recorded.pace import Pace
 from monitor.addresses.nem import canonical
@@ -38,10 +39,13 @@ class RecordedNemServer:
     balances : opening balances in micro-XEM before the first block, by address; 0 where not given. What an account
         spends beyond its balance leaves it at 0, because history seldom tells what everybody owned.
     local_api : answer ``/local/chain/blocks-after``, as a node does for those it trusts
+    historical : answer for balances of the past, which is an optional feature of NIS1
+    definitions : of mosaics, as NIS1 writes them
 
     Attributes
     ----------
     calls : number of requests by path
+    waiting : unconfirmed transactions; those of a visible block are not told any more
     """
 
     def __init__(
@@ -51,16 +55,21 @@ class RecordedNemServer:
         pace: Pace | None = None,
         balances: Mapping[str, int] | None = None,
         local_api: bool = False,
+        historical: bool = False,
+        definitions: Sequence[Json] = (),
     ) -> None:
         if not recording.blocks:
             raise ValueError("the recording has no blocks")
         self.calls: Counter[str] = Counter()
         self._network = recording.network
         self._signers = dict(recording.signers)
+        self._folded_blocks = 0  # visible blocks whose movements are in the balances
         self._keys = {address: key for key, address in recording.signers.items()}
         self._opening = {(address, self._network.asset): value for address, value in (balances or {}).items()}
         self._unfold()
-        self._local_api = local_api
+        self._local_api, self._historical = local_api, historical
+        self.waiting: list[Json] = []
+        self._catalogue = Catalogue(definitions)
         self._blocks = list(recording.blocks)
         self._base: int = self._blocks[0]["height"]
         # A reader of the first block also reads its parent, which only block 1 does without.
@@ -143,6 +152,12 @@ class RecordedNemServer:
             "/chain/height": self._answer(lambda _: {"height": self.blocks[-1]["height"]}),
             "/chain/last-block": self._answer(lambda _: self._blocks[self._pace.ask() - 1]),
             "/account/get": self._answer(lambda query: self._account(query["address"])),
+            "/account/transfers/all": self._answer(self._transfers_all),
+            "/account/unconfirmedTransactions": self._answer(self._unconfirmed),
+            "/account/historical/get": self._answer(self._past_balances),
+            "/mosaic/definition": self._answer(self._catalogue.definition),
+            "/mosaic/supply": self._answer(self._catalogue.supply),
+            "/namespace/mosaic/definition/page": self._answer(self._catalogue.page),
             "/account/mosaic/owned": self._answer(lambda query: self._mosaics(query["address"])),
         }
 
@@ -157,10 +172,10 @@ class RecordedNemServer:
             self.calls[request.path] += 1
             try:
                 return web.json_response(make(await request.json() if request.method == "POST" else request.query))
-            except _Refusal as refused:
+            except Refusal as refused:
                 refusal = refused
             except (KeyError, TypeError, ValueError) as error:
-                refusal = _Refusal(400, "Bad Request", f"{type(error).__name__} in the request")
+                refusal = Refusal(400, "Bad Request", f"{type(error).__name__} in the request")
             return web.json_response(refusal.body, status=refusal.status)
 
         return handler
@@ -182,12 +197,12 @@ class RecordedNemServer:
     def _at(self, height: int) -> Json:
         place = height - self._base
         if not 0 <= place < self._pace.visible:
-            raise _Refusal(404, "Not Found", "block not found in the db")
+            raise Refusal(404, "Not Found", "block not found in the db")
         return self._blocks[place]
 
     def _after(self, height: int) -> Json:
         if not self._local_api:
-            raise _Refusal(401, "Unauthorized", "remote attempted to call local")
+            raise Refusal(401, "Unauthorized", "remote attempted to call local")
         first = max(0, height + 1 - self._base)
         return {"data": [_explored(block) for block in self.blocks[first : first + MOST_AFTER]]}
 
@@ -217,38 +232,61 @@ class RecordedNemServer:
                 owned.append({"quantity": value, "mosaicId": {"namespaceId": namespace, "name": name}})
         return {"data": owned}
 
+    def _transfers_all(self, query: Mapping[str, Any]) -> Json:
+        address = canonical(query["address"], self._network)
+        size = min(100, max(5, int(query.get("pageSize", 25))))
+        return account_page(self.blocks, self._parties, address, query.get("id"), size)
+
+    def _unconfirmed(self, query: Mapping[str, Any]) -> Json:
+        address = canonical(query["address"], self._network)
+        mined = {tx.get("signature") for block in self.blocks for tx in block["transactions"]}
+        found = [tx for tx in self.waiting if tx["signature"] not in mined and address in self._parties(tx)]
+        return {"data": [{"meta": {"data": inner_hash(tx)}, "transaction": tx} for tx in found]}
+
+    def _parties(self, tx: Json) -> set[str]:
+        return parties_of(tx, self._network, self._signers)
+
+    def _past_balances(self, query: Mapping[str, Any]) -> Json:
+        if not self._historical:
+            raise Refusal(404, "Not Found", "the node does not offer historical account data")
+        address = canonical(query["address"], self._network)
+        heights = range(int(query["startHeight"]), int(query["endHeight"]) + 1, int(query["increment"]))
+        rows = []
+        for height in heights:
+            balances = self._folded_to(defaultdict(int, self._opening), 0, height - self._base + 1)
+            rows.append({"height": height, "address": address, "balance": balances[address, self._network.asset]})
+        return {"data": rows}
+
     def _balances(self) -> dict[tuple[str, str], int]:
         """Balances after the last visible block, by address and asset."""
-        balances = self._folded
-        for block in self._blocks[self._folded_blocks : self._pace.visible]:
+        shown = self._pace.visible
+        balances = self._folded_to(self._folded, self._folded_blocks, shown)
+        self._folded_blocks = shown
+        return balances
+
+    def _folded_to(self, balances: dict[tuple[str, str], int], start: int, end: int) -> dict[tuple[str, str], int]:
+        """``balances`` after the blocks at these places."""
+        for block in self._blocks[start:end]:
             for transfer in self._transfers(block):
                 payer = (transfer.from_addresses[0], transfer.asset)
                 balances[payer] = max(0, balances[payer] - transfer.value)
                 if transfer.to_address:
                     balances[transfer.to_address, transfer.asset] += transfer.value
-            self._folded_blocks += 1
         return balances
 
     def _transfers(self, block: Json) -> Iterator[Transfer]:
         ref = BlockRef(self._network.chain, block["height"], "")
         for place, tx in enumerate(block["transactions"]):
             try:
-                yield from decode_transaction(tx, ref, place, 0, self._network, signers=self._signers).transfers
+                yield from decode_transaction(
+                    tx, ref, place, 0, self._network, signers=self._signers, levies=self._catalogue.levies
+                ).transfers
             except DecodeError:
                 continue  # served all the same: what its reader makes of it is the reader's
 
     def _unfold(self) -> None:
         self._folded: dict[tuple[str, str], int] = defaultdict(int, self._opening)
         self._folded_blocks = 0
-
-
-class _Refusal(Exception):
-    """An error in the shape in which NIS1 gives it."""
-
-    def __init__(self, status: int, error: str, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.body = {"timeStamp": 0, "error": error, "message": message, "status": status}
 
 
 def _explored(block: Json) -> Json:

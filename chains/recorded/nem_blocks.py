@@ -2,8 +2,8 @@
 
 What history tells of a theft is addresses, amounts and times, not public keys or signatures. So a constructed
 transaction carries a made-up key in place of the sender's, `Recording.signers` says which address it stands for (see
-`chains.nem.watcher.NemChain`), and signatures are digests that no node would accept. Blocks are linked, and each digest covers
-everything in its block.
+`chains.nem.watcher.NemChain`), and signatures are digests that no node would accept. Blocks are linked, and each digest
+covers everything in its block.
 """
 
 from __future__ import annotations

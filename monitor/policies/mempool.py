@@ -18,7 +18,7 @@ MEMPOOL = (
         "Whatever another detector says of transactions that wait to be mined, all of them together as the next block. "
         "The finding keeps its name; the incident says that it is not confirmed, and is the same when it is mined.",
         "Transactions that go to miners in private (more than half on Ethereum), and what contracts do beside what "
-        "the calldata names.",
+        "the calldata names. On UTXO chains, coins that arrive alone.",
         "What its owner replaces or what is dropped: the alarm is taken back.",
         "nothing is learned, and no threshold moves",
         "what strangers claim counts only where a node says that the call would succeed",
@@ -26,8 +26,9 @@ MEMPOOL = (
     _card(
         "MP-2",
         "Race for a nonce",
-        "A transaction that takes the sender and nonce of one that was found. A harmless one ends the alarm; where it "
-        "is found itself, both stand in one incident until a block decides, and the amount counts once.",
+        "A transaction that takes the sender and nonce of one that was found, or on UTXO chains one of its coins: a "
+        "replacement (RBF) or a double spend. A harmless one ends the alarm; where it is found itself, both stand in "
+        "one incident until a block decides, and the amount counts once. What spends coins of the loser ends with it.",
         "A rival that no asked node has.",
         "A fee that the owner raised on his own payment.",
     ),

@@ -12,19 +12,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chains.nem import binary as nem_binary
+from chains.nem import binary
 from chains.nem.decode import (
     BLIND_SPOTS,
+    LEVIES,
     MULTISIG_FLAG,
     Decoded,
     decode_block,
     decode_transaction,
     identity,
-    mosaic_asset,
-    mosaic_name,
+    mosaics_sent,
     parse_block,
     timestamp,
 )
+from chains.nem.mosaic import Levy, mosaic_asset, mosaic_name, parse_definition
 from monitor.addresses.nem import canonical, of_public_key
 from monitor.errors import DecodeError
 from monitor.ids import iso
@@ -85,7 +86,7 @@ def test_real_transactions(data_root: Path) -> None:
         xem = sum(t.value for t in decoded.transfers if t.kind is TransferKind.NATIVE)
         assert Decimal(xem) / 10**6 == Decimal(case["expected_xem"]), case["case"]
         assert decoded.tx.hash == meta["hash"]["data"]
-        assert nem_binary.inner_hash(tx) == meta["innerHash"].get("data")
+        assert binary.inner_hash(tx) == meta["innerHash"].get("data")
         assert decoded.tx.initiator == of_public_key(inner["signer"], 0x68)
         assert {t.to_address for t in decoded.transfers} <= {inner["recipient"], ""}
         fees = tx["fee"] + (inner["fee"] + sum(s["fee"] for s in tx["signatures"]) if inner is not tx else 0)
@@ -191,7 +192,7 @@ def test_multisig_counts_for_the_account() -> None:
     assert decoded.tx.initiator == BOB and decoded.tx.fee == 2134 and decoded.tx.flags == MULTISIG_FLAG
     assert moved(decoded) == [(XEM, CAROL, 5_000_000)]
     assert {t.from_addresses for t in decoded.transfers} == {(BOB,)}
-    assert decoded.tx.hash == nem_binary.transaction_hash(outer) != nem_binary.inner_hash(outer)
+    assert decoded.tx.hash == binary.transaction_hash(outer) != binary.inner_hash(outer)
 
 
 # Control changes
@@ -263,7 +264,7 @@ def test_one_bad_transaction_does_not_hide_the_rest() -> None:
     raw = raw_block(bad, make(amount=-1), make(4102), make(4100, otherTrans=None), {}, make())
     block = read_block(raw, Everyone())
     assert len(block.undecoded) == 5 and "9/4" in block.undecoded
-    assert block.undecoded[2] == nem_binary.transaction_hash(make(4102))
+    assert block.undecoded[2] == binary.transaction_hash(make(4102))
     assert [t.value for t in block.transfers] == [5_000_000, 50_000]
 
 
