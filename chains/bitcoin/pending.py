@@ -95,6 +95,7 @@ class BitcoinMempool:
         self._batch, self._failed = BATCH, 0
         self._due = self._earliest = self._answered_at = clock()  # when the pool is, and may be, listed next
         self._unread = 0
+        self._woken = False  # by what is published
 
     @property
     def dropped(self) -> int:
@@ -110,6 +111,8 @@ class BitcoinMempool:
             try:
                 if not opened:
                     await self._source.open()
+                    if self._feed is not None:
+                        self._feed.start()
                     opened = True
                 events = await self._round()
                 failures, self._answered_at = 0, self._clock()
@@ -147,6 +150,7 @@ class BitcoinMempool:
         try:
             async with asyncio.timeout(left):
                 await self._feed.wait()
+            self._woken = True
         except TimeoutError:
             pass
 
@@ -154,7 +158,11 @@ class BitcoinMempool:
 
     async def _round(self) -> list[PendingEvent]:
         if self._feed is not None:
-            await self._hear(self._feed.take()[:HEARD])
+            published = self._feed.take()
+            if self._woken and not published:  # by hash alone, or some were missed
+                self._due = self._earliest
+            self._woken = False
+            await self._hear(published[:HEARD])  # the others are listed
         events: list[PendingEvent] = []
         gone: list[PendingEvent] = []
         now = self._clock()

@@ -209,7 +209,7 @@ def decode_transaction(
         for movement in reader.movements():
             if movement is not None:
                 kind, asset, receiver, value = movement
-                if not whole(value):
+                if not value:
                     continue
                 transfers.append(
                     Transfer(ref, tx, place, kind, asset, (reader.sender,), receiver, value, input_values=(value,))
@@ -273,7 +273,7 @@ class _Reader:
         """What a transfer has attached, and how much of it moves (smallest units); nothing for plain XEM."""
         amount = whole(self.inner["amount"])
         for mosaic in (self.inner.get("mosaics") or ()) if self.inner["version"] & 0xFF >= 2 else ():
-            yield name_of(mosaic["mosaicId"]), whole(quantity_of(mosaic, amount))
+            yield name_of(mosaic["mosaicId"]), quantity_of(mosaic, amount)
 
     def _transfer(self) -> Iterator[Movement | None]:
         receiver, mosaics = account(self.inner["recipient"]), list(self.mosaics())

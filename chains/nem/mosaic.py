@@ -31,6 +31,7 @@ Json = Mapping[str, Any]
 XEM: Name = ("nem", "xem")
 MICRO = 1_000_000
 MOST = 9_000_000_000_000_000  # smallest units: NIS1 lets no supply be larger, and there are fewer micro-XEM
+LONG = 1 << 63  # NIS1's amounts are 64 bits with a sign
 MOST_DIVISIBILITY = 6
 ABSOLUTE, PERCENTILE = 1, 2  # kinds of levies
 SHARES = 10_000  # what a percentile levy's fee is a part of
@@ -109,9 +110,9 @@ def account(text: str) -> str:
 
 
 def whole(value: Any) -> int:
-    """An amount; ValueError for what is no whole number of at most `MOST`."""
-    if type(value) is not int or not 0 <= value <= MOST:
-        raise ValueError("expected a whole number of at most 9e15")
+    """An amount; ValueError for what is no whole number that NIS1 could hold."""
+    if type(value) is not int or not 0 <= value < LONG:
+        raise ValueError("expected a whole number below 2^63")
     return value
 
 

@@ -15,17 +15,15 @@ from hypothesis import strategies as st
 from chains.nem import binary
 from chains.nem.decode import (
     BLIND_SPOTS,
-    LEVIES,
     MULTISIG_FLAG,
     Decoded,
     decode_block,
     decode_transaction,
     identity,
-    mosaics_sent,
     parse_block,
     timestamp,
 )
-from chains.nem.mosaic import Levy, mosaic_asset, mosaic_name, parse_definition
+from chains.nem.mosaic import mosaic_asset, mosaic_name
 from monitor.addresses.nem import canonical, of_public_key
 from monitor.errors import DecodeError
 from monitor.ids import iso
