@@ -78,6 +78,8 @@ class NemMempool:
         self._throttle = Throttle(RATE, sleep=sleep, clock=clock)
         self._poll = POLL_SECONDS if spec.poll_seconds is None else spec.poll_seconds
         self._told: dict[str, _Told] = {}
+        self._beyond: dict[str, int] = {}  # by account: transactions that its bound left out
+        self._senseless: dict[str, None] = {}  # that were counted
         self._answered_at = clock()
 
     async def pending(self, known: Mapping[str, tuple[str, int]]) -> AsyncGenerator[Sequence[PendingEvent]]:
@@ -139,7 +141,9 @@ class NemMempool:
         entries = answer.get("data") if isinstance(answer, dict) else None
         if not isinstance(entries, list):
             raise ChainInconsistent(f"{self._nodes.pool.endpoint}: the answer to {UNCONFIRMED} cannot be understood")
-        self.dropped += max(0, len(entries) - MOST_LISTED)
+        beyond = max(0, len(entries) - MOST_LISTED)
+        self.dropped += max(0, beyond - self._beyond.get(account, 0))
+        self._beyond[account] = beyond
         txs = (entry.get("transaction") for entry in entries[:MOST_LISTED] if isinstance(entry, dict))
         return [tx for tx in txs if isinstance(tx, dict)]
 
@@ -150,7 +154,7 @@ class NemMempool:
             decoded = decode_transaction(raw, ref, 0, 0, self._network, signers=self._signers)
         except DecodeError as error:
             log.debug("%s: a transaction that waits: %s", self.spec.name, error)
-            self.dropped += 1
+            self._count(str(raw.get("signature")))
             return None
         transfers = tuple(
             t for t in decoded.transfers if t.from_addresses[0] in self._watch or t.to_address in self._watch
@@ -159,6 +163,13 @@ class NemMempool:
         if not transfers and not controls:
             return None
         return Pending(decoded.tx, transfers, controls)
+
+    def _count(self, signature: str) -> None:
+        """A transaction that cannot be understood, once."""
+        self.dropped += signature not in self._senseless
+        self._senseless[signature] = None
+        while len(self._senseless) > MOST_TOLD:
+            del self._senseless[next(iter(self._senseless))]
 
     async def _gone(self, found: Mapping[str, Any]) -> list[PendingEvent]:
         """What is not listed any more: mined, or dropped."""

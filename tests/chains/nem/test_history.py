@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
@@ -122,10 +123,10 @@ async def test_account_views_give_what_blocks_give(nis: Start) -> None:
     stretches = [(start, start + 100) for start in range(5_401, 5_000, -100)]
     brief, whole, few, many = await both(server, VICTIM, PERSON, stretches=stretches)
     assert [replace(stretch, headers=()) for stretch in whole] == brief
-    assert sum(len(stretch.blocks) for stretch in brief) == 12
+    assert sum(len(stretch.blocks) for stretch in brief) == 13
     assert {c.kind for s in brief for b in s.blocks for c in b.controls} == {
         ControlKind.SIGNATORY_CHANGE, ControlKind.IMPORTANCE_TRANSFER}  # fmt: skip
-    assert all(upper.parent_hash == lower.last.hash for upper, lower in zip(brief, brief[1:], strict=False))
+    assert all(upper.parent_hash == lower.last.hash for upper, lower in itertools.pairwise(brief))
     assert few < 60 and many > 500
 
 
@@ -163,11 +164,13 @@ async def test_busy_accounts_are_read_as_blocks(nis: Start, monkeypatch: pytest.
 
 
 async def test_a_view_that_leaves_something_out_is_not_used(nis: Start) -> None:
-    """A block that shows a payment which its account's view lacks: from then on blocks are read, and nothing is lost."""
+    """A block that shows a payment which its account's view lacks: from then on blocks are read."""
     server = await nis(long_recording())
     usual = server._transfers_all
     hidden = {5_000 + 6 + 97, 5_000 + 6 + 97 * 2}
-    server._transfers_all = lambda query: {"data": [e for e in usual(query)["data"] if e["meta"]["height"] not in hidden]}
+    server._transfers_all = lambda query: {
+        "data": [entry for entry in usual(query)["data"] if entry["meta"]["height"] not in hidden]
+    }
     await server.stop()
     await server.start()
     history, whole = history_of(server, VICTIM), history_of(server, VICTIM)

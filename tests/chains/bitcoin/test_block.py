@@ -1,0 +1,349 @@
+"""Raw blocks: all real ones decode with their hashes, merkle roots and work; anything that was changed does not."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import tarfile
+from collections.abc import Iterator
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chains.bitcoin import work
+from chains.bitcoin.base import Fetched, Prevout, outpoint
+from chains.bitcoin.block import RawBlock, parse_block, parse_header, parse_tx
+from chains.bitcoin.build import build_block, build_coinbase, build_tx
+from chains.bitcoin.decode import decode_block
+from chains.bitcoin.prevouts import Prevouts
+from chains.bitcoin.script import address_of
+from chains.bitcoin.undo import core_undo, plain_undo
+from chains.bitcoin.watched import WatchedScripts
+from monitor.errors import DecodeError
+from monitor.networks import Network, by_name
+
+DATA = Path(os.environ.get("HEISTWATCH_DATA") or Path(__file__).parents[4] / "shared/data") / "bitcoin"
+REAL = pytest.mark.skipif(not DATA.is_dir(), reason="the real blocks are not here")
+
+# Other blocks of the electrumx set that have Bitcoin's own form, by what their work is: those whose header hash is not
+# SHA-256d ("elsewhere") are read as well, under another hash. The rest have other headers (Zcash and its family), times
+# or signatures of stakers, or other transactions.
+ALIKE = {
+    "sha256d": """
+        bitcoinsv_mainnet_100000 chips_mainnet_200000 digibyte_mainnet_4394891 electraprotocol_mainnet_1000
+        flashcoin_mainnet_1000 iop_mainnet_1000 ixcoin_mainnet_1000 namecoin_mainnet_19204
+        unobtanium_mainnet_1000
+    """,
+    "scrypt": """
+        aryacoin_mainnet_1000 bata_mainnet_1000 beyondcoin_mainnet_143500 cannacoin_mainnet_1000
+        defcoin_mainnet_1000 digitalcoin_mainnet_1000 egulden_mainnet_1000 ferrite_mainnet_143580
+        ferrite_mainnet_150213 gamecredits_mainnet_500000 linx_mainnet_1000 litecoincash_mainnet_1000
+        lynx_mainnet_1000 newyorkcoin_mainnet_3956926 quebecoin_mainnet_472979 reddcoin_mainnet_8000
+        smileycoin_mainnet_1000 sumcoin_mainnet_837000
+    """,
+    "other": """
+        bitcoinzero_mainnet_50000 bitcore_mainnet_100000 donu_mainnet_1000 feathercoin_mainnet_2001000
+        garlicoin_mainnet_42069 gravitycoin_mainnet_100000 gravitycoin_mainnet_400000 koto_mainnet_60000
+        koto_testnet_10000 myriadcoin_mainnet_2587044 nix_mainnet_50000 noir_mainnet_370000
+        uniformfiscalobject_mainnet_1300154 unitus_mainnet_88888 vertcoin_mainnet_1849000
+        vertcoin_testnet_545000 zcoin_mainnet_100000
+    """,
+    "merged": """
+        namecoin_mainnet_19200 syscoin_mainnet_430000
+    """,
+    "elsewhere": """
+        axe_mainnet_30237 axe_testnet_30 bitsend_mainnet_571000 bolivarcoin_mainnet_500000 dash_mainnet_844898
+        dash_testnet_2999 machinecoin_mainnet_500000 onixcoin_mainnet_300000 pac_mainnet_27676 pac_testnet_16275
+        pivx_mainnet_10000 polis_mainnet_100000 ravencoin_mainnet_600000 ravencoin_testnet_100000
+    """,
+}
+
+
+def net(name: str) -> Network:
+    """A built-in network."""
+    found = by_name(name)
+    assert found is not None
+    return found
+
+
+def real(name: str) -> bytes:
+    """A packed file of the data."""
+    return gzip.decompress((DATA / name).read_bytes())
+
+
+OURS = ("bitcoin", "litecoin", "dogecoin", "monacoin")
+
+
+def electrumx(others: bool = False) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(name, description) of the set's blocks, of our networks or of all others."""
+    with tarfile.open(DATA / "electrumx/blocks.tar.gz") as archive:
+        for member in archive.getmembers():
+            name = Path(member.name).stem
+            if member.name.endswith(".json") and (name.partition("_")[0] in OURS) is not others:
+                content = archive.extractfile(member)
+                assert content is not None
+                yield name, json.load(content)
+
+
+@REAL
+def test_all_raw_blocks_of_bitcoin() -> None:
+    """Transaction hashes are those of the merkle root, headers show their work: from block 1 to segwit."""
+    names = [
+        *(f"bcoin/block{n}.raw.gz" for n in (1, 300025, 426884, 482683)),
+        *(f"electrs/{path.name}" for path in sorted((DATA / "electrs").iterdir())),
+    ]
+    counts = {}
+    for name in names:
+        block = parse_block(real(name), net("bitcoin"))
+        counts[name] = len(block.txs)
+        if name.startswith("electrs"):
+            assert block.header.hash == name.rpartition("/")[2].removesuffix(".gz")
+    assert sorted(counts.values()) == [1, 12, 202, 409, 461, 1652]
+
+
+@REAL
+def test_electrumx_blocks_of_our_networks() -> None:
+    """Bitcoin and its test networks, Litecoin with its extension block, Dogecoin's merged work, Monacoin."""
+    seen = set()
+    for name, said in electrumx():
+        coin, kind, _ = name.split("_")
+        network = net(coin if kind == "mainnet" else f"{coin}-{kind}")
+        block = parse_block(bytes.fromhex(said["block"]), network)
+        assert block.header.hash == said["hash"], coin
+        assert [tx.hash for tx in block.txs] == said["tx"] and block.header.merkle_root == said["merkleroot"]
+        assert block.header.time == said["time"] and block.header.parent == said["previousblockhash"]
+        seen.add((network.name, said["height"]))
+    assert seen == {
+        ("bitcoin", 951658), ("bitcoin-testnet4", 40000), ("bitcoin-signet", 31500), ("litecoin", 900000),
+        ("litecoin", 2265985), ("dogecoin", 371337), ("monacoin", 1145140), ("monacoin-testnet", 56969),
+    }  # fmt: skip
+
+
+@REAL
+def test_block_300025_agrees_with_its_undo_data() -> None:
+    """Prevouts and fees from the undo data are those that a node told, to the last unit."""
+    block = parse_block(real("bcoin/block300025.raw.gz"), net("bitcoin"))
+    found = plain_undo(real("bcoin/block300025-undo.raw.gz"), block)
+    said = json.loads(real("bcoin/block300025-verbosity3.json.gz"))
+    assert len(found) == 1427
+    for tx, told in zip(block.txs, said["tx"], strict=True):
+        assert tx.hash == told["txid"] and tx.version == told["version"] and tx.lock_time == told["locktime"]
+        assert tx.output_values == [_units(out["value"]) for out in told["vout"]]
+        for script, out in zip(tx.output_scripts, told["vout"], strict=True):
+            assert script.hex() == out["scriptPubKey"]["hex"]
+            if address := out["scriptPubKey"].get("address"):
+                assert address_of(script, net("bitcoin")) == address
+        if tx.is_coinbase:
+            continue
+        inputs = [found[point] for point in tx.outpoints]
+        wanted = [(item["txid"], item["vout"], item["prevout"]) for item in told["vin"]]
+        assert tx.outpoints == [outpoint(txid, n) for txid, n, _ in wanted]
+        assert inputs == [Prevout(_units(p["value"]), bytes.fromhex(p["scriptPubKey"]["hex"])) for *_, p in wanted]
+        assert sum(item.value for item in inputs) - sum(tx.output_values) == _units(told["fee"])
+
+
+@REAL
+async def test_block_300025_as_transfers() -> None:
+    """With every address of the block watched, transfers carry what the node told: outputs, inputs, fees."""
+    block = parse_block(real("bcoin/block300025.raw.gz"), net("bitcoin"))
+    spent = plain_undo(real("bcoin/block300025-undo.raw.gz"), block)
+    watch = dict.fromkeys(address_of(script, net("bitcoin")) for script in block.output_scripts)
+    fetched = Fetched(block, spent, True)
+    found = await Prevouts(None, WatchedScripts(watch, net("bitcoin"))).of_block(fetched)  # type: ignore[arg-type]
+    decoded = decode_block(fetched, 300025, found, watch, net("bitcoin"))
+    said = json.loads(real("bcoin/block300025-verbosity3.json.gz"))
+    assert [t.index for t in decoded.transfers] == list(range(len(block.output_scripts)))
+    fees = {t.tx.hash: t.tx.fee for t in decoded.transfers}
+    assert {tx["txid"]: _units(tx["fee"]) for tx in said["tx"][1:]} == {k: v for k, v in fees.items() if v is not None}
+    assert sum(t.value for t in decoded.transfers) == sum(block.output_values)
+
+
+def _units(coins: str) -> int:
+    return int(Decimal(coins) * 100_000_000)
+
+
+@REAL
+def test_blocks_of_other_coins() -> None:
+    """Blocks with Bitcoin's own form decode for coins that nobody configured; all others say why they do not."""
+    wanted = {name: work for work, names in ALIKE.items() for name in names.split()}
+    for name, said in electrumx(others=True):
+        raw = bytes.fromhex(said["block"])
+        kind = wanted.get(name)
+        params = {"work": kind if kind in ("sha256d", "scrypt") else "unknown", "easiest": 255}
+        if kind == "merged":
+            params |= {"merged": int.from_bytes(raw[:4], "little") >> 16, "work": "sha256d"}
+        network = replace(net("bitcoin"), params={**net("bitcoin").params, **params})
+        try:
+            block = parse_block(raw, network)
+        except DecodeError:
+            assert kind is None, name
+            continue
+        assert kind is not None, f"{name} decodes, too"
+        assert [tx.hash for tx in block.txs] == said["tx"], name
+        assert (block.header.hash == said["hash"]) is (kind != "elsewhere")
+
+
+def made(*txs: bytes, kind: str = "sha256d") -> bytes:
+    """A block of transactions."""
+    coinbase = build_coinbase(300, [(50, b"\x51")], txs)
+    return build_block("11" * 32, 1_700_000_000, [coinbase, *txs], kind=kind)
+
+
+def tx(number: int, witness: bool = False) -> bytes:
+    """A transaction that no other number gives."""
+    items = [b"\x30" * 70, b"\x02" * 33] if witness else []
+    inputs = [(outpoint(f"{number:064x}", 1), b"" if witness else b"\x51", 0xFFFFFFFF, items)]
+    return build_tx(inputs, [(number, b"\x00\x14" + b"\x07" * 20)])
+
+
+REGTEST = net("bitcoin-regtest")
+
+
+@pytest.mark.parametrize("name", ["bitcoin-regtest", "litecoin-regtest", "monacoin-regtest"])
+def test_made_blocks(name: str) -> None:
+    """What `build` makes is read as it was meant, with the work of its network."""
+    network = net(name)
+    block = parse_block(made(tx(1), tx(2, True), tx(3), kind=str(network.params["work"])), network)
+    assert [t.hash for t in block.txs[1:]] == [parse_tx(tx(1)).hash, parse_tx(tx(2, True)).hash, parse_tx(tx(3)).hash]
+    assert block.txs[2].raw == tx(2, True) and block.txs[2].witnesses == [[b"\x30" * 70, b"\x02" * 33]]
+    assert block.txs[2].vsize < block.txs[2].size and block.txs[1].vsize == block.txs[1].size
+    assert block.output_values[block.first_output[1] :] == [1, 2, 3]
+    assert block.outpoints[1] == outpoint(f"{1:064x}", 1) and block.txs[0].is_coinbase and not block.txs[1].is_coinbase
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 7, 8])
+def test_changed_transactions_are_noticed(count: int) -> None:
+    """One bit of any transaction, or another order: the merkle root says no."""
+    txs = [tx(n) for n in range(1, count + 1)]
+    good = made(*txs)
+    assert len(parse_block(good, REGTEST).txs) == count + 1
+    for place in range(200, len(good), 37):
+        bad = bytearray(good)
+        bad[place] ^= 1
+        with pytest.raises(DecodeError):
+            parse_block(bytes(bad), REGTEST)
+
+
+def test_repeated_transactions_are_noticed() -> None:
+    """A repetition at the end has the same merkle root (CVE-2012-2459)."""
+    coinbase = build_coinbase(300, [(50, b"\x51")])
+    txs = [coinbase, tx(1), tx(2)]
+    good = build_block("11" * 32, 1_700_000_000, txs)
+    doubled = good[:80] + b"\x04" + b"".join([*txs, txs[-1]])
+    assert len(parse_block(good, REGTEST).txs) == 3
+    with pytest.raises(DecodeError, match="CVE-2012-2459"):
+        parse_block(doubled, REGTEST)
+
+
+def test_changed_witnesses_are_noticed() -> None:
+    """Witnesses are no part of transaction hashes: their commitment says no."""
+    good = made(tx(1, True))
+    place = good.index(b"\x30" * 70) + 5
+    with pytest.raises(DecodeError, match="witnesses"):
+        parse_block(good[:place] + b"\x31" + good[place + 1 :], REGTEST)
+
+
+def test_work() -> None:
+    """A header without its work, or with a claim that is too easy for the network, is none."""
+    good = made(tx(1))
+    header = bytearray(good[:80])
+    while int.from_bytes(work.sha256d(bytes(header)), "little") <= work.target(0x207FFFFF):
+        header[76] = (header[76] + 1) % 256
+    bad = bytes(header) + good[80:]
+    with pytest.raises(DecodeError, match="work"):
+        parse_block(bad, REGTEST)
+    assert parse_block(bad, REGTEST, check_work=False).header == parse_header(bad)
+    with pytest.raises(DecodeError, match="easier"):
+        parse_block(good, net("bitcoin"))
+
+
+@pytest.mark.parametrize(
+    ("bits", "wanted"),
+    [
+        (0x1D00FFFF, 0xFFFF << 208), (0x207FFFFF, 0x7FFFFF << 232), (0x03123456, 0x123456), (0x02008000, 0x80),
+        (0x01120000, 0x12), (0x05009234, 0x92340000), (0x04123456, 0x12345600),
+    ],
+)  # fmt: skip
+def test_targets(bits: int, wanted: int) -> None:
+    """The short form of targets, as Bitcoin Core's own arithmetic tests have it."""
+    assert work.target(bits) == wanted
+
+
+@pytest.mark.parametrize("bits", [0, 0x01003456, 0x04923456, 0x01FEDCBA, 0xFF123456, 0x00123456])
+def test_targets_without_sense(bits: int) -> None:
+    """Negative, zero or too large."""
+    with pytest.raises(DecodeError):
+        work.target(bits)
+
+
+@pytest.mark.parametrize("cut", range(0, 260, 7))
+def test_cut_off(cut: int) -> None:
+    """A block that ends early says so."""
+    good = made(tx(1), tx(2, True))
+    with pytest.raises(DecodeError):
+        parse_block(good[: len(good) - 1 - cut], REGTEST)
+
+
+def test_too_much() -> None:
+    """Bytes after the last transaction."""
+    with pytest.raises(DecodeError, match="too many"):
+        parse_block(made(tx(1)) + b"\0", REGTEST)
+    with pytest.raises(DecodeError, match="too many"):
+        parse_tx(tx(1) + b"\0")
+
+
+@REAL
+def test_core_undo_round() -> None:
+    """Core's compressed form gives what the plain one gives: the same prevouts, written the way Core writes them."""
+    block = parse_block(real("bcoin/block300025.raw.gz"), net("bitcoin"))
+    plain = plain_undo(real("bcoin/block300025-undo.raw.gz"), block)
+    assert core_undo(_core(block, plain), block) == plain
+    with pytest.raises(DecodeError, match="cut off"):
+        core_undo(_core(block, plain)[:-1], block)
+    with pytest.raises(DecodeError, match="too many"):
+        core_undo(_core(block, plain) + b"\0", block)
+
+
+def _core(block: RawBlock, plain: dict[bytes, Prevout]) -> bytes:
+    """A ``CBlockUndo``, from Core's description of it."""
+
+    def size(n: int) -> bytes:
+        return bytes([n]) if n < 0xFD else b"\xfd" + n.to_bytes(2, "little")
+
+    def varint(n: int) -> bytes:
+        out = [n & 0x7F]
+        while n > 0x7F:
+            n = (n >> 7) - 1
+            out.append(n & 0x7F | 0x80)
+        return bytes(reversed(out))
+
+    def amount(n: int) -> int:
+        if not n:
+            return 0
+        zeros = 0
+        while n % 10 == 0 and zeros < 9:
+            n, zeros = n // 10, zeros + 1
+        return 1 + (n // 10 * 9 + n % 10 - 1) * 10 + zeros if zeros < 9 else 1 + (n - 1) * 10 + 9
+
+    def script(s: bytes) -> bytes:
+        if len(s) == 25 and s[:3] == b"\x76\xa9\x14":
+            return varint(0) + s[3:23]
+        if len(s) == 23 and s[:2] == b"\xa9\x14":
+            return varint(1) + s[2:22]
+        if len(s) == 35 and s[0] == 0x21:
+            return varint(s[1]) + s[2:34]
+        if len(s) == 67 and s[0] == 0x41:
+            return varint(4 + (s[65] & 1)) + s[2:34]
+        return varint(len(s) + 6) + s
+
+    parts = [size(len(block.txs) - 1)]
+    for one in block.txs[1:]:
+        parts.append(size(len(one.outpoints)))
+        for point in one.outpoints:
+            value, code = plain[point]
+            parts += [varint(2 * 299_000), varint(0), varint(amount(value)), script(code)]
+    return b"".join(parts)
