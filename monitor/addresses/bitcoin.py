@@ -26,6 +26,7 @@ _EXTENDED_PRIVATE = re.compile(r"[A-Za-z]{1,4}prv[1-9A-HJ-NP-Za-km-z]{20,}|[A-Za
 _EXTENDED_PUBLIC = re.compile(r"[A-Za-z]{1,4}pub[1-9A-HJ-NP-Za-km-z]{90,}")
 _WIF = re.compile(r"[5-9KLcTQPUV6][1-9A-HJ-NP-Za-km-z]{50,51}|6P[1-9A-HJ-NP-Za-km-z]{56}")
 _HEX_KEY = re.compile(r"(0x)?[0-9a-fA-F]{64}")
+_HASHED = "scripthash:"
 _TEST_HRPS = {"sb": "a private signet"}
 
 
@@ -51,6 +52,8 @@ def canonical(text: str, network: Network) -> str:
     'bitcoincash:qpm2qsznhks23z7629mms6s4cwef74vcwvy22gdx6a'
     """
     _refuse_secrets(text)
+    if text[: len(_HASHED)].lower() == _HASHED:
+        return _script_hash(text.lower())
     if text[:2].lower() == "0x":
         raise ValueError(f"this is an address of an EVM network, not of {network.name}")
     if _segwit_hrp(text) is not None:
@@ -58,6 +61,13 @@ def canonical(text: str, network: Network) -> str:
     if ":" in text or ("cashaddr" in network.params and len(text) >= 40):  # longer than any base58 address
         return _cashaddr(text, network)
     return _base58(text, network)
+
+
+def _script_hash(text: str) -> str:
+    """What has no address, a bare multisig for example, goes by the hash that Electrum's protocol has for scripts."""
+    if not re.fullmatch("[0-9a-f]{64}", text.removeprefix(_HASHED)):
+        raise ValueError(f"a script hash is {_HASHED} and 64 hex digits")
+    return text
 
 
 def _refuse_secrets(text: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest_asyncio
 
+from chains.nem.decode import EPOCH
 from chains.recorded.nem import Move, RecordedNemServer, construct
 from chains.recorded.nem_blocks import Recording
 from chains.recorded.pace import Pace
@@ -50,11 +51,13 @@ class Live:
                         await self._changes.wait()
         return found
 
-    async def at(self, number: int) -> None:
-        """Until that block is the last stored one."""
-        async with asyncio.timeout(PATIENCE):
-            while (tip := await self.parts.store.tip("nem:mainnet")) is None or tip.number != number:
-                await asyncio.sleep(0.01)
+    async def at(self, block: Json) -> None:
+        """Until that block is the tip, and stored."""
+        item, at = next(iter(self.parts.watch.followed.values())), block["timeStamp"] + EPOCH
+        await self.until(
+            lambda: item.stored_time == at and item.follower.tip is not None
+            and item.follower.tip.number == block["height"]
+        )  # fmt: skip
 
 
 Watch = Callable[..., Awaitable[Live]]
@@ -122,7 +125,7 @@ async def test_coincheck_over_http_while_a_node_fails_and_another_lies(nis: Any,
             if address in opening:
                 opening[address] += value
     recording = construct(moves)
-    quiet = sum(block["timeStamp"] + 1_427_587_585 < case.theft_starts_at for block in recording.blocks)
+    quiet = sum(block["timeStamp"] + EPOCH < case.theft_starts_at for block in recording.blocks)
     base = recording.blocks[quiet]
     hushed = [Move(m.at + 1, "".join(m.receiver), m.receiver, 1, 0) for m in moves if m.at >= case.theft_starts_at]
     lie = construct(hushed[1:], parent=base, salt="lie")
@@ -133,14 +136,14 @@ async def test_coincheck_over_http_while_a_node_fails_and_another_lies(nis: Any,
     for server in servers:
         server._signers.update(lie.signers)
     live = await watch(case.config(), *servers)
-    await live.at(quiet)
+    await live.at(recording.blocks[quiet - 1])
     assert live.incidents == []
     for place in range(quiet, len(recording.blocks)):
         if place == quiet + 3:
             await first.stop()
         for server in servers:
             await server._pace.release(1)
-        await live.at(place + 1)
+        await live.at(recording.blocks[place])
     (incident,) = live.incidents
     assert incident.opened_tx in _hashes(recording, quiet)[:3] and incident.severity is Severity.CRITICAL
     assert dict(incident.lost) == {XEM: 526_300_010_000_000}

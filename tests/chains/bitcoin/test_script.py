@@ -1,0 +1,158 @@
+"""Output scripts and addresses: both ways, by the rule of `monitor.addresses`; what inputs show of what they spend."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+from Crypto.Hash import RIPEMD160
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chains.bitcoin.script import address_of, script_of, spent_scripts, type_of
+from monitor.addresses import canonical
+from monitor.networks import NETWORKS, Network, by_name
+
+FAMILY = [network for network in NETWORKS if network.kind == "bitcoin"]
+KEY = bytes.fromhex("0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798")  # the generator: BIP 173
+BIG = bytes.fromhex(
+    "0479be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798"
+    "483ada7726a3c4655da4fbfc0e1108a8fd17b448a68554199c47d08ffb10d4b8"
+)
+SIGNATURE = b"\x30" + b"\x44" * 70
+
+
+def net(name: str) -> Network:
+    """A built-in network."""
+    found = by_name(name)
+    assert found is not None
+    return found
+
+
+def hash160(data: bytes) -> bytes:
+    """RIPEMD-160 of the SHA-256."""
+    return RIPEMD160.new(hashlib.sha256(data).digest()).digest()
+
+
+def p2pkh(key: bytes) -> bytes:
+    """Pays the hash of a key."""
+    return b"\x76\xa9\x14" + hash160(key) + b"\x88\xac"
+
+
+def p2sh(script: bytes) -> bytes:
+    """Pays the hash of a script."""
+    return b"\xa9\x14" + hash160(script) + b"\x87"
+
+
+@given(
+    st.sampled_from(FAMILY), st.binary(min_size=20, max_size=20), st.binary(min_size=2, max_size=40), st.integers(0, 16)
+)
+def test_addresses_are_canonical(network: Network, digest: bytes, program: bytes, version: int) -> None:
+    """Each address is the one form that the watch list has, and gives its script back."""
+    scripts = [b"\x76\xa9\x14" + digest + b"\x88\xac", b"\xa9\x14" + digest + b"\x87"]
+    if "hrp" in network.params:
+        size = len(program) if version else (20 if len(program) < 30 else 32)
+        witness = (program * 20)[:size]
+        scripts.append(bytes([version + 0x50 if version else 0, size]) + witness)
+    for script in scripts:
+        address = address_of(script, network)
+        assert canonical(network, address) == address
+        assert script_of(address, network) == script
+
+
+@pytest.mark.parametrize(
+    ("script", "name", "address"),
+    [  # BIP 173, BIP 350, and the genesis block's key
+        ("0014751e76e8199196d454941c45d1b3a323f1433bd6", "bitcoin", "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4"),
+        ("5210751e76e8199196d454941c45d1b3a323", "bitcoin", "bc1zw508d6qejxtdg4y5r3zarvaryvaxxpcs"),
+        (
+            "512079be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798", "bitcoin",
+            "bc1p0xlxvlhemja6c4dqv22uapctqupfhlxm9h8z3k2e72q4k9hcz7vqzk5jj0",
+        ),
+        (
+            "00201863143c14c5166804bd19203356da136c985678cd4d27a1b8c6329604903262", "bitcoin-testnet",
+            "tb1qrp33g0q5c5txsp9arysrx4k6zdkfs4nce4xj0gdcccefvpysxf3q0sl5k7",
+        ),
+        ("51024e73", "bitcoin", "bc1pfeessrawgf"),
+        (f"41{BIG.hex()}ac", "bitcoin", "1EHNa6Q4Jz2uvNExL497mE43ikXhwF6kZm"),
+        (f"21{KEY.hex()}ac", "bitcoin", "1BgGZ9tcN4rm9KBzDn7KprQz87SZ26SAMH"),
+        ("76a91476a04053bda0a88bda5177b86a15c3b29f55987388ac", "bitcoin-cash",
+         "bitcoincash:qpm2qsznhks23z7629mms6s4cwef74vcwvy22gdx6a"),
+    ],
+)  # fmt: skip
+def test_vectors(script: str, name: str, address: str) -> None:
+    """Published pairs of script and address."""
+    assert address_of(bytes.fromhex(script), net(name)) == address
+
+
+@pytest.mark.parametrize(
+    ("script", "wanted"),
+    [
+        (p2pkh(KEY), "p2pkh"), (p2sh(KEY), "p2sh"), (b"\x00\x14" + bytes(20), "p2wpkh"),
+        (b"\x00\x20" + bytes(32), "p2wsh"), (b"\x51\x20" + bytes(32), "p2tr"), (b"\x51\x02\x4e\x73", "witness_v1"),
+        (b"\x59\x20" + bytes(32), "witness_v9"), (b"\x21" + KEY + b"\xac", "p2pk"), (b"\x41" + BIG + b"\xac", "p2pk"),
+        (b"\x51\x21" + KEY + b"\x51\xae", "multisig"), (b"\x52\x21" + KEY + b"\x41" + BIG + b"\x52\xae", "multisig"),
+        (b"\x52\x21" + KEY + b"\x51\xae", "nonstandard"), (b"\x6a\x04abcd", "null_data"), (b"\x6a", "null_data"),
+        (b"", "nonstandard"), (b"\x51", "nonstandard"), (b"\x00\x10" + bytes(16), "nonstandard"),
+        (b"\x21" + bytes(33) + b"\xac", "nonstandard"),
+    ],
+)  # fmt: skip
+def test_forms(script: bytes, wanted: str) -> None:
+    """The names of the field for forms of scripts."""
+    assert type_of(script) == wanted
+
+
+@pytest.mark.parametrize("script", [b"\x51\x21" + KEY + b"\x51\xae", b"\x6a\x04abcd", b"", b"\x59\x20" + bytes(32)])
+def test_without_an_address(script: bytes) -> None:
+    """A script without an address has Electrum's script hash, which the watch list takes."""
+    network = net("dogecoin")
+    address = address_of(script, network)
+    assert address == "scripthash:" + hashlib.sha256(script).digest()[::-1].hex()
+    assert canonical(network, address) == address and script_of(address, network) is None
+
+
+def push(*items: bytes) -> bytes:
+    """A script that pushes items."""
+    return b"".join((bytes([len(i)]) if len(i) < 76 else b"\x4c" + bytes([len(i)])) + i for i in items)
+
+
+MULTISIG = b"\x51\x21" + KEY + b"\x21" + KEY + b"\x52\xae"
+PROGRAM = b"\x00\x14" + hash160(KEY)
+IN_SCRIPT = b"\x00\x20" + hashlib.sha256(MULTISIG).digest()
+
+
+@pytest.mark.parametrize(
+    ("script_sig", "witness", "true"),
+    [
+        (push(SIGNATURE, KEY), [], p2pkh(KEY)),
+        (push(SIGNATURE, BIG), [], p2pkh(BIG)),
+        (push(b"\x01", SIGNATURE, KEY), [], p2pkh(KEY)),  # something more below, which consensus allows
+        (b"\x00" + push(SIGNATURE, MULTISIG), [], p2sh(MULTISIG)),
+        (push(PROGRAM), [SIGNATURE, KEY], p2sh(PROGRAM)),
+        (push(IN_SCRIPT), [b"", SIGNATURE, MULTISIG], p2sh(IN_SCRIPT)),
+        (b"", [SIGNATURE, KEY], PROGRAM),
+        (b"", [b"", SIGNATURE, MULTISIG], IN_SCRIPT),
+        (push(SIGNATURE, KEY), [], p2sh(KEY)),  # a key as a script, odd as it is
+    ],
+)  # fmt: skip
+def test_what_inputs_show(script_sig: bytes, witness: list[bytes], true: bytes) -> None:
+    """The script that is spent is among those that the input shows."""
+    assert true in spent_scripts(script_sig, witness)
+
+
+@pytest.mark.parametrize(
+    ("script_sig", "witness"),
+    [
+        (push(SIGNATURE), []),  # a bare key
+        (b"\x00" + push(SIGNATURE, SIGNATURE), []),  # a bare multisig
+        (b"", [b"\x01" * 64]),  # a taproot key
+        (b"", [b"\x01" * 65, b"\x50annex"]),  # and an annex
+        (b"", [b"\x01" * 64, b"\x51", b"\xc0" + bytes(32)]),  # a taproot script
+        (b"", []),
+        (push(SIGNATURE, KEY) + b"\x7c", []),  # the items are swapped: it shows nothing for sure
+        (b"\x4c", []),
+    ],
+)
+def test_what_inputs_do_not_show(script_sig: bytes, witness: list[bytes]) -> None:
+    """Where an input may spend what it does not show, it shows nothing: it has to be asked about."""
+    assert spent_scripts(script_sig, witness) == ()
