@@ -51,7 +51,8 @@ class Listed:
         """The pool as it is now; those that are new are queued."""
         texts = hashes if isinstance(hashes, list) else list(hashes)
         marks = np.fromiter(map(hash, texts), np.int64, len(texts))
-        fresh = np.flatnonzero(~np.isin(marks, self._marks))
+        order = np.argsort(marks)
+        fresh = np.sort(order[~_among(marks[order], self._marks)])
         line = self._new if self._listed else self._old
         for n in fresh.tolist():
             if self._read and self._read.pop(int(marks[n]), 0) is None:
@@ -60,7 +61,7 @@ class Listed:
                 self.dropped += 1
             else:
                 line.append(texts[n])
-        self._listed, self._marks = True, np.sort(marks)
+        self._listed, self._marks = True, marks[order]
 
     def read(self, hashes: Iterable[str]) -> None:
         """These came by another way: they need not be fetched."""
@@ -82,3 +83,11 @@ class Listed:
     def give_back(self, hashes: Iterable[str]) -> None:
         """They could not be fetched."""
         self._old.extendleft(hashes)
+
+
+def _among(some: NDArray[np.int64], others: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which of some are among others; both are sorted."""
+    if not len(others):
+        return np.zeros(len(some), np.bool_)
+    found: NDArray[np.bool_] = others[np.minimum(np.searchsorted(others, some), len(others) - 1)] == some
+    return found

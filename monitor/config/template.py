@@ -12,11 +12,12 @@ __all__ = ["PLACEHOLDERS", "template"]
 
 PLACEHOLDERS: Mapping[str, str] = {
     **{network.name: "0x" + "0" * 40 for network in NETWORKS if network.kind == "evm"},
+    **{network.name: "mfWxJ45yp2SFn7UciZyNpvDKrzbhyfKrY8" for network in NETWORKS if network.kind == "bitcoin"},
     "bitcoin": "1111111111111111111114oLvT2",
-    "bitcoin-testnet": "mfWxJ45yp2SFn7UciZyNpvDKrzbhyfKrY8",
     "bitcoin-cash": "bitcoincash:qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqfnhks603",
     "litecoin": "LKDxGDJq5fF4FohAB8zJH24mDDNHDNtqsE",
     "dogecoin": "D596YFweJQuHY1BbjazZYmAbt8jJPbKehC",
+    "dogecoin-testnet": "nUCAGGgZEPN1QyknmQe1oAku817bQAFKFt",
     "monacoin": "M7uAERuQW2AotfyLDyewFGcLUDtAYu9v5V",
     "nem": "NAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAABFX5GWH",
     "nem-testnet": "TAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAMPFU6I",

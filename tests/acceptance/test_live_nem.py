@@ -8,16 +8,19 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
 import pytest_asyncio
 
+from chains.nem.binary import transaction_hash
 from chains.nem.decode import EPOCH
-from chains.recorded.nem import Move, RecordedNemServer, construct
-from chains.recorded.nem_blocks import Recording
+from chains.recorded.nem import Move, RecordedNemServer, construct, made_up_key, make_block
+from chains.recorded.nem_blocks import Json, Recording
 from chains.recorded.pace import Pace
+from monitor import app
 from monitor.addresses.nem import of_public_key
 from monitor.case import load_case
 from monitor.config import config_from_mapping
-from monitor.model import Incident, Severity
+from monitor.model import Incident, Severity, Status
 from monitor.running import Parts, running
 
 KEY, COSIGNER, STRANGER = "11" * 32, "22" * 32, "33" * 32
@@ -26,7 +29,6 @@ THIEF = "NC4C6PSUW5CLTDT5SXAGJDQJGZNESKFK5MCN77OG"
 XEM = "nem:mainnet/slip44:43"
 T0 = 1_516_892_520
 PATIENCE = 90.0
-DAYS = 10  # of the ordinary traffic before a theft
 
 
 class Live:
@@ -68,7 +70,9 @@ async def watch(tmp_path: Path) -> AsyncIterator[Watch]:
     """Starts monitors; each ends with the test."""
     async with contextlib.AsyncExitStack() as stack:
 
-        async def start(mapping: Mapping[str, Any], *servers: RecordedNemServer, **chain: Any) -> Live:
+        async def start(
+            mapping: Mapping[str, Any], *servers: RecordedNemServer, history: Path | None = None, **chain: Any
+        ) -> Live:
             signers = dict(servers[0]._signers)
             entry = {
                 "name": "nem", "replay": True, "endpoints": [server.url for server in servers],
@@ -77,6 +81,8 @@ async def watch(tmp_path: Path) -> AsyncIterator[Watch]:
             whole = {"version": 1, **mapping, "chains": [entry], "store": {"url": f"sqlite:///{tmp_path}/nem.db"}}
             changes = asyncio.Event()
             config = config_from_mapping(whole, tmp_path, "test")
+            if history is not None:
+                await asyncio.to_thread(app.calibrate, config, [str(history)])
             parts = await stack.enter_async_context(running(config, on_change=lambda _: changes.set()))
             watching = asyncio.create_task(parts.watch.run())
 
@@ -107,35 +113,40 @@ async def nis() -> AsyncIterator[Callable[..., Awaitable[RecordedNemServer]]]:
 # -- Coincheck --------------------------------------------------------------------------------------------------------
 
 
-async def test_coincheck_over_http_while_a_node_fails_and_another_lies(nis: Any, watch: Watch) -> None:
+def _table(recording: Recording, end: int, path: Path) -> Path:
+    """The transfers of the blocks below height ``end`` as the native table, to learn from."""
+    rows = []
+    for block in recording.blocks[: end - 1]:
+        for place, tx in enumerate(block["transactions"]):
+            payer = recording.signers[tx["signer"]]
+            fields = ["nem", block["height"], block["timeStamp"] + EPOCH, transaction_hash(tx), place, 0]
+            rows.append(",".join(map(str, [*fields, payer, tx["recipient"], "native", tx["amount"]])))
+    columns = "chain,block_number,block_timestamp,transaction_hash,transaction_index,transfer_index"
+    path.write_text("\n".join([f"{columns},from_address,to_address,asset,value", *rows]) + "\n")
+    return path
+
+
+async def test_coincheck_over_http_while_a_node_fails_and_another_lies(nis: Any, watch: Watch, tmp_path: Path) -> None:
     """By the second payment of 100,000,000 XEM at the latest, to the last one, in one incident.
 
     The first node fails in the middle of the theft, the second serves a branch without it: two others outvote it.
     """
     case = load_case("coincheck-2018")
-    since = case.theft_starts_at - DAYS * 86_400
     opening = {row["address"]: int(row["value"]) for row in case.balances() if row["asset"] == "native"}
-    moves = []
-    for row in case.rows():
-        move = Move(row["block_timestamp"], row["from_address"], row["to_address"], int(row["value"]), 0)
-        if move.at >= since:
-            moves.append(move)
-            continue
-        for address, value in ((move.sender, -move.value), (move.receiver, move.value)):
-            if address in opening:
-                opening[address] += value
+    moves = [
+        Move(row["block_timestamp"], row["from_address"], row["to_address"], int(row["value"]), 0)
+        for row in case.rows()
+    ]
     recording = construct(moves)
     quiet = sum(block["timeStamp"] + EPOCH < case.theft_starts_at for block in recording.blocks)
-    base = recording.blocks[quiet]
-    hushed = [Move(m.at + 1, "".join(m.receiver), m.receiver, 1, 0) for m in moves if m.at >= case.theft_starts_at]
-    lie = construct(hushed[1:], parent=base, salt="lie")
+    theft = [move for move in moves if move.at >= case.theft_starts_at]
+    hushed = [Move(move.at + 1, STRANGER, move.receiver, 1) for move in theft[1:]]
+    lie = construct(hushed, parent=recording.blocks[quiet], salt="lie")
     lies = Recording(recording.network, (*recording.blocks[: quiet + 1], *lie.blocks), recording.signers)
     first, *others = [await nis(recording, quiet, balances=opening) for _ in range(3)]
-    liar = await nis(lies, quiet, balances=opening)
-    servers = [first, liar, *others]
-    for server in servers:
-        server._signers.update(lie.signers)
-    live = await watch(case.config(), *servers)
+    servers = [first, await nis(lies, quiet, balances=opening), *others]
+    history = _table(recording, quiet - 5, tmp_path / "history.csv")
+    live = await watch(case.config(), *servers, history=history, start=quiet - 5)
     await live.at(recording.blocks[quiet - 1])
     assert live.incidents == []
     for place in range(quiet, len(recording.blocks)):
@@ -145,14 +156,174 @@ async def test_coincheck_over_http_while_a_node_fails_and_another_lies(nis: Any,
             await server._pace.release(1)
         await live.at(recording.blocks[place])
     (incident,) = live.incidents
-    assert incident.opened_tx in _hashes(recording, quiet)[:3] and incident.severity is Severity.CRITICAL
+    hashes = [transaction_hash(tx) for block in recording.blocks[quiet:] for tx in block["transactions"]]
+    assert incident.opened_tx in hashes[1:3] and incident.severity is Severity.CRITICAL
     assert dict(incident.lost) == {XEM: 526_300_010_000_000}
     assert incident.suspects == (("nem:mainnet", THIEF),)
     assert incident.share_lost_at_open is not None and incident.share_lost_at_open <= 0.40
-    assert len(incident.movements) == len(moves) - sum(m.at < case.theft_starts_at for m in moves)
+    assert {movement.tx for movement in incident.movements} == set(hashes)
 
 
-def _hashes(recording: Recording, quiet: int) -> list[str]:
-    from chains.nem.binary import transaction_hash
+# -- control ----------------------------------------------------------------------------------------------------------
 
-    return [transaction_hash(tx) for block in recording.blocks[quiet:] for tx in block["transactions"]]
+
+def _modification(version: int = 2, least: int = 0, **changes: int) -> Json:
+    """Cosignatories who come (1) or go (2), by the name of their key."""
+    keys = {"cosigner": COSIGNER, "stranger": STRANGER}
+    tx: Json = {
+        "type": 4097, "version": 0x68 << 24 | version, "timeStamp": 5, "deadline": 9, "fee": 500_000, "signer": KEY,
+        "modifications": [
+            {"modificationType": kind, "cosignatoryAccount": keys[name]} for name, kind in changes.items()
+        ],
+    }  # fmt: skip
+    return tx | ({"minCosignatories": {"relativeChange": least}} if version > 1 else {})
+
+
+def _signed(tx: Json, signature: str = "ab") -> Json:
+    return {**tx, "signature": signature * 64}
+
+
+def _by_multisig(inner: Json, signature: str = "cd") -> Json:
+    """What the owner's account does, proposed and signed by a cosignatory."""
+    outer = {"type": 4100, "version": 0x68 << 24 | 1, "timeStamp": 5, "deadline": 9, "fee": 150_000}
+    return {**outer, "signer": COSIGNER, "signature": signature * 64, "otherTrans": inner, "signatures": []}
+
+
+def _mapping(role: str = "hot") -> dict[str, Any]:
+    return {"wallets": [{"id": "vault", "entity": "One", "role": role, "addresses": [f"nem:{OWNER}"]}]}
+
+
+def _blocks(*transactions: Json) -> Recording:
+    """A block of ordinary traffic, then one a transaction."""
+    base = construct([Move(T0, made_up_key("somebody"), THIEF, 1)])
+    blocks = list(base.blocks)
+    for number, tx in enumerate(transactions, 1):
+        blocks.append(make_block(blocks[-1], T0 + 60 * number, [tx]))
+    return Recording(base.network, tuple(blocks))
+
+
+@pytest.mark.parametrize(
+    ("tx", "severity"),
+    [
+        (_signed(_modification(1, stranger=1)), Severity.HIGH),  # the account becomes a multisig's
+        (_signed(_modification(2, 1, cosigner=1, stranger=1)), Severity.HIGH),
+        (_by_multisig(_modification(2, stranger=1)), Severity.HIGH),
+        (_by_multisig(_modification(2, -1)), Severity.CRITICAL),
+        (_by_multisig(_modification(2, -1, stranger=2)), Severity.CRITICAL),
+    ],
+)
+async def test_changes_of_control_alarm_live(nis: Any, watch: Watch, tx: Json, severity: Severity) -> None:
+    """Cosignatories added and fewer signatures needed, versions 1 and 2, within the block."""
+    recording = _blocks(tx)
+    live = await watch(_mapping(), await nis(recording, 3))
+    await live.at(recording.blocks[-1])
+    (incident,) = live.incidents
+    assert (incident.severity, [f.detector for f in incident.findings]) == (severity, ["CT-11"])
+
+
+@pytest.mark.parametrize(("mode", "word"), [(1, "activate"), (2, "deactivate")])
+async def test_importance_of_a_cold_wallet_handed_over(nis: Any, watch: Watch, mode: int, word: str) -> None:
+    """A key that should rest was used."""
+    transfer = {
+        "type": 2049, "version": 0x68 << 24 | 1, "timeStamp": 5, "deadline": 9, "fee": 150_000, "signer": KEY,
+        "mode": mode, "remoteAccount": STRANGER,
+    }  # fmt: skip
+    recording = _blocks(_signed(transfer))
+    live = await watch(_mapping("cold"), await nis(recording, 3))
+    await live.at(recording.blocks[-1])
+    (incident,) = live.incidents
+    finding = next(f for f in incident.findings if f.detector == "CW-3" and word in f.summary)
+    assert finding.severity is Severity.CRITICAL
+
+
+# -- what waits -------------------------------------------------------------------------------------------------------
+
+
+def _payment(value: int) -> Json:
+    return {
+        "type": 257, "version": 0x68 << 24 | 1, "timeStamp": 5, "deadline": 9, "fee": 50_000, "signer": KEY,
+        "recipient": THIEF, "amount": value, "message": {},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("multisig", [False, True])
+async def test_an_unconfirmed_theft_alerts_first(nis: Any, watch: Watch, multisig: bool) -> None:
+    """Before any block has it; mined, it is the same incident, and confirmed."""
+    theft = _by_multisig(_payment(900)) if multisig else _signed(_payment(900))
+    recording = _blocks(_signed(_payment(1), "ef"), theft)
+    mapping = _mapping("cold")
+    live = await watch(mapping, server := await nis(recording, 3), mempool="on")
+    await live.at(recording.blocks[2])
+    before = len(live.incidents)
+    server.waiting = [theft]
+    incident = await live.until(
+        lambda: next((i for i in live.incidents if any(f.evidence.get("pending") for f in i.findings)), None)
+    )
+    assert incident.status is Status.OPEN
+    await server._pace.release(1)
+    await live.at(recording.blocks[3])
+    again = next(i for i in live.incidents if i.id == incident.id)
+    assert again.status is Status.OPEN and not any(f.evidence.get("pending") for f in again.findings)
+    assert len(live.incidents) <= before + 1
+
+
+async def test_an_unconfirmed_theft_that_expires_is_retracted(nis: Any, watch: Watch) -> None:
+    """No node lists it any more, and no block has it."""
+    recording = _blocks(*(_signed({**_modification(1), "signer": STRANGER}, f"{n:02x}") for n in range(1, 9)))
+    live = await watch(_mapping("cold"), server := await nis(recording, 3), mempool="on")
+    await live.at(recording.blocks[2])
+    server.waiting = [_signed(_payment(900))]
+    incident = await live.until(lambda: next(iter(live.incidents), None))
+    assert incident.unconfirmed
+    server.waiting = []
+    for block in recording.blocks[3:]:
+        await server._pace.release(1)
+        await live.at(block)
+    await live.until(lambda: live.incidents[0].status is Status.RETRACTED)
+
+
+# -- deep rewrites ----------------------------------------------------------------------------------------------------
+
+
+def _quiet(count: int, *, parent: Json | None = None, salt: str = "") -> list[Json]:
+    """Blocks of nobody that is watched."""
+    start = T0 if parent is None else parent["timeStamp"] + EPOCH + 60
+    moves = [Move(start + 60 * n, made_up_key("somebody"), THIEF, 1) for n in range(count)]
+    return list(construct(moves, parent=parent, salt=salt).blocks)
+
+
+async def test_a_rewrite_of_350_blocks_is_undone(nis: Any, watch: Watch) -> None:
+    """The theft at its bottom is retracted, and the new branch followed: NEM may rewrite 360 blocks."""
+    blocks = _quiet(20)
+    blocks.append(make_block(blocks[-1], blocks[-1]["timeStamp"] + EPOCH + 60, [_signed(_payment(900))]))
+    fork = len(blocks) - 1  # the block with the theft is the first that goes
+    blocks += _quiet(349, parent=blocks[-1])
+    recording = Recording(construct([Move(T0, STRANGER, THIEF, 1)]).network, tuple(blocks))
+    server = await nis(recording, len(blocks))
+    live = await watch(_mapping("cold"), server)
+    await live.at(blocks[-1])
+    (incident,) = live.incidents
+    assert incident.status is Status.OPEN
+    branch = _quiet(352, parent=blocks[fork - 1], salt="new")
+    server.reorg(350, branch)
+    await live.at(branch[-1])
+    await live.until(lambda: live.incidents[0].status is Status.RETRACTED)
+
+
+async def test_a_rewrite_below_what_can_be_undone_is_said(nis: Any, watch: Watch, tmp_path: Path) -> None:
+    """More than 360 blocks: people are told (`monitor.blind`), and the new branch is followed."""
+    blocks = _quiet(380)
+    recording = Recording(construct([Move(T0, STRANGER, THIEF, 1)]).network, tuple(blocks))
+    server = await nis(recording, len(blocks))
+    out = tmp_path / "told.ndjson"
+    mapping = {
+        **_mapping(), "receivers": [{"name": "soc", "channels": [{"type": "file", "path": str(out)}]}],
+        "route": {"receiver": "soc"},
+    }  # fmt: skip
+    live = await watch(mapping, server)
+    await live.at(blocks[-1])
+    branch = _quiet(372, parent=blocks[10], salt="new")
+    server.reorg(len(blocks) - 11, branch)
+    await live.at(branch[-1])
+    await live.until(lambda: out.exists() and "rewritten" in out.read_text())
+    assert '"monitor.blind"' in out.read_text()

@@ -140,7 +140,7 @@ def test_cashaddr_longer_hashes() -> None:
         ("bitcoin-cash", "bchtest:pr6m7j9njldwwzlg9v7v53unlr4jkmx6eyvwc0uz5t", "Bitcoin Cash testnet"),
         ("litecoin", "1A1zP1eP5QGefi2DMPTfTL5SLmv7DivfNa", "address of bitcoin or bitcoin-cash "),
         ("dogecoin", "0x28c6c06298d514db089934071355e5743bf21d60", "EVM network"),
-        ("bitcoin", "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080", "Bitcoin regtest"),
+        ("bitcoin", "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080", "bitcoin-regtest"),
         ("nem", "TCJLCZSOQ6RGWHTPSV2DW467WZSHK4NBSITND4OF", "address of nem-testnet, not of nem"),
         ("nem-testnet", "NCXIQA4FF5JB6AMQ53NQ3ZMRD3X3PJEWDJJJIGHT", "address of nem, not of nem-testnet"),
     ],

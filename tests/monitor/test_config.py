@@ -251,11 +251,16 @@ def test_a_chain_has_one_identity_under_all_its_names():
 
 def test_private_networks_take_their_family_from_options():
     """A network that is not built in is like its family, with its own identity and address form."""
-    chain = {"name": "local", "kind": "bitcoin", "chain_id": "bip122:0f9188f13cb7b2c71f2a335e3a4fc328"}
+    chain = {"name": "local", "kind": "bitcoin", "chain_id": "bip122:00000000000000000000000000000001"}
     options = {"p2pkh": [111], "p2sh": [196], "hrp": "bcrt"}
     entry = wallet(addresses=["local:mfWxJ45yp2SFn7UciZyNpvDKrzbhyfKrY8"])
     config = made(chains=[{**chain, "options": options}], wallets=[entry])
-    assert config.chains[0].network.asset == "bip122:0f9188f13cb7b2c71f2a335e3a4fc328/slip44:0"
+    assert config.chains[0].network.asset == "bip122:00000000000000000000000000000001/slip44:0"
+    like = made(chains=[{**chain, "options": {"like": "dogecoin-regtest", "p2sh": [5]}}], wallets=[entry])
+    network = like.chains[0].network
+    assert (network.params["work"], network.params["p2sh"], network.block_seconds) == ("scrypt", (5,), 60)
+    found = problems_of(made, chains=[{**chain, "options": {"like": "dogcoin"}}], wallets=[entry])
+    assert "did you mean 'dogecoin'" in found[0]
     found = problems_of(made, chains=[{**chain, "options": {"p2pkh": "x"}}], wallets=[entry])
     assert "chains[0].options.p2pkh is not of the form of (0,)" in found[0]
 
