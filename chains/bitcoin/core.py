@@ -22,7 +22,7 @@ import msgspec
 from chains.base import ChainSpec, EndpointState, Terms
 from chains.bitcoin.base import Coin, Fetched, Prevout, Unspent, outpoint
 from chains.bitcoin.block import parse_block, parse_tx
-from chains.exchange import RpcError
+from chains.exchange import Refused, RpcError
 from chains.rpc import HttpPool, JsonRpc, Single
 from monitor.errors import ChainError, ChainInconsistent, ChainUnavailable, DecodeError
 from monitor.model import BlockRef
@@ -148,10 +148,11 @@ class CoreSource:
 
     async def hash_at(self, number: int) -> str:
         """See `Source`."""
-        found = await self._call("getblockhash", number, type=str)
-        if found is None:
-            raise ChainUnavailable(f"{self._spec.name}: {self.endpoint} has no block {number}")
-        return str(found)
+        (found,) = await self._batch([("getblockhash", [number])], str)
+        if isinstance(found, str):
+            return found
+        self.rotate()
+        raise ChainUnavailable(f"{self._spec.name}: {self.endpoint} has no block {number} yet")
 
     async def block(self, number: int, hash: str) -> Fetched:
         """See `Source`."""
@@ -280,6 +281,8 @@ class CoreSource:
             self._bare.add(self.endpoint)
             answers = await self._rpc.batch([("getblock", [hash, False])], type=str)
         if isinstance(answers[0], RpcError):
+            if "pruned" in str(answers[0]):
+                raise Refused(f"{self._spec.name}: {answers[0]}", 404)
             raise ChainUnavailable(f"{self._spec.name}: {answers[0]}")
         if answers[0] is None:
             raise ChainUnavailable(f"{self._spec.name}: {self.endpoint} has no block {hash}")

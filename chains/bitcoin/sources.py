@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 from chains.base import ChainSpec, EndpointState
 from chains.bitcoin.base import Fetched, Prevout, Source, Unspent
+from chains.exchange import Kind as Failed
 from chains.exchange import MethodUnsupported, Refused, RpcError, redact
 from chains.rpc import HttpPool, JsonRpc
 from monitor.errors import ChainError, ChainUnavailable, ConfigError
@@ -82,26 +83,25 @@ async def _is_rpc(rpc: JsonRpc) -> bool:
         await rpc.call("getblockchaininfo")
     except RpcError:
         return True
-    except Refused as error:
-        return error.status == 401  # a node that does not know us
     except ChainUnavailable as error:
-        if "(code -" in str(error):  # an error object, such as "Loading block index"
-            return True
-        if getattr(error, "kinds", ()) and not _answered(error):
+        if _is_away(error):
             raise
-        return False
+        is_refusal = isinstance(error, Refused) and error.status == 401  # a node that does not know us
+        return is_refusal or Failed.ERROR in getattr(error, "kinds", ())  # "Loading block index", for example
     return True
 
 
-def _answered(error: ChainUnavailable) -> bool:
-    return any(kind.value not in ("timeout", "connect", "lost") for kind in getattr(error, "kinds", ()))
+def _is_away(error: ChainUnavailable) -> bool:
+    """Whether there was no answer at all."""
+    kinds: frozenset[Failed] = getattr(error, "kinds", frozenset())
+    return bool(kinds) and kinds <= {Failed.TIMEOUT, Failed.CONNECT, Failed.LOST}
 
 
 async def _got(pool: HttpPool, path: str) -> Any:
     try:
         return await pool.get(path)
     except ChainUnavailable as error:
-        if getattr(error, "kinds", ()) and not _answered(error):
+        if _is_away(error):
             raise
         return None
 
@@ -146,7 +146,7 @@ class Sources:
         self._kinds: dict[str, Kind] = {}
         if (said := (spec.options or {}).get("api", "auto")) != "auto":
             if said not in list(Kind):
-                hint = did_you_mean(str(said), ["auto", *Kind])
+                hint = did_you_mean(str(said), ["auto", *(kind.value for kind in Kind)])
                 raise ConfigError(f"chain {spec.name}: options.api is unknown: {hint}")
             self._kinds = dict.fromkeys(self._urls, Kind(said))
         self._sources: dict[Kind, Source] = {}

@@ -64,7 +64,10 @@ def inner_hash(tx: Json) -> str | None:
     Inner transactions carry no signature of their own.
     """
     inner = tx.get("otherTrans")
-    if not isinstance(inner, Mapping) or inner.get("type") not in _BODIES:
+    if not isinstance(inner, Mapping):
+        return None
+    kind = inner.get("type")
+    if type(kind) is not int or kind not in _BODIES:
         return None
     return transaction_hash(inner)
 

@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from chains.base import ChainSpec, EndpointState
+from chains.endpoints.endpoint import Endpoint
 from chains.exchange import Kind, clean
 from chains.nem.agreement import APART, Agreement, Heights, Told, outvoted
 from chains.nem.decode import RawBlock, identity, parse_block
@@ -112,7 +113,7 @@ class NemNodes:
     async def _ask_all(self) -> None:
         """Ask every node that can be asked; one that hangs is not waited for, and not asked again meanwhile."""
         for endpoint in self.pool.endpoints:
-            if endpoint.askable and not endpoint.resting and endpoint.name not in self._asking:
+            if _is_free(endpoint) and endpoint.name not in self._asking:
                 task = asyncio.create_task(self._ask(endpoint.name), name=f"head of {endpoint.name}")
                 self._asking[endpoint.name] = task
         tasks = set(self._asking.values())
@@ -220,9 +221,7 @@ class NemNodes:
 
     def _may_vote(self, name: str, number: int) -> bool:
         endpoint = self.pool.find(name)
-        limited = endpoint.limiter is not None and endpoint.limiter.delay() > 0
-        has = endpoint.head is None or endpoint.head >= number
-        return endpoint.askable and not endpoint.resting and not limited and has
+        return _is_free(endpoint) and (endpoint.head is None or endpoint.head >= number)
 
     async def _votes(self, names: Sequence[str], number: int) -> list[str]:
         """What these say is the identity of a block."""
@@ -261,6 +260,12 @@ class NemNodes:
             return  # the rule on public nodes
         if isinstance(answer, dict) and "data" in answer:
             self.local.add(single.endpoint)
+
+
+def _is_free(endpoint: Endpoint) -> bool:
+    """Whether an endpoint can be asked at once."""
+    limited = endpoint.limiter is not None and endpoint.limiter.delay() > 0
+    return endpoint.askable and not endpoint.resting and not limited
 
 
 async def _at(single: Single, number: int) -> RawBlock:

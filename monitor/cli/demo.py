@@ -12,11 +12,11 @@ import logging
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -24,23 +24,16 @@ from monitor.cli.common import run
 from monitor.cli.show import bold, clean, severity
 from monitor.ids import from_iso, iso
 
+if TYPE_CHECKING:
+    from monitor.cli.stage import Stage
+
 __all__ = ["command"]
 
-ACTS = ("coincheck-2018", "upbit-2019")
+ACTS = ("coincheck-2018", "upbit-2019")  # what is shown where nothing is said
+ON_ASKING = ("zaif-2018",)  # three chains take longer to learn from
 SECRET = "whsec_aGVpc3R3YXRjaCBkZW1vLCBub3QgYSBzZWNyZXQh"
 LONGEST_PAUSE = 1.2  # seconds between two blocks of the theft
 CATCH_UP_SECONDS = 120.0
-
-
-@dataclass(slots=True)
-class Stage:
-    """A loopback chain: its server, when blocks become visible, and the blocks' times."""
-
-    chain: Mapping[str, Any]  # the chain's entry in the configuration
-    release: Callable[[int], Any]  # show more blocks
-    visible: Callable[[], int]
-    times: list[int]
-    server: Any
 
 
 @dataclass(slots=True)
@@ -53,7 +46,8 @@ class Inbox:
 
 
 @click.command()
-@click.option("--case", "case_ids", multiple=True, type=click.Choice(ACTS), help="Which theft (default: all).")
+@click.option("--case", "case_ids", multiple=True, type=click.Choice((*ACTS, *ON_ASKING)),
+              help=f"Which theft (default: {' and '.join(ACTS)}).")
 @click.option("--fast", is_flag=True, help="No pauses between the theft's blocks.")
 def command(case_ids: tuple[str, ...], fast: bool) -> int:
     """Watch real thefts of history being caught live, on this machine alone."""
@@ -70,6 +64,7 @@ def command(case_ids: tuple[str, ...], fast: bool) -> int:
 
 async def _act(name: str, fast: bool) -> bool:
     from monitor.case import load_case
+    from monitor.cli.stage import staged
     from monitor.config import config_from_mapping
     from monitor.running import running
 
@@ -77,10 +72,10 @@ async def _act(name: str, fast: bool) -> bool:
     click.echo(bold(f"{case.title} ({case.date})"))
     inbox = Inbox()
     with tempfile.TemporaryDirectory(prefix="heistwatch-demo-") as folder:
-        async with _receiver(inbox) as url, _stage(case) as stage:
+        async with _receiver(inbox) as url, staged(case) as stages:
             mapping = {
                 **case.config(),
-                "chains": [stage.chain],
+                "chains": [stage.chain for stage in stages],
                 "store": {"url": f"sqlite:///{folder}/demo.db"},
                 "receivers": [{"name": "soc", "channels": [{"type": "webhook", "url": url, "secret": SECRET}]}],
                 "route": {"receiver": "soc"},
@@ -89,34 +84,48 @@ async def _act(name: str, fast: bool) -> bool:
             async with running(config) as parts:
                 watching = asyncio.create_task(parts.watch.run())
                 try:
-                    await _play(case, stage, parts, inbox, watching, fast)
+                    await _play(case, stages, parts, inbox, watching, fast)
                 finally:
                     watching.cancel()
                     await asyncio.gather(watching, return_exceptions=True)
     return _curtain(case, inbox)
 
 
-async def _play(case: Any, stage: Stage, parts: Any, inbox: Inbox, watching: Any, fast: bool) -> None:
+async def _play(case: Any, stages: list[Stage], parts: Any, inbox: Inbox, watching: Any, fast: bool) -> None:
     """Quiet time at full speed, then the theft block by block."""
-    item = next(iter(parts.watch.followed.values()))
-    quiet = sum(at < case.theft_starts_at for at in stage.times)
-    click.echo(f"a loopback node serves {quiet:,} blocks of generated ordinary traffic; the monitor learns from them")
-    await _until(lambda: item.blocks >= 1, watching)
-    await _show(stage, quiet - stage.visible())
-    await _caught_up(stage, item, quiet, watching)
-    click.echo(f"the monitor is at block {item.follower.tip.number}, {len(inbox.received)} alarms so far")
+    items = [parts.watch.followed[stage.network] for stage in stages]
+    quiet = [sum(at < case.theft_starts_at for at in stage.times) for stage in stages]
+    many = f"{len(stages)} loopback nodes serve" if len(stages) > 1 else "a loopback node serves"
+    click.echo(f"{many} {sum(quiet):,} blocks of generated ordinary traffic; the monitor learns from them")
+    for stage, item, count in zip(stages, items, quiet, strict=True):
+        await _until(lambda item=item: item.blocks >= 1, watching)  # type: ignore[misc]
+        await _show(stage, count - stage.pace.visible)
+    for stage, item, count in zip(stages, items, quiet, strict=True):
+        await _caught_up(stage, item, count, watching)
+    tips = ", ".join(f"{item.follower.tip.number} of {item.name}" for item in items)
+    click.echo(f"the monitor is at block {tips}, {len(inbox.received)} alarms so far")
     click.echo(f"{iso(case.theft_starts_at)}  the theft begins")
     told = len(inbox.received)
-    for place in range(quiet, len(stage.times)):
-        if place > quiet and not fast:
-            gap = stage.times[place] - stage.times[place - 1]
-            await asyncio.sleep(min(LONGEST_PAUSE, gap / 60))
-        await _show(stage, place + 1 - stage.visible())
-        await _caught_up(stage, item, place + 1, watching)
+    before = None
+    for at, n, count in _theft(stages, quiet):
+        if before is not None and not fast:
+            await asyncio.sleep(min(LONGEST_PAUSE, (at - before) / 60))
+        before = at
+        await _show(stages[n], count - stages[n].pace.visible)
+        await _caught_up(stages[n], items[n], count, watching)
         await parts.dispatcher.idle()
         for message in inbox.received[told:]:
             _print(message)
         told = len(inbox.received)
+
+
+def _theft(stages: list[Stage], quiet: list[int]) -> list[tuple[int, int, int]]:
+    """The blocks of the theft in the order of time: when, on which chain, and the blocks of that chain by then."""
+    return sorted(
+        (stage.times[place], n, place + 1)
+        for n, stage in enumerate(stages)
+        for place in range(quiet[n], len(stage.times))
+    )
 
 
 async def _show(stage: Stage, count: int) -> None:
@@ -242,60 +251,3 @@ async def _receiver(inbox: Inbox) -> AsyncIterator[str]:
         yield f"http://127.0.0.1:{runner.addresses[0][1]}/heistwatch"
     finally:
         await runner.cleanup()
-
-
-@asynccontextmanager
-async def _stage(case: Any) -> AsyncIterator[Stage]:
-    """The loopback node of a case, its first block visible."""
-    opening = {row["address"]: int(row["value"]) for row in case.balances() if row["asset"] == "native"}
-    maker = _nem_stage if case.chains == ("nem",) else _evm_stage
-    async with maker(case, opening) as stage:
-        yield stage
-
-
-@asynccontextmanager
-async def _nem_stage(case: Any, opening: Mapping[str, int]) -> AsyncIterator[Stage]:
-    from chains.nem.decode import EPOCH
-    from chains.recorded.nem import RecordedNemServer
-    from chains.recorded.nem_blocks import Move, construct
-    from chains.recorded.pace import Pace
-
-    moves = [
-        Move(row["block_timestamp"], row["from_address"], row["to_address"], int(row["value"]), 0)
-        for row in case.rows()
-    ]
-    recording = construct(moves)
-    pace = Pace(manual=True)
-    async with RecordedNemServer(recording, pace=pace, balances=opening) as server:
-        chain = {
-            "name": "nem",
-            "replay": True,
-            "endpoints": [server.url],
-            "poll_seconds": 0.05,
-            "start": 1,
-            "options": {"signers": dict(recording.signers)},
-        }
-        times = [block["timeStamp"] + EPOCH for block in recording.blocks]
-        yield Stage(chain, pace.release, lambda: pace.visible, times, server)
-
-
-@asynccontextmanager
-async def _evm_stage(case: Any, opening: Mapping[str, int]) -> AsyncIterator[Stage]:
-    from chains.recorded.evm import RecordedEvmServer
-    from chains.recorded.evm_blocks import Draft, Move, construct
-    from chains.recorded.pace import Pace
-
-    rows = case.rows()
-    by_time: dict[int, list[Move]] = {}
-    for row in rows:
-        move = Move(row["from_address"], row["to_address"], int(row["value"]))
-        by_time.setdefault(row["block_timestamp"], []).append(move)
-    start = min(by_time) - 60
-    drafts = [Draft(start), *(Draft(at, tuple(found)) for at, found in sorted(by_time.items()))]
-    pace = Pace(manual=True)
-    balances: dict[tuple[str, str | None], int | Mapping[int, int]] = {
-        (address, None): value for address, value in opening.items()
-    }
-    async with RecordedEvmServer(1, construct(1, drafts), pace=pace, shown=1, balances=balances) as server:
-        chain = {"name": "ethereum", "replay": True, "endpoints": [server.url], "poll_seconds": 0.05, "start": 0}
-        yield Stage(chain, pace.release, lambda: pace.visible, [draft.timestamp for draft in drafts], server)

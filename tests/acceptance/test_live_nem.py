@@ -144,7 +144,7 @@ async def test_coincheck_over_http_while_a_node_fails_and_another_lies(nis: Any,
     lie = construct(hushed, parent=recording.blocks[quiet], salt="lie")
     lies = Recording(recording.network, (*recording.blocks[: quiet + 1], *lie.blocks), recording.signers)
     first, *others = [await nis(recording, quiet, balances=opening) for _ in range(3)]
-    servers = [first, await nis(lies, quiet, balances=opening), *others]
+    servers = [first, liar := await nis(lies, quiet, balances=opening), *others]
     history = _table(recording, quiet - 5, tmp_path / "history.csv")
     live = await watch(case.config(), *servers, history=history, start=quiet - 5)
     await live.at(recording.blocks[quiet - 1])
@@ -162,6 +162,8 @@ async def test_coincheck_over_http_while_a_node_fails_and_another_lies(nis: Any,
     assert incident.suspects == (("nem:mainnet", THIEF),)
     assert incident.share_lost_at_open is not None and incident.share_lost_at_open <= 0.40
     assert {movement.tx for movement in incident.movements} == set(hashes)
+    states = {state.name: state for state in next(iter(live.parts.watch.followed.values())).source.endpoints()}
+    assert states[liar.url.removeprefix("http://")].failures["inconsistent"] >= 1
 
 
 # -- control ----------------------------------------------------------------------------------------------------------
