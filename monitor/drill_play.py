@@ -6,23 +6,21 @@ Nothing of the owner's is touched: engine, pipeline and store are made for the p
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from monitor.addresses import canonical
 from monitor.assets import AssetNames
 from monitor.case import Case
-from monitor.case_file import network_of
+from monitor.case_blocks import blocks_of, told_of
 from monitor.config import Config, config_from_mapping
 from monitor.engine import Engine
 from monitor.errors import ConfigError
 from monitor.ids import stable_id
 from monitor.incidents import Correlator
 from monitor.memory_store import MemoryStore
-from monitor.model import Alert, AlertKind, Block, BlockRef, Role, Transfer, TransferKind, Tx, Wallet
-from monitor.networks import token_asset
+from monitor.model import Alert, AlertKind, Block, BlockRef, Role, Wallet
 from monitor.pipeline import Pipeline
 from monitor.registry import did_you_mean
 from monitor.store import OutboxRow
@@ -139,9 +137,9 @@ def _mapping(case: Case, wallet: Wallet) -> dict[str, Any]:
 
 async def _fold(case: Case, pipeline: Pipeline, shift: int) -> Block:
     """All blocks of the case; the last one."""
-    told = _told(case, pipeline.engine)
+    told = told_of(case, pipeline.engine.watchlist)
     block: Block | None = None
-    for block in _blocks(case.rows(), shift):
+    for block in blocks_of(case.rows(), shift):
         balances = {key: told.pop(key) for key in [key for key in told if key[1] == block.ref.chain]}
         await pipeline.connect(block, balances)
         if pipeline.changes:
@@ -150,52 +148,3 @@ async def _fold(case: Case, pipeline: Pipeline, shift: int) -> Block:
         raise ConfigError(f"case {case.id} has no transactions")
     await pipeline.flush(block.ref.chain)
     return block
-
-
-def _told(case: Case, engine: Engine) -> dict[tuple[str, str, str], int]:
-    """Balances before the first block, by (wallet, chain, asset)."""
-    told: dict[tuple[str, str, str], int] = {}
-    for row in case.balances():
-        network = network_of(row["chain"])
-        wallet = engine.watchlist.wallet_at(network.chain, canonical(network, row["address"]))
-        if wallet is not None:
-            key = wallet.id, network.chain, _asset(row)
-            told[key] = told.get(key, 0) + int(row["value"])
-    return told
-
-
-def _asset(row: Mapping[str, Any]) -> str:
-    network = network_of(row["chain"])
-    return network.asset if row["asset"] == "native" else token_asset(network.chain, row["asset"])
-
-
-def _blocks(rows: Sequence[Mapping[str, Any]], shift: int) -> Iterator[Block]:
-    """Rows of the native table, in chain order, as blocks; times moved by ``shift`` seconds."""
-    groups: dict[tuple[str, int], list[Mapping[str, Any]]] = {}
-    for row in rows:
-        groups.setdefault((row["chain"], row["block_number"]), []).append(row)
-    parents: dict[str, str] = {}
-    for (name, number), found in sorted(groups.items(), key=lambda item: item[1][0]["block_timestamp"]):
-        ref = BlockRef(network_of(name).chain, number, f"drill-{number}")
-        transfers = tuple(_transfer(row, ref) for row in found)
-        parent = parents.get(name, "")
-        parents[name] = ref.hash
-        yield Block(
-            ref, parent, found[0]["block_timestamp"] + shift, transfers, transfers_seen=len(transfers), source="drill"
-        )
-
-
-def _transfer(row: Mapping[str, Any], ref: BlockRef) -> Transfer:
-    senders = row["from_address"]
-    value = int(row["value"])
-    return Transfer(
-        ref,
-        Tx(row["transaction_hash"], row["transaction_index"], initiator=row["tx_from"]),
-        row["transfer_index"],
-        TransferKind(row["kind"]),
-        _asset(row),
-        (senders,) if isinstance(senders, str) else tuple(senders),
-        row["to_address"],
-        value,
-        tuple(int(part) for part in row["input_values"]) if "input_values" in row else (value,),
-    )

@@ -313,8 +313,8 @@ async def test_a_rewrite_of_350_blocks_is_undone(nis: Any, watch: Watch) -> None
 
 
 async def test_a_rewrite_below_what_can_be_undone_is_said(nis: Any, watch: Watch, tmp_path: Path) -> None:
-    """More than 360 blocks: people are told (`monitor.blind`), and the new branch is followed."""
-    blocks = _quiet(380)
+    """Deeper than the finality depth: people are told (`monitor.blind`), and the new branch is followed."""
+    blocks = _quiet(60)
     recording = Recording(construct([Move(T0, STRANGER, THIEF, 1)]).network, tuple(blocks))
     server = await nis(recording, len(blocks))
     out = tmp_path / "told.ndjson"
@@ -322,9 +322,9 @@ async def test_a_rewrite_below_what_can_be_undone_is_said(nis: Any, watch: Watch
         **_mapping(), "receivers": [{"name": "soc", "channels": [{"type": "file", "path": str(out)}]}],
         "route": {"receiver": "soc"},
     }  # fmt: skip
-    live = await watch(mapping, server)
+    live = await watch(mapping, server, finality_depth=40)
     await live.at(blocks[-1])
-    branch = _quiet(372, parent=blocks[10], salt="new")
+    branch = _quiet(52, parent=blocks[10], salt="new")
     server.reorg(len(blocks) - 11, branch)
     await live.at(branch[-1])
     await live.until(lambda: out.exists() and "rewritten" in out.read_text())

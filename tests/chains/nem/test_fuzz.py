@@ -113,7 +113,7 @@ def answers(root: Path) -> dict[str, list[Any]]:
     }
 
 
-@tries(400)
+@tries(200)
 @given(data=st.data())
 def test_transactions(data: st.DataObject, data_root: Path) -> None:
     """A decoded transaction or DecodeError; so are hashes."""
@@ -135,7 +135,7 @@ def _decoded(raw: Any, known: str | None) -> None:
         assert type(control.detail.get("min_cosignatories_change", 0)) is int
 
 
-@tries(300)
+@tries(150)
 @given(data=st.data())
 def test_blocks(data: st.DataObject, data_root: Path) -> None:
     """A block, its bad transactions named, or one of the declared errors."""
@@ -154,7 +154,7 @@ def test_blocks(data: st.DataObject, data_root: Path) -> None:
         pass
 
 
-@tries(300)
+@tries(150)
 @given(data=st.data())
 def test_definitions(data: st.DataObject, data_root: Path) -> None:
     """A definition or DecodeError."""
@@ -186,7 +186,7 @@ async def _free() -> None:
     """No bound on requests."""
 
 
-@tries(200)
+@tries(100)
 @given(data=st.data())
 async def test_answers_about_accounts(data: st.DataObject, data_root: Path) -> None:
     """Views, what waits, balances and pages of definitions: a result or a ChainError."""
