@@ -117,6 +117,12 @@ class RawTx:
         first, last = self._inputs
         return [self._block.witness(n) for n in range(first, last)]
 
+    def shown(self, number: int) -> tuple[bytes, list[bytes]]:
+        """Script and witness of one input: what it shows of the script that it spends."""
+        place = self._block.first_input[self.index] + number
+        _, start, end, _ = self._block.ins[place]
+        return self._block.data[start:end], self._block.witness(place)
+
     @property
     def output_values(self) -> list[int]:
         """Base units of its outputs."""

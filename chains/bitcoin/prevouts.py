@@ -92,11 +92,11 @@ class Prevouts:
             owner = bytes.fromhex(tx.hash)[::-1]
             outputs = enumerate(zip(tx.output_values, tx.output_scripts, strict=True))
             known |= {owner + n.to_bytes(4, "little"): Prevout(*output) for n, output in outputs}
-        points = [(tx, n) for tx in txs if not tx.is_coinbase for n in range(len(tx.outpoints))]
-        for tx, n in points:
-            if (coin := self._coins.get(tx.outpoints[n])) is not None:
-                known[tx.outpoints[n]] = coin
-        left = self._unknown(((tx, n) for tx, n in points), known)
+        points = [(tx, n, point) for tx in txs if not tx.is_coinbase for n, point in enumerate(tx.outpoints)]
+        for _, _, point in points:
+            if (coin := self._coins.get(point)) is not None:
+                known[point] = coin
+        left = self._unknown(points, known)
         known |= await self._ask(left.ask)
         claimed, _ = self._claims(left, known)
         return Spent(known, claimed)
@@ -111,7 +111,7 @@ class Prevouts:
         for tx in txs:
             for n, point in enumerate(tx.outpoints):
                 if point not in known and point not in claimed and not tx.is_coinbase:
-                    shows = spent_scripts(tx.script_sigs[n], tx.witnesses[n])
+                    shows = spent_scripts(*tx.shown(n))
                     if shows:
                         claimed[point] = shows[0]
         return Spent(known, claimed)
@@ -153,7 +153,7 @@ class Prevouts:
             else:
                 unknown.append((tx, n, point))
         txs = raw.txs
-        left = self._unknown(((txs[tx], n) for tx, n, _ in unknown), known)
+        left = self._unknown(((txs[tx], n, point) for tx, n, point in unknown), known)
         known |= await self._ask(left.ask)
         claimed, blind = self._claims(left, known)
         watched = self._watched.match([*(prevout.script for prevout in known.values()), *claimed.values()])
@@ -169,20 +169,20 @@ class Prevouts:
         )
         return Found(order, spent, blind)
 
-    def _unknown(self, inputs: Iterable[tuple[RawTx, int]], known: Mapping[bytes, Prevout]) -> _Inputs:
+    def _unknown(self, inputs: Iterable[tuple[RawTx, int, bytes]], known: Mapping[bytes, Prevout]) -> _Inputs:
         """Of inputs that are not known, those that are or may be watched ones."""
         found = _Inputs([], {})
         scripts: dict[bytes, tuple[bytes, ...]] = {}
         silent: list[bytes] = []
         taproot = self._watches_taproot()
-        for tx, n in inputs:
-            point = tx.outpoints[n]
+        for tx, n, point in inputs:
             if point in known:
                 continue
-            shows = spent_scripts(tx.script_sigs[n], tx.witnesses[n])
+            script, witness = tx.shown(n)
+            shows = spent_scripts(script, witness)
             if shows:
                 scripts[point] = shows
-            elif tx.script_sigs[n] or taproot:
+            elif script or taproot:
                 silent.append(point)
         watched = self._watched.match(script for shows in scripts.values() for script in shows)
         for point, shows in scripts.items():

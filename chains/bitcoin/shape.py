@@ -84,7 +84,7 @@ def _script_type(tx: RawTx, prevouts: Sequence[Prevout | None]) -> str:
     for n, prevout in enumerate(prevouts):
         if prevout is not None:
             found[type_of(prevout.script)] += 1
-        elif shown := spent_scripts(tx.script_sigs[n], tx.witnesses[n]):
+        elif shown := spent_scripts(*tx.shown(n)):
             found[type_of(shown[0])] += 1
         else:
             return ""
