@@ -114,7 +114,8 @@ async def calibrate(store: Store, engine: Engine, past: Sequence[Past], *, repla
     for chain, item in chains.items():
         delta.update((key, None) for key, _ in stored if key.startswith(spool_prefix(chain)))
         delta[mark_key(chain)] = write_mark(_mark(item, tips[chain], mine, fresh))
-    await _store(store, delta, chains, tips)
+    notes = [note for item in past for note in engine.watchlist.derived.taken(BlockRef(item.chain, item.last, ""))]
+    await _store(store, delta, chains, tips, notes)
 
 
 def _refuse_known(
@@ -156,13 +157,14 @@ async def _store(
     delta: Mapping[bytes, bytes | None],
     chains: Mapping[str, Past],
     tips: Mapping[str, BlockRef | None],
+    notes: Sequence[tuple[str, bytes]],
 ) -> None:
     """One commit for all state. Blocks stored before cannot be undone any more: their undo is of another state."""
     for chain, tip in tips.items():
         if tip is not None:
             await store.commit(Commit(chain, None, final=tip.number))
     first, *_ = chains
-    await store.commit(Commit(first, None, state=tuple(sorted(delta.items()))))
+    await store.commit(Commit(first, None, state=tuple(sorted(delta.items())), notes=tuple(notes)))
     for chain, item in chains.items():
         tip = tips[chain]
         if tip is None or item.last > tip.number:

@@ -102,7 +102,7 @@ def as_drill(alert: Alert, drill_id: str, case_id: str, wallet: Wallet, path: st
     intro = f"It plays {case_id} on {wallet.id}, to see who is reached. Acknowledge it as in earnest."
     option = f" -c {shlex.quote(path)}" if path else ""
     explanation = [NOT_REAL, *incident.get("explanation", ())]
-    chains = ",".join(sorted({chain for chain, _ in wallet.addresses} | {chain for chain, _ in wallet.fleets}))
+    chains = ",".join(sorted(wallet.chains))
     labels = {"role": str(wallet.role), "chain": chains, "kind": str(alert.kind), "incident": drill_id, "drill": "true"}
     return replace(
         alert,

@@ -14,6 +14,7 @@ from monitor.features.dtypes import CHANNELS, STATISTICS
 from monitor.features.maths import exp10
 from monitor.fusion import FAST, OF_CHANNEL
 from monitor.ids import finding_id
+from monitor.look import ODD, made_by
 from monitor.model import UNEXPLAINED, Finding, Movement, Severity
 from monitor.policies import POLICIES
 from monitor.rows import BAD, EXCHANGE, SERVICE, UNLABELLED
@@ -255,6 +256,7 @@ def _summary(hit: Hit, top: int, names: AssetNames, *, guard: bool) -> str:
     if r["others"] > 0:
         parts.append(f"{int(r['others'])} other asset(s) of the wallet moved within two hours")
     parts += [text for seen, text in _signs(r) if seen]
+    parts += made_by(flow, odd=float(r["odd"]) >= ODD)
     return "; ".join(parts)
 
 
@@ -263,7 +265,6 @@ def _signs(r: Any) -> list[tuple[bool, str]]:
     part = round(float(r["split"]) * 100)
     return [
         (float(r["swept"]) >= 3, f"{int(r['swept'])} assets went to this address within ten minutes"),
-        (float(r["odd"]) >= 0.3, "the transaction looks unlike the wallet's own"),
         (kind is not None, f"the destination is labelled: {kind}"),
         (bool(r["foreign"]), "another account's transaction moved it"),
         (_is_split(r), f"it left in two parts at once, {part} to {100 - part}, as a thief shares with his supplier"),

@@ -28,6 +28,7 @@ from monitor.rows import (
     FlowRows,
     RowBuilder,
     label_flag,
+    pack_coin_marks,
     pack_marks,
 )  # fmt: skip
 from monitor.state import EngineState, asset_key
@@ -49,9 +50,10 @@ def destination_key(address: str) -> int:
 def marks_of(flow: Flow) -> int:
     """What the transaction of a payment looks like."""
     tx = flow.transfer.tx
-    version = tx.version if flow.transfer.block.chain.startswith(UTXO) else None  # elsewhere history does not tell it
-    said = tx.flags if version is not None else None
-    return pack_marks(tx.fee_rate, tx.gas_limit, tx.n_outputs, version, said, tx.nonce)
+    if not flow.transfer.block.chain.startswith(UTXO):
+        return pack_marks(tx.fee_rate, tx.gas_limit, tx.n_outputs, None, None, tx.nonce)  # no table tells the others
+    said = tx.flags if tx.version is not None else None
+    return pack_marks(tx.fee_rate, tx.n_inputs, tx.n_outputs, tx.version, said, None, tx.script_type)
 
 
 def is_touch(flow: Flow, own: bool) -> bool:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from monitor.addresses.compact import AddressSet
+    from monitor.derived import DerivedAddresses
 
 __all__ = [
     "UNEXPLAINED",
@@ -274,6 +275,13 @@ class Wallet:
     labels: Mapping[str, str] = field(default_factory=dict)
     budget: float = 1.0  # false alarms a 30 days
     fleets: tuple[tuple[str, AddressSet], ...] = ()  # (CAIP-2 chain, addresses of a long list), beside ``addresses``
+    derived: tuple[DerivedAddresses, ...] = ()  # of descriptors and extended keys, beside both
+
+    @property
+    def chains(self) -> tuple[str, ...]:
+        """Chains on which it has an address."""
+        named = (chain for chain, _ in (*self.addresses, *self.fleets))
+        return tuple(dict.fromkeys((*named, *(derived.chain for derived in self.derived))))
 
 
 @dataclass(frozen=True, slots=True)

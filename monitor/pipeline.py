@@ -12,6 +12,7 @@ from typing import Any
 
 from monitor.assets import AssetNames
 from monitor.block_evidence import BlockEvidence
+from monitor.derived import PREFIX as DERIVED
 from monitor.effects import effect_of
 from monitor.engine import Engine, Folded
 from monitor.errors import ReorgTooDeep
@@ -88,6 +89,7 @@ class Pipeline:
     async def start(self) -> None:
         """Take the stored state over."""
         self._load([item async for item in self._store.state()])
+        self.engine.watchlist.derived.restore(await self._store.notes(DERIVED))
         self.correlator.load(await self._store.incidents())
 
     def _load(self, records: Sequence[tuple[bytes, bytes | None]]) -> None:
@@ -130,6 +132,7 @@ class Pipeline:
             )
         )
         work.tip = self.tips[chain] = block.ref
+        work.notes += self.engine.watchlist.derived.taken(block.ref)
         number = block.ref.number
         work.coverage.append(
             CoverageRange(chain, number, number, block.source, block.blind_spots, len(block.undecoded))

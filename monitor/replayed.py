@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -78,6 +78,8 @@ def transfer_of(r: Mapping[str, Any], chain: str) -> Transfer:
         n_outputs=r["n_outputs"],
     )
     senders = tuple(r["inputs"]) if r["inputs"] is not None else (r["from_address"] or "",)
+    if r["inputs"] is not None:
+        tx = replace(tx, n_inputs=len(senders))
     return Transfer(
         block=BlockRef(chain, int(r["block_number"]), ""),
         tx=tx,

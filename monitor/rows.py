@@ -25,6 +25,7 @@ __all__ = [
     "KIND_SHIFT",
     "NATIVE",
     "OUT",
+    "SCRIPTS",
     "SERVICE",
     "SPEND",
     "TELL",
@@ -33,8 +34,12 @@ __all__ = [
     "UNLABELLED",
     "FlowRows",
     "RowBuilder",
+    "count_bin",
+    "count_range",
     "label_flag",
     "log_bin",
+    "log_range",
+    "pack_coin_marks",
     "pack_columns",
     "pack_marks",
 ]
@@ -50,6 +55,12 @@ UNLABELLED, BAD, SERVICE, EXCHANGE = 0, 1, 2, 3
 
 _TOP = 15
 _QUARTERS = (0.5946, 0.7071, 0.8409)  # powers of two by quarters, from a half on
+SCRIPTS = ("p2pkh", "p2sh", "p2wpkh", "p2wsh", "p2tr", "p2pk", "multisig", "mixed")  # 1 to 8; 9 is any other form
+NONCE_TOLD, SCRIPT_TOLD = 1 << 24, 1 << 25
+_SCRIPTS = {
+    name: number
+    for number, name in enumerate(("p2pk", "p2pkh", "p2sh", "p2wpkh", "p2wsh", "p2tr", "multisig", "mixed"), 1)
+}
 _OF_LABEL = {
     LabelKind.SANCTIONED: BAD, LabelKind.THEFT: BAD, LabelKind.SCAM: BAD, LabelKind.MIXER: BAD,
     LabelKind.BRIDGE: SERVICE, LabelKind.DEX: SERVICE, LabelKind.DEFI: SERVICE,
@@ -68,6 +79,58 @@ def log_bin(value: float | None) -> int:
     return min(_TOP, 1 + max(0, math.frexp(value)[1] - 1) // 2)
 
 
+def log_range(place: int) -> tuple[int, int | None]:
+    """The whole numbers from the first to the last of a bin of `log_bin`; None: no last.
+
+    >>> log_range(1), log_range(8), log_range(15)
+    ((1, 3), (16384, 65535), (268435456, None))
+    """
+    return 4 ** (place - 1), None if place == _TOP else 4**place - 1
+
+
+def count_bin(count: int | None) -> int:
+    """1, 2 and 3 as they are, then 4 to 15 by doublings; 0 where nothing is known.
+
+    >>> [count_bin(n) for n in (None, 0, 1, 3, 4, 7, 8, 11_000)]
+    [0, 0, 1, 3, 4, 4, 5, 15]
+    """
+    if not count or count < 0:
+        return 0
+    return count if count < 4 else min(_TOP, count.bit_length() + 1)
+
+
+def count_range(place: int) -> tuple[int, int | None]:
+    """The first and last number of a bin of `count_bin`; None: no last.
+
+    >>> count_range(2), count_range(8), count_range(15)
+    ((2, 2), (64, 127), (8192, None))
+    """
+    if place < 4:
+        return place, place
+    return 1 << (place - 2), None if place == _TOP else (1 << (place - 1)) - 1
+
+
+def pack_coin_marks(
+    fee_rate: float | None,
+    n_inputs: int | None,
+    n_outputs: int | None,
+    version: int | None,
+    flags: int | None,
+    script_type: str,
+) -> int:
+    """`pack_marks` of a transaction that spends coins.
+
+    Bits 8-11 are its inputs and 12-15 its outputs by `count_bin`; it has no nonce. Bit 25: the form of what it spends
+    is known, and is the place in `SCRIPTS` (from 1 on) in bits 32-35.
+    """
+    packed = pack_marks(fee_rate, None, None, version, flags, None)
+    packed |= count_bin(n_inputs) << 8 | count_bin(n_outputs) << 12
+    if script_type:
+        form = SCRIPTS.index(script_type) if script_type in SCRIPTS else len(SCRIPTS)
+        packed |= SCRIPT_TOLD | (form + 1) << 32
+    return packed
+
+
 def pack_marks(
     fee_rate: float | None,
     gas_limit: int | None,
@@ -75,12 +138,16 @@ def pack_marks(
     version: int | None,
     flags: int | None,
     nonce: int | None,
+    script_type: str = "",
 ) -> int:
-    """A transaction's look in 64 bits; None is "the source did not say".
+    """A transaction's look in 64 bits; None (of ``script_type`` the empty text) is "the source did not say".
+
+    On UTXO chains the number of inputs stands in the place of the gas limit, and the form of their scripts in that of
+    the nonce.
 
     Bits 0-7: log2 of the fee rate in quarters, plus 1 (whole numbers of the chain's smallest unit are enough: rates
     below 2**-8 are as good as none); 8-11 gas limit and 12-15 outputs by `log_bin`; 16-19 version + 1; 20-23 flags + 1;
-    24: there is a nonce, 32-63: its lower 32 bits.
+    24: there is a nonce, 32-63: its lower 32 bits; 25: there is none but a form of scripts, 32-35: its number.
     """
     packed = 0
     if fee_rate is not None and fee_rate > 0:
@@ -93,7 +160,9 @@ def pack_marks(
     if flags is not None:
         packed |= min(_TOP, (flags & 0xF) + 1) << 20
     if nonce is not None:
-        packed |= 1 << 24 | (nonce & 0xFFFFFFFF) << 32
+        packed |= NONCE_TOLD | (nonce & 0xFFFFFFFF) << 32
+    elif script_type:
+        packed |= 1 << 25 | _SCRIPTS.get(script_type, _TOP) << 32
     return packed
 
 
@@ -110,7 +179,7 @@ def pack_columns(
     packed |= _log_bins(gas_limit) << np.uint64(8) | _log_bins(n_outputs) << np.uint64(12)
     counted = ~np.isnan(nonce)
     low = np.where(counted, nonce, 0.0).astype(np.int64).astype(np.uint64) & np.uint64(0xFFFFFFFF)
-    return packed | np.where(counted, np.uint64(1 << 24) | low << np.uint64(32), np.uint64(0))
+    return packed | np.where(counted, np.uint64(NONCE_TOLD) | low << np.uint64(32), np.uint64(0))
 
 
 def _log_bins(values: NDArray[np.float64]) -> NDArray[np.uint64]:

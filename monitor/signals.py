@@ -79,7 +79,7 @@ def reaches(watchlist: Watchlist) -> dict[str, Reach]:
     for wallet in watchlist.wallets.values():
         if wallet.role in _SILENT:
             continue
-        for chain in dict.fromkeys(chain for chain, _ in (*wallet.addresses, *wallet.fleets)):
+        for chain in wallet.chains:
             budgets.setdefault(wallet.entity, []).append(watchlist.budget(wallet.id, chain))
             chains.setdefault(wallet.entity, set()).add(chain)
     return {

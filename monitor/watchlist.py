@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain as chain_of
 from itertools import groupby
 from typing import Protocol
 
@@ -12,6 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from monitor.addresses.compact import AddressSet, WatchedAddresses
+from monitor.derived import DerivedAddresses, DerivedBook
 from monitor.model import Block, Direction, Flow, Transfer, TransferKind, Wallet
 
 __all__ = ["LURES", "Watch", "Watchlist"]
@@ -21,7 +23,11 @@ LURES = (TransferKind.NATIVE, TransferKind.TOKEN)
 
 
 class Watch(Protocol):
-    """The watched addresses of a chain: a dict, or more than fits into one."""
+    """The watched addresses of a chain: a dict, or more than fits into one.
+
+    Where some are derived it may grow, and has ``used(address)``: to note that an address was paid; True where more are
+    watched from then on. `len` tells one state of it from the next.
+    """
 
     def __contains__(self, address: object, /) -> bool:
         """Whether it is watched."""
@@ -31,6 +37,30 @@ class Watch(Protocol):
 
     def get(self, address: str, /) -> Wallet | None:
         """Whose it is."""
+
+
+class _Growing(dict[str, Wallet]):
+    """Single addresses of one chain, those of descriptors among them, as a `Watch`."""
+
+    def __init__(self, single: Mapping[str, Wallet], derived: Sequence[tuple[DerivedAddresses, Wallet]]) -> None:
+        super().__init__(single)
+        self._derived = [each for each, _ in derived]
+        self._owners = {id(each): wallet for each, wallet in derived}
+        for each, _ in derived:
+            self.grown(each, each.addresses)
+            each.follow(self)
+
+    def grown(self, derived: DerivedAddresses, addresses: Sequence[str]) -> None:
+        """Take addresses in; what another wallet has stays with it."""
+        for address in addresses:
+            self.setdefault(address, self._owners[id(derived)])
+
+    def used(self, address: str) -> bool:
+        """Note that an address was paid; whether more are watched from now on."""
+        if address not in self:
+            return False
+        grown = [each.use(address) for each in self._derived]
+        return any(grown)
 
 
 class _Long:
@@ -54,6 +84,10 @@ class _Long:
             found |= {asked[n] for n in np.flatnonzero(members.contains(column))}
         return found
 
+    def used(self, address: str) -> bool:
+        """See `Watch`."""
+        return isinstance(self._single, _Growing) and self._single.used(address)
+
     def get(self, address: str) -> Wallet | None:
         """Whose it is."""
         found = self._single.get(address)
@@ -68,6 +102,10 @@ class Watchlist:
     Parameters
     ----------
     wallets : wallets with canonical addresses; an address belongs to one wallet at most
+
+    Attributes
+    ----------
+    derived : what of the use of derived addresses is kept over restarts
     """
 
     def __init__(self, wallets: Iterable[Wallet]) -> None:
@@ -80,8 +118,14 @@ class Watchlist:
                 self._single.setdefault(chain, {})[address] = wallet
             for chain, members in wallet.fleets:
                 self._lists.setdefault(chain, []).append((members, wallet))
-            on = (chain for chain, _ in (*wallet.addresses, *wallet.fleets))
-            self._chains_of[wallet.id] = tuple(dict.fromkeys(on))
+            self._chains_of[wallet.id] = wallet.chains
+        derived: dict[str, list[tuple[DerivedAddresses, Wallet]]] = {}
+        for wallet in self.wallets.values():
+            for each in wallet.derived:
+                derived.setdefault(each.chain, []).append((each, wallet))
+        for chain, those in derived.items():
+            self._single[chain] = _Growing(self._single.get(chain, {}), those)
+        self.derived = DerivedBook(each for those in derived.values() for each, _ in those)
         self._by_chain: dict[str, Watch] = dict(self._single)  # a plain dict wherever there is no long list
         for chain, lists in self._lists.items():
             self._by_chain[chain] = _Long(self._single.get(chain, {}), lists)
@@ -132,11 +176,14 @@ class Watchlist:
         return any(on == chain for on, _ in self.wallets[wallet].fleets)
 
     def addresses(self, wallet: str, chain: str) -> tuple[str, ...]:
-        """A wallet's addresses on one chain, those of long lists apart."""
-        return tuple(address for on, address in self.wallets[wallet].addresses if on == chain)
+        """A wallet's addresses on one chain by now, those of long lists apart."""
+        owner = self.wallets[wallet]
+        named = tuple(address for on, address in owner.addresses if on == chain)
+        derived = [each.addresses for each in owner.derived if each.chain == chain]
+        return tuple(dict.fromkeys(chain_of(named, *derived))) if derived else named
 
     def accounts(self, chain: str) -> tuple[str, ...]:
-        """Watched addresses of a chain that are named one by one, those of long lists apart."""
+        """Watched addresses of a chain that are named one by one, and derived ones by now; long lists apart."""
         return tuple(self._single.get(chain, ()))
 
     def budget(self, wallet: str, chain: str) -> float:

@@ -7,7 +7,6 @@ where 0.0013 was usual (DMM, 2024), exactly 0.1 BTC on each of some 400 transact
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Container, Sequence
 from typing import NamedTuple
 
@@ -21,7 +20,7 @@ __all__ = ["Shape", "is_coinjoin", "is_round", "shape_of"]
 SIGNALS = 0xFFFFFFFE  # sequence numbers below it ask for replacement (BIP 125)
 SMALLEST_ROUND = 10_000  # base units: 0.0001 coins
 DIGITS = 2  # that a round amount has at most, before its zeros
-JOINED = 3  # equal outputs, and distinct inputs, of a CoinJoin at least
+JOINED = 3  # equal outputs of a CoinJoin, and scripts that pay for it, at least
 
 
 class Shape(NamedTuple):
@@ -65,27 +64,46 @@ def is_round(amount: int) -> bool:
 def is_coinjoin(tx: RawTx, prevouts: Sequence[Prevout | None]) -> bool:
     """Whether several people seem to have made it together: as many equal outputs of one form as there are payers.
 
-    At least `JOINED` outputs have the same amount and form, and different scripts; and there are at least as many
-    inputs, of at least as many different scripts. A batch of equal payments has them too, but one payer: it has few
-    inputs for its outputs, or they lie on few scripts.
+    Equal outputs have one amount and form, and different scripts; the form is one that inputs have, too. Most outputs
+    have an equal one, and those of the most frequent amount are
+
+    - at most as many as the scripts that pay, and
+    - joined by nearly as many other outputs, the change of each (JoinMarket, Wasabi), or nothing but them comes out of
+      as many inputs, each of which is worth one (Whirlpool).
+
+    A batch of equal payments by one owner has few inputs for its outputs, or they lie on few scripts, or it has one
+    output for all of its change.
     """
     sources = {prevout.script for prevout in prevouts if prevout is not None}
     if len(sources) < JOINED:
         return False
+    values, scripts = tx.output_values, tx.output_scripts
     groups: dict[tuple[int, str], set[bytes]] = {}
-    for value, script in zip(tx.output_values, tx.output_scripts, strict=True):
-        groups.setdefault((value, type_of(script)), set()).add(script)
-    equal = max((len(scripts) for (value, _), scripts in groups.items() if value), default=0)
-    return equal >= JOINED and len(sources) >= equal and 2 * equal >= len(tx.output_scripts) - 1
+    for value, script in zip(values, scripts, strict=True):
+        if value:
+            groups.setdefault((value, type_of(script)), set()).add(script)
+    if not groups:
+        return False
+    (amount, form), most = max(groups.items(), key=lambda item: (len(item[1]), item[0]))
+    equal, every = len(most), len(values)
+    repeated = sum(len(group) for group in groups.values() if len(group) > 1)
+    if not JOINED <= equal <= len(sources) or 2 * repeated < every - 1:
+        return False
+    if form not in {type_of(script) for script in sources}:
+        return False
+    all_mixed = every == equal == len(prevouts) and all(p is not None and p.value >= amount for p in prevouts)
+    return all_mixed or every - equal >= equal - 1
 
 
 def _script_type(tx: RawTx, prevouts: Sequence[Prevout | None]) -> str:
-    found: Counter[str] = Counter()
-    for n, prevout in enumerate(prevouts):
-        if prevout is not None:
-            found[type_of(prevout.script)] += 1
-        elif shown := spent_scripts(*tx.shown(n)):
-            found[type_of(shown[0])] += 1
-        else:
-            return ""
-    return "" if not found else next(iter(found)) if len(found) == 1 else "mixed"
+    """The form of all inputs, read from what they spend, or where that is not known from themselves."""
+    forms = {type_of(script) for script in {prevout.script for prevout in prevouts if prevout is not None}}
+    unknown = [n for n, prevout in enumerate(prevouts) if prevout is None]
+    if unknown:
+        script_sigs, witnesses = tx.script_sigs, tx.witnesses  # each a copy of all inputs
+        for n in unknown:
+            shown = spent_scripts(script_sigs[n], witnesses[n])
+            if not shown:
+                return ""
+            forms.add(type_of(shown[0]))
+    return "mixed" if len(forms) > 1 else next(iter(forms), "")

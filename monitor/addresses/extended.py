@@ -115,16 +115,20 @@ def plain(key: Extended) -> str:
 def short(text: str) -> str:
     """The two ends of a key: enough to know it again, too little to derive from.
 
-    >>> short("xpub6CUGRUonZSQ4TWtTMmzXdrXDtypWKiKrhko4egpiMZbpiaQL2jkwSB1icqYh2cfDfVxdx4df189oLKnC5fSwqPfgyP3hooxujYzAu3fDVmz")
+    >>> short("xpub6C" + "U" * 101 + "DVmz")
     'xpub6C…DVmz'
     """
     return f"{text[:6]}…{text[-4:]}"
 
 
-def refuse_private(text: str) -> None:
+def refuse_private(text: str, *, digits: bool = True) -> None:
     """PrivateKeyGiven where a text holds anything that may spend, wherever in it, also with a typo.
 
     64 hex digits are allowed where a descriptor has a hash, or the x coordinate of a taproot key.
+
+    Parameters
+    ----------
+    digits : whether other 64 hex digits are refused; public keys of some chains are such
     """
     if _has_seed_phrase(text):
         raise PrivateKeyGiven("this looks like a seed phrase: a watch list needs addresses, never secrets; remove it")
@@ -132,7 +136,8 @@ def refuse_private(text: str) -> None:
         token = match[0]
         if _EXTENDED_PRIVATE.fullmatch(token) or _is_private_payload(token):
             raise PrivateKeyGiven(f"this is an extended private key, {_SPENDS}")
-        if _WIF.fullmatch(token) or (_HEX_KEY.fullmatch(token) and not _is_harmless(text, match)):
+        is_number = digits and _HEX_KEY.fullmatch(token) is not None
+        if _WIF.fullmatch(token) or (is_number and not _is_harmless(text, match)):
             raise PrivateKeyGiven(f"this looks like a private key, {_SPENDS}")
 
 

@@ -56,7 +56,7 @@ def sample_alert(config: Any, given: Given, incident: Incident | None = None, *,
 def _theft(config: Any, given: Given, at: int) -> Incident:
     """A theft of one payment from a wallet that fits, as the engine would show it."""
     wallet = _wallet(config, given)
-    chain = next(iter(sorted(given.get("chain", ()))), wallet.addresses[0][0] if wallet.addresses else "eip155:1")
+    chain = next(iter(sorted(given.get("chain", ()))), next(iter(wallet.chains), "eip155:1"))
     asset = next((item.network.asset for item in config.chains if item.chain == chain), f"{chain}/slip44:60")
     severity = Severity.parse(next(iter(given.get("severity", ("high",)))))
     thief, tx = "0x000000000000000000000000000000000000bad1", f"0x{'5a' * 32}"

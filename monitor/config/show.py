@@ -12,6 +12,7 @@ from monitor.model import ControlKind, Role
 
 if TYPE_CHECKING:
     from monitor.config.types import ChainConfig, Config, EndpointConfig, Rule
+    from monitor.derived import DerivedAddresses
     from monitor.model import Trusted, Wallet
 
 __all__ = ["MASK", "READ_CONTROLS", "mask", "not_applied", "public", "summary", "waiting"]
@@ -138,11 +139,24 @@ def _wallet(wallet: Wallet, config: Config) -> dict[str, Any]:
         "role": str(wallet.role),
         "addresses": [f"{chain}:{address}" for chain, address in wallet.addresses],
         "fleets": [{"chain": chain, "addresses": len(members)} for chain, members in wallet.fleets],
+        "derived": [_derived(each) for each in wallet.derived],
         "trusted": [_trusted(trusted) for trusted in wallet.trusted],
         "rules": [_rule(rule) for rule in config.rules.get(wallet.id, ())],
         "labels": dict(wallet.labels),
         "budget": wallet.budget,
         "detectors": mask(config.detectors.get(wallet.id, {})),
+    }
+
+
+def _derived(derived: DerivedAddresses) -> dict[str, Any]:
+    """Never the descriptor itself, which shows all addresses that ever were and will be."""
+    return {
+        "chain": derived.chain,
+        "descriptor": derived.shown,
+        "gap_limit": derived.gap_limit,
+        "used": derived.used,
+        "addresses": len(derived),
+        "first": list(derived.addresses[:2]),
     }
 
 
@@ -172,7 +186,8 @@ def _rule(rule: Rule) -> dict[str, Any]:
 def summary(config: Config) -> list[str]:
     """See `Config.summary`."""
     lines = [_chain_line(chain) for chain in config.chains]
-    lines += [_wallet_line(wallet, config) for wallet in config.wallets[:MAX_LINES]]
+    for wallet in config.wallets[:MAX_LINES]:
+        lines += [_wallet_line(wallet, config), *(_derived_line(wallet, each) for each in wallet.derived)]
     if len(config.wallets) > MAX_LINES:
         lines.append(f"and {len(config.wallets) - MAX_LINES:,} more wallets")
     lines += [f"receiver {r.name}: {', '.join(c.type for c in r.channels)}" for r in config.receivers]
@@ -245,12 +260,18 @@ def _prices_line(config: Config) -> str:
 
 def _wallet_line(wallet: Wallet, config: Config) -> str:
     names = {chain.chain: chain.name for chain in config.chains}
-    on = ", ".join(dict.fromkeys(names[chain] for chain, _ in (*wallet.addresses, *wallet.fleets)))
+    on = ", ".join(names[chain] for chain in wallet.chains)
     return f"wallet {wallet.id} ({wallet.role}): {', '.join([*_parts(wallet, on, config)])}"
 
 
+def _derived_line(wallet: Wallet, derived: DerivedAddresses) -> str:
+    count = _count(len(derived), "address", "addresses")
+    more = f" (gap limit {derived.gap_limit:,})" if derived.is_ranged else ""
+    return f"wallet {wallet.id}: {derived.shown} gives {count}{more}, first {', '.join(derived.addresses[:2])}"
+
+
 def _parts(wallet: Wallet, on: str, config: Config) -> Iterator[str]:
-    number = len(wallet.addresses) + sum(len(members) for _, members in wallet.fleets)
+    number = len(wallet.addresses) + sum(map(len, (*(members for _, members in wallet.fleets), *wallet.derived)))
     yield f"{_count(number, 'address', 'addresses')} on {on}"
     if wallet.role not in _SILENT:
         yield f"budget {wallet.budget:g} a month"

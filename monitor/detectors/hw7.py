@@ -9,8 +9,9 @@ from monitor.detectors.base import Detector, Evidence, Parameter
 DETECTOR = Detector(
     id="HW-7",
     title="The transaction looks unlike the wallet's own",
-    catches="Adds weight where fee rate, nonce gap, gas limit, number of outputs, version or flags are unusual for the "
-    "wallet: thieves sign with software of their own, and pay to be first.",
+    catches="Adds weight where fee rate, nonce gap, gas limit or number of outputs are unusual for the wallet; on UTXO "
+    "chains fee rate, numbers of inputs and outputs, version, form of scripts, and together lock time, replaceability, "
+    "round fee and round amount: thieves sign with software of their own, pay to be first, and type what they pay.",
     misses="A thief inside the wallet's own software. Sources that do not tell these fields (they count as missing).",
     lookalikes="A software upgrade: a lasting change is usual after 20 transactions; a fee spike of the whole chain.",
     evidence=(Evidence.ODD,),
@@ -21,7 +22,7 @@ DETECTOR = Detector(
     ),
     references=(
         "KuCoin 2020: 500 gwei against 50 to 70", "DMM 2024: a fee of 0.1 BTC against about 0.0013",
-        "Ronin 2022: a priority fee of 67 against 18 gwei",
+        "Ronin 2022: a priority fee of 67 against 18 gwei", "Bithumb: exactly 0.1 BTC of fee on about 400 transactions",
     ),
 )
 

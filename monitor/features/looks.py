@@ -1,7 +1,7 @@
 """What a wallet's transactions look like, and its last doings, compiled: HW-7, SWEEP, signs of personal wallets.
 
 All of it is kept a (wallet, chain), in the fusion record. A transaction's look is packed in its row (see
-`monitor.rows.pack_marks`); missing fields say nothing.
+`monitor.rows.pack_marks`, and `pack_coin_marks` where coins are spent); missing fields say nothing.
 """
 
 from __future__ import annotations
@@ -12,16 +12,17 @@ import numpy as np
 from numba import njit
 
 from monitor.features.dtypes import PRINT_BINS, PRINTS, SWEEPS, SWEPT
-from monitor.features.maths import log10
+from monitor.features.maths import exp2, log10
+from monitor.rows import NONCE_TOLD, SCRIPT_TOLD
 
 __all__ = [
     "SWEEP_WINDOW",
     "TOPUP_WINDOW",
     "learn_look",
     "notice_expected",
+    "notice_look",
     "notice_out",
     "notice_topup",
-    "oddness",
     "swept",
 ]
 
@@ -31,7 +32,7 @@ FEE_KEEP = 0.1
 ODD_MOST = 0.5  # log10 units a field
 SWEEP_WINDOW = 600
 TOPUP_WINDOW = 1800
-_FEE, _NONCE = 0, 5
+_FEE, _LAST = 0, 5  # the last field: the step from the last nonce, or the form of the coins that are spent
 
 
 @njit(cache=True)
@@ -49,6 +50,8 @@ def _bin(w, field, marks):  # type: ignore[no-untyped-def]
         step = np.int64(math.floor((float(fee) - w.fee_level) / 2.0 + 0.5)) + 8
         return min(np.int64(15), max(np.int64(1), step))
     if field == _NONCE:
+        if (marks >> np.uint64(25)) & np.uint64(1) != 0:  # a form of scripts in its place
+            return np.int64((marks >> np.uint64(32)) & np.uint64(0xF))
         if (marks >> np.uint64(24)) & np.uint64(1) == 0:
             return np.int64(0)
         if w.printed[_NONCE] == 0.0:
@@ -59,23 +62,41 @@ def _bin(w, field, marks):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def oddness(w, marks):  # type: ignore[no-untyped-def]
-    """How unlike the wallet's own transactions this one looks: log10 likelihood ratio, 0 or more.
+def notice_look(w, marks, f):  # type: ignore[no-untyped-def]
+    """How unlike the wallet's own transactions this one looks: log10 likelihood ratio, 0 or more, and by field.
 
     Half of all thieves sign as the owner does, half in any way: LR = 1/2 + 1/2 (1/8) / p with p the wallet's own share
     of such transactions. A field adds at most 0.5. A usual look proves nothing and takes nothing away.
     """
-    total = 0.0
+    f.odd = 0.0
+    f.fee_times = 0.0
+    for field in range(PRINTS):
+        f.unlike[field] = 0.0
+        f.usual[field] = 0
     if marks == 0:
-        return total
+        return
     for field in range(PRINTS):
         b = _bin(w, field, marks)
         n = w.printed[field]
         if b == 0 or n < KNOWN_FROM:
             continue
         p = max(w.prints[field, b], 0.5 / (n + 1.0))
-        total += min(ODD_MOST, max(0.0, log10(0.5 + 0.0625 / p)))
-    return total
+        f.unlike[field] = min(ODD_MOST, max(0.0, log10(0.5 + 0.0625 / p)))
+        f.usual[field] = _usual(w, field)
+        f.odd += f.unlike[field]
+    fee = marks & np.uint64(0xFF)
+    if fee != 0 and w.printed[_FEE] >= KNOWN_FROM:
+        f.fee_times = exp2((float(fee) - w.fee_level) / 4.0)
+
+
+@njit(cache=True)
+def _usual(w, field):  # type: ignore[no-untyped-def]
+    """What a field mostly is."""
+    best = 0
+    for i in range(1, PRINT_BINS):
+        if w.prints[field, i] > w.prints[field, best]:
+            best = i
+    return best
 
 
 @njit(cache=True)
@@ -95,7 +116,7 @@ def learn_look(w, marks):  # type: ignore[no-untyped-def]
     fee = marks & np.uint64(0xFF)
     if fee != 0:
         w.fee_level += (np.float32(fee) - w.fee_level) * max(FEE_KEEP, 1.0 / max(1.0, w.printed[_FEE]))
-    if (marks >> np.uint64(24)) & np.uint64(1) != 0:
+    if marks & np.uint64(NONCE_TOLD) != 0:
         w.last_nonce = np.uint32(marks >> np.uint64(32))
 
 

@@ -72,7 +72,7 @@ class DepositFleets:
         self._trusted = {(w.id, entry.chain, entry.address) for w in wallets for entry in w.trusted}
         self._tables: dict[tuple[str, str, str], Table] = {}  # by wallet, chain, kind
         self._recent: dict[tuple[str, str], Recent] = {}
-        on = {(w.entity, chain, w.id) for w in wallets for chain, _ in (*w.addresses, *w.fleets)}
+        on = {(w.entity, chain, w.id) for w in wallets for chain in w.chains}
         self._listed = {(wallet, chain) for wallet, chain, _ in self._trusted}  # have destinations that are listed
         self._listed |= {
             (w.id, chain)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest_asyncio
 
 from chains.nem.binary import transaction_hash
 from chains.nem.decode import EPOCH
+from chains.nem.history import NemHistory
 from chains.recorded.nem import Move, RecordedNemServer, construct, made_up_key, make_block
 from chains.recorded.nem_blocks import Json, Recording
 from chains.recorded.pace import Pace
@@ -68,6 +70,7 @@ Watch = Callable[..., Awaitable[Live]]
 @pytest_asyncio.fixture
 async def watch(tmp_path: Path) -> AsyncIterator[Watch]:
     """Starts monitors; each ends with the test."""
+    numbers = itertools.count()
     async with contextlib.AsyncExitStack() as stack:
 
         async def start(
@@ -78,7 +81,9 @@ async def watch(tmp_path: Path) -> AsyncIterator[Watch]:
                 "name": "nem", "replay": True, "endpoints": [server.url for server in servers],
                 "poll_seconds": 0.01, "start": 1, "options": {"signers": signers}, **chain,
             }  # fmt: skip
-            whole = {"version": 1, **mapping, "chains": [entry], "store": {"url": f"sqlite:///{tmp_path}/nem.db"}}
+            entry = {key: value for key, value in entry.items() if value is not None}
+            store = {"url": f"sqlite:///{tmp_path}/nem{next(numbers)}.db"}
+            whole = {"version": 1, **mapping, "chains": [entry], "store": store}
             changes = asyncio.Event()
             config = config_from_mapping(whole, tmp_path, "test")
             if history is not None:
@@ -329,3 +334,29 @@ async def test_a_rewrite_below_what_can_be_undone_is_said(nis: Any, watch: Watch
     await live.at(branch[-1])
     await live.until(lambda: out.exists() and "rewritten" in out.read_text())
     assert '"monitor.blind"' in out.read_text()
+
+
+# -- history ----------------------------------------------------------------------------------------------------------
+
+
+async def test_account_views_teach_what_blocks_teach(
+    nis: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, watch: Watch
+) -> None:
+    """A backfill of ten hours leaves the same state both ways, with a part of the requests."""
+    somebody = made_up_key("somebody")
+    moves = [Move(T0 + 60 * n, somebody, THIEF, 10 + n) for n in range(1_000)]
+    moves += [Move(T0 + 60 * n, KEY, THIEF, 10**6 + n) for n in range(3, 1_000, 41)]
+    moves += [Move(T0 + 60 * n, somebody, OWNER, 10**7 + n) for n in range(9, 1_000, 53)]
+    recording = construct(moves)
+    dumps, asked = [], []
+    for views in (True, False):
+        if not views:
+            monkeypatch.delattr(NemHistory, "brief")
+        server = await nis(recording, len(recording.blocks), balances={OWNER: 10**12})
+        live = await watch(_mapping(), server, start=None, backfill="10h", backfill_rate=10_000.0)
+        marks = live.parts.pipeline.marks
+        await live.until(lambda marks=marks: "nem:mainnet" in marks and not marks["nem:mainnet"].is_filling)
+        dumps.append(live.parts.pipeline.engine.dump())
+        asked.append(server.calls["/block/at/public"])
+    assert dumps[0] == dumps[1] and len(dumps[0]) > 3
+    assert asked[0] < asked[1] - 200
