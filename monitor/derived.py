@@ -13,7 +13,6 @@ from typing import Any, Protocol
 
 import msgspec
 
-from monitor.addresses.descriptor import read_descriptor
 from monitor.model import BlockRef
 from monitor.networks import Network
 from monitor.store import read_note
@@ -59,6 +58,8 @@ class DerivedAddresses:
     """
 
     def __init__(self, text: str, network: Network, gap_limit: int = GAP_LIMIT, used: int = 0) -> None:
+        from monitor.addresses.descriptor import read_descriptor  # loads a library: only where it is needed
+
         self._text, self.network = text, network
         self.gap_limit, self.used = gap_limit, used
         read = read_descriptor(text, network)
@@ -217,7 +218,8 @@ class DerivedBook:
         grown = False
         for derived in self._derived:
             mine = [address for address in used.get(derived.chain, ()) if address in derived]
-            grown |= any([derived.use(address) for address in mine])
+            moved = [derived.use(address) for address in mine]  # each of them
+            grown |= any(moved)
         return grown
 
     def _branches(self) -> Iterator[tuple[DerivedAddresses, int, str]]:

@@ -16,7 +16,7 @@ from numba import njit
 from monitor import fusion
 from monitor.detectors import EVIDENCE_SIZE, Evidence, evidence
 from monitor.features import kernel, looks, table
-from monitor.features.dtypes import CHANNELS, STATISTICS
+from monitor.features.dtypes import CHANNELS, PRINTS, STATISTICS
 from monitor.rows import FOREIGN, IN, KIND_SHIFT, NATIVE, OUT, TELL, TOUCH, TRUSTED
 
 __all__ = ["DONE", "NEED_HITS", "NEED_POOL", "NEED_UNDO", "fold"]
@@ -136,7 +136,7 @@ def _is_signal(w, a, f, s, t):  # type: ignore[no-untyped-def]
 def _notice(w, f, key, value, identity, flags, marks, t):  # type: ignore[no-untyped-def]
     """Features that come from the wallet's other doings and from the transaction; they are remembered with it."""
     f.swept = looks.swept(w, key, identity, t)
-    f.odd = looks.oddness(w, marks)
+    looks.notice_look(w, marks, f)
     f.kind = flags >> KIND_SHIFT
     f.foreign = 1 if flags & FOREIGN else 0
     looks.notice_out(w, value, identity, t, f)
@@ -168,6 +168,10 @@ def _record_hit(h, i, kind, fired, w, a, f, e, z, s, t, q, peer):  # type: ignor
     h.others = f.others
     h.swept = f.swept
     h.odd = f.odd
+    for k in range(PRINTS):
+        h.unlike[k] = f.unlike[k]
+        h.usual[k] = f.usual[k]
+    h.dearer = f.dearer
     h.idle = f.idle
     h.topup = f.topup
     h.kind_of = f.kind

@@ -92,7 +92,10 @@ class BitcoinMempool:
         self._fresh: dict[str, _Waits] = {}  # are told as soon as they are listed
         self._told: dict[str, _Waits] = {}
         self._head: BlockRef | None = None
-        self._batch, self._failed = BATCH, 0
+        self._seen: list[PendingSeen] = []  # to be told
+        self._gone: list[PendingGone] = []
+        self._batch = BATCH
+        self._failed: dict[str, int] = {}  # requests for one alone that failed
         self._due = self._earliest = self._answered_at = clock()  # when the pool is, and may be, listed next
         self._unread = 0
         self._woken = False  # by what is published
@@ -107,14 +110,13 @@ class BitcoinMempool:
         failures, opened = 0, False
         self._told |= {hash: _Waits(Pending(Tx(hash, 0))) for hash in known}
         while True:
-            events: Sequence[PendingEvent] = ()
             try:
                 if not opened:
                     await self._source.open()
                     if self._feed is not None:
                         self._feed.start()
                     opened = True
-                events = await self._round()
+                await self._round()
                 failures, self._answered_at = 0, self._clock()
             except MethodUnsupported as error:
                 log.info("%s: the mempool is not offered: %s", self.spec.name, error)
@@ -122,13 +124,13 @@ class BitcoinMempool:
             except (ChainUnavailable, ChainInconsistent) as error:
                 log.info("%s: the mempool cannot be read: %s", self.spec.name, error)
                 if self._clock() - self._answered_at > LOST_SECONDS:
-                    events = self._give_up(list(self._told))
+                    self._give_up(list(self._told))
                 await self._sleep(backoff(self._rng, failures))
                 failures += 1
             except ChainError as error:
                 log.error("%s: the mempool is not watched: %s", self.spec.name, error)
                 return
-            if events:
+            if events := self._taken():  # also where it failed on the way
                 yield events
             await self._wait()
 
@@ -137,6 +139,12 @@ class BitcoinMempool:
         if self._feed is not None:
             await self._feed.aclose()
         await self._source.aclose()
+
+    def _taken(self) -> list[PendingEvent]:
+        """What is to be told: what waits before what is gone, so that rivals are known."""
+        events: list[PendingEvent] = [*self._seen, *self._gone]
+        self._seen, self._gone = [], []
+        return events
 
     async def _wait(self) -> None:
         """Until something was published, or it is time to list the pool; others run in any case."""
@@ -156,24 +164,22 @@ class BitcoinMempool:
 
     # -- what comes -----------------------------------------------------------------------------------------------
 
-    async def _round(self) -> list[PendingEvent]:
+    async def _round(self) -> None:
         if self._feed is not None:
             published = self._feed.take()
             if self._woken and not published:  # by hash alone, or some were missed
                 self._due = self._earliest
             self._woken = False
             await self._hear(published[:HEARD])  # the others are listed
-        events: list[PendingEvent] = []
-        gone: list[PendingEvent] = []
         now = self._clock()
         if now >= self._due or (self._fresh and now >= self._earliest):
-            events += await self._list()
-            gone = await self._check()
+            await self._list()
+            await self._check()
         for _ in range(FETCHED // BATCH):
             await self._fetch(self._listed.take(self._batch))
-        return [*events, *await self._tell(), *gone]
+        await self._tell()
 
-    async def _list(self) -> list[PendingEvent]:
+    async def _list(self) -> None:
         """List the pool. With a new head, what waits is told again: a block that had it may be no more."""
         began = self._clock()
         head = await self._source.head()
@@ -193,7 +199,7 @@ class BitcoinMempool:
         if first:  # what is known from before a restart goes before all others
             self._listed.give_back(hash for hash in self._told if hash in self._listed)
         again = [waits.pending for hash, waits in self._told.items() if moved and hash in self._listed]
-        return [PendingSeen(pending) for pending in again if pending.transfers]
+        self._seen += (PendingSeen(pending) for pending in again if pending.transfers)
 
     async def _hear(self, published: Sequence[bytes]) -> None:
         """Transactions that a node published: some wait, some are in blocks."""
@@ -211,14 +217,24 @@ class BitcoinMempool:
             wanted = set(hashes)
             await self._keep([tx for tx in txs if tx is not None and tx.hash in wanted])
         except (ChainUnavailable, ChainInconsistent):
-            self._failed = self._failed + 1 if self._batch == 1 else 0
+            self._listed.give_back(hashes)
+            if self._batch == 1:
+                await self._leave_out(hashes[0])
             self._batch = max(1, self._batch // 4)
-            if self._failed < TRIES:
-                self._listed.give_back(hashes)
-            else:
-                self._failed, self._unread = 0, self._unread + len(hashes)
             raise
-        self._failed, self._batch = 0, min(BATCH, self._batch * 2)
+        self._failed.pop(hashes[0], None)
+        self._batch = min(BATCH, self._batch * 2)
+
+    async def _leave_out(self, hash: str) -> None:
+        """It failed alone: after some tries it is left out, provided that the node answers otherwise."""
+        await self._source.head()
+        if len(self._failed) > FETCHED:
+            self._failed.clear()
+        self._failed[hash] = self._failed.get(hash, 0) + 1
+        if self._failed[hash] >= TRIES:
+            del self._failed[hash]
+            self._listed.take_back(hash)
+            self._unread += 1
 
     def _parsed(self, raw: bytes) -> RawTx | None:
         try:
@@ -252,22 +268,21 @@ class BitcoinMempool:
                 found.append(_Waits(pending, frozenset(tx.outpoints)))
         return found
 
-    async def _tell(self) -> list[PendingEvent]:
+    async def _tell(self) -> None:
         """Events for those that are listed, each after the ones whose coins it spends."""
         ripe = {hash: waits for hash, waits in self._fresh.items() if hash in self._listed}
         if not ripe:
-            return []
+            return
         ripe |= await self._arrivals(ripe)
         height = self._head.number if self._head is not None else None
-        events: list[PendingEvent] = []
         for hash in _parents_first(ripe):
             waits = ripe[hash]
             waits.height, waits.missed = height, 0
             self._fresh.pop(hash, None)
             self._told.pop(hash, None)
             self._told[hash] = waits
-            events.append(PendingSeen(waits.pending))
-        return [*events, *self._give_up(list(self._told)[: max(0, len(self._told) - TOLD)])]
+            self._seen.append(PendingSeen(waits.pending))
+        self._give_up(list(self._told)[: max(0, len(self._told) - TOLD)])
 
     async def _arrivals(self, ripe: Mapping[str, _Waits]) -> dict[str, _Waits]:
         """Transactions that wait themselves, and bring the coins that these spend."""
@@ -281,11 +296,11 @@ class BitcoinMempool:
 
     # -- what goes ------------------------------------------------------------------------------------------------
 
-    async def _check(self) -> list[PendingEvent]:
+    async def _check(self) -> None:
         """What became of those that were told and are not listed any more."""
         head = self._head
         if head is None:
-            return []
+            return
         gone: dict[str, _Waits] = {}
         for hash, waits in self._told.items():
             if hash in self._listed:
@@ -295,20 +310,18 @@ class BitcoinMempool:
                 if waits.missed >= MISSED:
                     gone[hash] = waits
         if not gone:
-            return []
+            return
         mined, spent = await self._blocks(head, [waits.height for waits in gone.values()])
         for hash, waits in (self._told | self._fresh).items():
             if hash in self._listed:
                 spent |= waits.outpoints
-        events: list[PendingEvent] = []
         for hash, waits in gone.items():
             del self._told[hash]
             if (number := mined.get(bytes.fromhex(hash)[::-1])) is not None:
-                events.append(PendingGone(hash, "mined", number))
+                self._gone.append(PendingGone(hash, "mined", number))
             else:
                 why = "replaced" if spent & waits.outpoints else "dropped"
-                events.append(PendingGone(hash, why, head.number))
-        return events
+                self._gone.append(PendingGone(hash, why, head.number))
 
     async def _blocks(self, head: BlockRef, since: Collection[int | None]) -> tuple[dict[bytes, int], set[bytes]]:
         """(height by transaction, outpoints that are spent) of the newest blocks, as far as they can be had now."""
@@ -328,10 +341,10 @@ class BitcoinMempool:
             log.info("%s: a block was not looked through for what waited: %s", self.spec.name, error)
         return mined, spent
 
-    def _give_up(self, hashes: Sequence[str]) -> list[PendingEvent]:
+    def _give_up(self, hashes: Sequence[str]) -> None:
         for hash in hashes:
             del self._told[hash]
-        return [PendingGone(hash, "dropped") for hash in hashes]
+            self._gone.append(PendingGone(hash, "dropped"))
 
 
 def _part(terms: Terms) -> Terms:

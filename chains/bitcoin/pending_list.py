@@ -84,6 +84,10 @@ class Listed:
         """They could not be fetched."""
         self._old.extendleft(hashes)
 
+    def take_back(self, hash_: str) -> None:
+        """It was given back, and is not to be fetched after all."""
+        self._old.remove(hash_)
+
 
 def _among(some: NDArray[np.int64], others: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Which of some are among others; both are sorted."""

@@ -73,7 +73,7 @@ def _script_hash(text: str) -> str:
 def _refuse_secrets(text: str) -> None:
     """Nothing of the text may enter the message, even where its checksum is broken: a typo does not make it public."""
     if _EXTENDED_PUBLIC.fullmatch(text):
-        raise ValueError("this is an extended public key, not an address: list the addresses that it derives")
+        raise ValueError("this is an extended public key, not an address: it has its place in a wallet's `addresses`")
     if _EXTENDED_PRIVATE.fullmatch(text):
         raise PrivateKeyGiven("this is an extended private key, which can spend: remove it, and list addresses only")
     if _WIF.fullmatch(text) or _HEX_KEY.fullmatch(text):

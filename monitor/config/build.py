@@ -14,7 +14,8 @@ from pydantic import SecretStr
 from monitor.config.alerting import build_alerting, check_zone
 from monitor.config.chains import Chains, bad
 from monitor.config.claims import Claims
-from monitor.config.file import ConfigFile, HttpEntry, TrustedEntry, WalletEntry
+from monitor.config.descriptors import read_derived
+from monitor.config.file import AddressEntry, ConfigFile, HttpEntry, TrustedEntry, WalletEntry
 from monitor.config.fleets import LONG_LIST, MAX_LISTED, Fleet, LongList, address_of
 from monitor.config.lists import read_parts
 from monitor.config.named import build_lists
@@ -34,6 +35,7 @@ from monitor.config.types import (
     StoreConfig,
     seal,
 )
+from monitor.derived import DerivedAddresses
 from monitor.errors import ConfigError, Problem
 from monitor.model import Role, Trusted, Wallet
 from monitor.registry import CHANNELS, STORES, did_you_mean
@@ -122,9 +124,12 @@ class _Builder:
             )
         self.ids.setdefault(entry.id, node.at("id").where)
         earlier = len(self.claims.fleets)
+        self._derived: list[DerivedAddresses] = []
         addresses = tuple(dict.fromkeys(self._addresses(entry, node)))
+        derived = tuple(dict.fromkeys(self._derived))
         fleets = tuple((fleet.chain.chain, fleet.members) for fleet in self.claims.fleets[earlier:])
-        chains = [self.chains.by_chain[chain] for chain in dict.fromkeys(chain for chain, _ in (*addresses, *fleets))]
+        on = dict.fromkeys((*(chain for chain, _ in (*addresses, *fleets)), *(each.chain for each in derived)))
+        chains = [self.chains.by_chain[chain] for chain in on]
         rules = build_rules(entry.rules, node.child("rules"), chains, self.chains, self.problems, self.lists)
         if rules:
             self.rules[entry.id] = rules
@@ -144,6 +149,7 @@ class _Builder:
             labels=entry.labels,
             budget=entry.budget or self._budget(entry.role),
             fleets=fleets,
+            derived=derived,
         )
 
     def _budget(self, role: Role) -> float:
@@ -161,18 +167,39 @@ class _Builder:
         if node.is_empty("addresses"):
             self.problems.append(node.at("addresses").problem(f"{node.label}.addresses is empty"))
         written, wallet = node.at("addresses"), _said(node.at("id"))
-        for item in written.value if isinstance(written.value, list) else [written]:
-            match = _LIST.fullmatch(item.value)
+        items = written.value if isinstance(written.value, list) else [written]
+        for item, each in zip(items, entry.addresses, strict=True):
+            is_plain = isinstance(item.value, str)
+            match = _LIST.fullmatch(each.descriptor) if is_plain else None
             if match is None:
+                place = item if is_plain else item.at("descriptor")
                 try:
-                    found = self.chains.address(item.value)
+                    if self._is_derived(each, place, wallet, self.problems):
+                        continue
+                    if not is_plain:
+                        raise ValueError("is no descriptor and no extended public key: write addresses as text")
+                    found = self.chains.address(each.descriptor)
                 except ValueError as error:
-                    self.problems.append(bad(item, error))
+                    self.problems.append(bad(place, error))
                     continue
                 yield from self.claims.single(found, wallet, item.source.name, item.line, self.problems)
                 self._check_placeholder(found, item)
             else:
                 yield from self._listed(match, item, wallet)
+
+    def _is_derived(
+        self, entry: AddressEntry, item: Node, wallet: str, problems: list[Problem], file: str = "", line: int = 0,
+        chain: ChainConfig | None = None,
+    ) -> bool:
+        """Take a descriptor in, where it is one; ValueError where it is wrong."""
+        read = read_derived(self.chains, entry, chain)
+        if read is None:
+            return False
+        on, found = read
+        place = (file, line) if file else (item.source.name, item.line)
+        if self.claims.derived(on, found, wallet, *place, problems):
+            self._derived.append(found)
+        return True
 
     def _listed(self, match: re.Match[str], item: Node, wallet: str) -> Iterator[tuple[str, str]]:
         """The addresses of a file, where it is short; a long one joins the claims.
@@ -201,6 +228,10 @@ class _Builder:
             else:
                 for number, text, name in chain_of(*(part.iter_rows() for part in first)):
                     try:
+                        row = AddressEntry(descriptor=text or " ")
+                        named = self.chains.get(name) if name else chain
+                        if self._is_derived(row, item, wallet, found, str(path), number, named):
+                            continue
                         address = address_of(self.chains, text, name, chain)
                     except ValueError as error:
                         found.append(Problem(f"bad address: {error}", f"{path}:{number}"))

@@ -177,6 +177,11 @@ class Chains:
             return self.by_chain[chain]
         return self._add(_implicit(network)) if network else None
 
+    @property
+    def only(self) -> ChainConfig | None:
+        """The only configured chain, which texts without a chain are of; None where there are several or none."""
+        return self._sole
+
     def _unknown(self, name: str) -> ValueError:
         names = {*self.by_name, *(network.name for network in NETWORKS)}
         return ValueError(f"unknown chain {key_shown(name)}: {did_you_mean(name, names)}")

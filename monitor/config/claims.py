@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import islice
+from typing import TYPE_CHECKING
 
 from monitor.config.fleets import MAX_LISTED, Fleet
 from monitor.config.types import ChainConfig
 from monitor.errors import Problem
+
+if TYPE_CHECKING:
+    from monitor.derived import DerivedAddresses
 
 __all__ = ["Claims"]
 
@@ -21,6 +25,8 @@ class Claims:
     def __init__(self) -> None:
         self.fleets: list[Fleet] = []
         self._singles: dict[tuple[str, str], Claim] = {}  # by (CAIP-2 chain, address)
+        self._runs: dict[tuple[str, str], Claim] = {}  # of descriptors, by their first address
+        self._kin: dict[tuple[str, str], Claim] = {}  # of single addresses of such a run, by the same
 
     def __contains__(self, key: tuple[str, str]) -> bool:
         """Whether any wallet has this (CAIP-2 chain, address)."""
@@ -40,6 +46,31 @@ class Claims:
             yield key
         else:
             problems.append(_in_two(found, first, (wallet, file, line)))
+
+    def derived(
+        self, chain: ChainConfig, derived: DerivedAddresses, wallet: str, file: str, line: int, problems: list[Problem]
+    ) -> bool:
+        """Take the addresses of a descriptor; False, and one problem, where another wallet has any of them."""
+        claim = (wallet, file, line)
+        common: dict[str, Claim] = {}
+        for address in derived.addresses:
+            key = (chain.chain, address)
+            first = self._singles.setdefault(key, claim)
+            if first[0] == wallet:
+                first = self._listed(key, wallet) or first
+            if first[0] != wallet:
+                common[address] = first
+        for run in derived.runs:  # those of an address further on than is watched yet
+            own, others = (self._runs, self._kin) if run.is_ranged else (self._kin, self._runs)
+            name = run.at(0)[0] if run.is_ranged else run.kin
+            other = others.get((chain.chain, name)) if name else None
+            if other is not None and other[0] != wallet:
+                common.setdefault(name if not run.is_ranged else run.at(0)[0], other)
+            if name:
+                own.setdefault((chain.chain, name), claim)
+        if common:
+            problems.append(_overlap(chain, derived, common, claim))
+        return not common
 
     def _listed(self, key: tuple[str, str], wallet: str) -> Claim | None:
         """Another wallet whose long list has this address."""
@@ -80,6 +111,18 @@ class Claims:
             if len(common) > len(rows):
                 count = f"{len(common) - len(rows):,} more addresses of {fleet.chain.name}"
                 yield Problem(f"{count} are in two wallets: {other.wallet} and {fleet.wallet}", str(fleet.path))
+
+
+def _overlap(chain: ChainConfig, derived: DerivedAddresses, common: dict[str, Claim], second: Claim) -> Problem:
+    """The problem of a descriptor with addresses of another wallet."""
+    (owner, at_file, at_line), (wallet, file, line) = next(iter(common.values())), second
+    place = f"{at_file}:{at_line}" if at_line else at_file
+    more = f" and {len(common) - 1:,} more" if len(common) > 1 else ""
+    message = (
+        f"{derived.shown} of {wallet} overlaps with wallet {owner} ({place}): "
+        f"{chain.name}:{next(iter(common))}{more}"
+    )
+    return Problem(message, f"{file}:{line}" if line else file)
 
 
 def _in_two(found: tuple[ChainConfig, str], first: Claim, second: Claim) -> Problem:

@@ -30,7 +30,9 @@ from monitor.config.shape import (
     SeverityWord,
     Text,
     Texts,
+    as_descriptor,
     as_endpoint,
+    as_list,
     as_mapping,
     described,
     no_bool,
@@ -39,6 +41,7 @@ from monitor.config.shape import (
 from monitor.model import ControlKind, Role
 
 __all__ = [
+    "AddressEntry",
     "AssetEntry",
     "BudgetEntry",
     "ChainEntry",
@@ -54,6 +57,24 @@ __all__ = [
     "TrustedEntry",
     "WalletEntry",
 ]
+
+GAP_LIMIT = 20  # of BIP 44; `monitor.derived` would load more than a schema needs
+
+
+class AddressEntry(Entry):
+    """A descriptor or extended public key, and how far its addresses are watched."""
+
+    descriptor: Text = described(
+        "Output descriptor or extended public key with its chain, `bitcoin:wpkh([d34db33f/84h/0h/0h]xpub.../<0;1>/*)`, "
+        "`bitcoin:zpub...`. Nothing private is accepted."
+    )
+    gap_limit: Annotated[int, Field(ge=1, le=10_000), BeforeValidator(no_bool)] = described(
+        "Unused addresses that are watched beyond the last used one, on each branch.", GAP_LIMIT
+    )
+    used: Annotated[int, Field(ge=0, le=1_000_000), BeforeValidator(no_bool)] = described(
+        "So many addresses of each branch, from the first on, are in use already.", 0
+    )
+
 
 class BudgetEntry(Entry):
     """How many false alarms people accept."""
@@ -161,15 +182,23 @@ class RuleEntry(Entry):
     severity: SeverityWord | None = described("Severity of a break; the rule's own where it is not given.", None)
 
 
+Addresses = Annotated[
+    list[Annotated[AddressEntry, BeforeValidator(as_descriptor, json_schema_input_type=Text | AddressEntry)]],
+    BeforeValidator(as_list, json_schema_input_type=Text | list[Text | AddressEntry]),
+]
+
+
 class WalletEntry(Entry):
     """A wallet to watch, with addresses on one chain or several."""
 
     id: Text = described("Unique name.")
     entity: Text | None = described("Owner: incidents are per entity, across wallets. Default: the id.", None)
     role: Role = described("What the wallet is for; it chooses detectors and the default budget.")
-    addresses: Texts = described(
+    addresses: Addresses = described(
         "Addresses with their chain, `ethereum:0x...`; also `file:PATH` or `ethereum:file:PATH` (text with one a "
-        "line, CSV or Parquet with a column `address`)."
+        "line, CSV or Parquet with a column `address`). On chains of the Bitcoin family also descriptors, "
+        "`bitcoin:wpkh(xpub.../<0;1>/*)`, and extended public keys, `bitcoin:zpub...`, of which more addresses come "
+        "to be watched as they are used; as a mapping with a gap limit of their own."
     )
     trusted: list[Annotated[TrustedEntry, BeforeValidator(as_mapping, json_schema_input_type=Text | TrustedEntry)]] = (
         described("Counterparties that the owner expects: an address, or a mapping with limits.", [])

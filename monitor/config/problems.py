@@ -55,6 +55,7 @@ _MODELS: Mapping[str, type[BaseModel]] = {
     "endpoints": config_file.EndpointEntry,
     "assets": config_file.AssetEntry,
     "wallets": config_file.WalletEntry,
+    "addresses": config_file.AddressEntry,
     "trusted": config_file.TrustedEntry,
     "rules": config_file.RuleEntry,
     "planned": config_file.PlannedEntry,

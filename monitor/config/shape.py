@@ -21,7 +21,9 @@ __all__ = [
     "SeverityWord",
     "Text",
     "Texts",
+    "as_descriptor",
     "as_endpoint",
+    "as_list",
     "as_mapping",
     "described",
     "no_bool",
@@ -87,7 +89,8 @@ def no_bool(value: Any) -> Any:
     return value
 
 
-def _listed(value: Any) -> Any:
+def as_list(value: Any) -> Any:
+    """A text alone stands for a list of it."""
     return [value] if isinstance(value, str) else value
 
 
@@ -96,13 +99,18 @@ def as_mapping(value: Any) -> Any:
     return {"address": value} if isinstance(value, str) else value
 
 
+def as_descriptor(value: Any) -> Any:
+    """An address of any kind alone stands for a mapping with it."""
+    return {"descriptor": value} if isinstance(value, str) else value
+
+
 def as_endpoint(value: Any) -> Any:
     """A URL alone stands for a mapping with it."""
     return {"url": value} if isinstance(value, str) else value
 
 
 Text = Annotated[str, Field(min_length=1)]
-Texts = Annotated[list[Text], BeforeValidator(_listed, json_schema_input_type=Text | list[Text])]
+Texts = Annotated[list[Text], BeforeValidator(as_list, json_schema_input_type=Text | list[Text])]
 Duration = Annotated[int, BeforeValidator(parse_duration, json_schema_input_type=int | str)]
 Backfill = Annotated[int, BeforeValidator(_duration_or_none, json_schema_input_type=int | str)]
 Moment = Annotated[int, BeforeValidator(_moment, json_schema_input_type=int | str)]

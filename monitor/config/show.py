@@ -271,7 +271,7 @@ def _derived_line(wallet: Wallet, derived: DerivedAddresses) -> str:
 
 
 def _parts(wallet: Wallet, on: str, config: Config) -> Iterator[str]:
-    number = len(wallet.addresses) + sum(map(len, (*(members for _, members in wallet.fleets), *wallet.derived)))
+    number = len(wallet.addresses) + sum(len(members) for _, members in wallet.fleets) + sum(map(len, wallet.derived))
     yield f"{_count(number, 'address', 'addresses')} on {on}"
     if wallet.role not in _SILENT:
         yield f"budget {wallet.budget:g} a month"

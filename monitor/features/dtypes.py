@@ -156,6 +156,9 @@ FEATURES = np.dtype(
         ("others", "f8"),  # other assets of the wallet with evidence within two hours
         ("swept", "f8"),  # assets that went to this fresh address within ten minutes
         ("odd", "f8"),  # how unlike the wallet's own the transaction looks, log10 units
+        ("unlike", "f4", (PRINTS,)),  # the same of each field
+        ("usual", "u1", (PRINTS,)),  # what each of those fields mostly is, 0 not known
+        ("dearer", "f8"),  # fee rate against the usual one, in quarters of a doubling
         ("idle", "f8"),  # seconds since the wallet's last outflow, -1 none
         ("topup", "f8"),  # seconds since coins for fees came from a stranger, -1 none
         ("split", "f8"),  # share of the larger of two payments of one asset and moment, 0 none
@@ -226,6 +229,9 @@ HIT = np.dtype(
         ("others", "f8"),
         ("swept", "f8"),
         ("odd", "f8"),
+        ("unlike", "f4", (PRINTS,)),
+        ("usual", "u1", (PRINTS,)),
+        ("dearer", "f8"),
         ("idle", "f8"),
         ("topup", "f8"),
         ("split", "f8"),

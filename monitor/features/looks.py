@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit
 
 from monitor.features.dtypes import PRINT_BINS, PRINTS, SWEEPS, SWEPT
-from monitor.features.maths import exp2, log10
+from monitor.features.maths import log10
 from monitor.rows import NONCE_TOLD, SCRIPT_TOLD
 
 __all__ = [
@@ -69,7 +69,7 @@ def notice_look(w, marks, f):  # type: ignore[no-untyped-def]
     of such transactions. A field adds at most 0.5. A usual look proves nothing and takes nothing away.
     """
     f.odd = 0.0
-    f.fee_times = 0.0
+    f.dearer = 0.0
     for field in range(PRINTS):
         f.unlike[field] = 0.0
         f.usual[field] = 0
@@ -86,7 +86,7 @@ def notice_look(w, marks, f):  # type: ignore[no-untyped-def]
         f.odd += f.unlike[field]
     fee = marks & np.uint64(0xFF)
     if fee != 0 and w.printed[_FEE] >= KNOWN_FROM:
-        f.fee_times = exp2((float(fee) - w.fee_level) / 4.0)
+        f.dearer = float(fee) - w.fee_level
 
 
 @njit(cache=True)

@@ -123,6 +123,13 @@ class Circle:
         self.typical: dict[str, int] = {}  # by asset: near the median of its payments, base units
         self._index = Lookalikes(self.fixed)
 
+    def own(self, addresses: Iterable[str]) -> None:
+        """The owner has these, too."""
+        new = frozenset(addresses) - self.fixed
+        self.fixed |= new
+        for address in new:
+            self._index.add(address)
+
     # -- looking --------------------------------------------------------------------------------------------------
 
     def likeness(self, address: str, at: int) -> Likeness | None:

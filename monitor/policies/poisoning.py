@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import replace
 
+from monitor.derived import DerivedAddresses
 from monitor.detectors.base import Detector
 from monitor.ids import finding_id, iso
 from monitor.lookalike import difference
@@ -64,9 +65,13 @@ class Poisoning:
         )
         self._circles: dict[tuple[str, str], Circle] = {}
         self._own: dict[tuple[str, str], set[str]] = {}  # addresses by entity and chain
+        self._derived: dict[tuple[str, str], list[DerivedAddresses]] = {}  # and those that may become more
+        self._seen: dict[tuple[str, str], int] = {}  # how many of the latter the circle of a wallet and chain has
         for wallet in watchlist.wallets.values():
             for chain, address in wallet.addresses:
                 self._own.setdefault((wallet.entity, chain), set()).add(address)
+            for derived in wallet.derived:
+                self._derived.setdefault((wallet.entity, derived.chain), []).append(derived)
 
     @property
     def wallets(self) -> frozenset[str]:
@@ -209,10 +214,16 @@ class Poisoning:
 
     def _circle(self, wallet: str, chain: str) -> Circle:
         circle = self._circles.get((wallet, chain))
+        owner = self._watchlist.wallets[wallet]
         if circle is None:
-            owner = self._watchlist.wallets[wallet]
             trusted = {entry.address for entry in owner.trusted if entry.chain == chain}
             circle = self._circles[wallet, chain] = Circle(trusted | self._own.get((owner.entity, chain), set()))
+        derived = self._derived.get((owner.entity, chain), ())
+        number = sum(map(len, derived))
+        if number != self._seen.get((wallet, chain), 0):
+            self._seen[wallet, chain] = number
+            for each in derived:
+                circle.own(each.addresses)
         return circle
 
     def _is_own(self, wallet: str, chain: str, address: str) -> bool:

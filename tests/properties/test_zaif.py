@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import pickle
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import permutations
 from pathlib import Path
 from random import Random
@@ -32,13 +32,13 @@ SHORT = 10  # days of ordinary traffic where all of it is shuffled
 
 @dataclass(frozen=True)
 class Story:
-    """The case as blocks, and a store that has seen everything up to the theft."""
+    """The case as blocks, and what a monitor has stored of everything up to the theft."""
 
     config: Config
     case: Case
     quiet: tuple[Block, ...]
     theft: tuple[Block, ...]
-    stored: list[bytes]  # the store, pickled: copied much faster than by `copy`
+    stored: bytes = b""  # the store after the quiet time, pickled: that is much faster than `copy`
 
     @property
     def chains(self) -> tuple[str, ...]:
@@ -55,7 +55,7 @@ class Story:
 
     async def robbed(self, order: Sequence[str], rng: Random, kind: type[Correlator] = Correlator) -> list[Any]:
         """The theft's blocks by the order of their chains: the incidents after each of them, and last the pipeline."""
-        pipeline = await self.pipeline(pickle.loads(self.stored[0]), kind)
+        pipeline = await self.pipeline(pickle.loads(self.stored), kind)
         left = {chain: iter([b for b in self.theft if b.ref.chain == chain]) for chain in self.chains}
         seen: list[Any] = []
         for chain in order:
@@ -70,7 +70,7 @@ def story_of(case: Case) -> Story:
     blocks = tuple(blocks_of(case.rows()))
     quiet = tuple(block for block in blocks if block.timestamp < case.theft_starts_at)
     config = config_from_mapping(case.config(), Path.cwd(), case.id)
-    return Story(config, case, quiet, blocks[len(quiet) :], [])
+    return Story(config, case, quiet, blocks[len(quiet) :])
 
 
 async def fold(story: Story, pipeline: Pipeline, blocks: Sequence[Block]) -> None:
@@ -102,15 +102,14 @@ def story() -> Story:
     """The case after its 30 days of ordinary traffic, before the theft."""
     story = story_of(load_case("zaif-2018"))
 
-    async def learn() -> None:
+    async def learn() -> bytes:
         store = MemoryStore()
         pipeline = await story.pipeline(store)
         await fold(story, pipeline, story.quiet)
         assert not pipeline.correlator.all()
-        story.stored.append(pickle.dumps(store))
+        return pickle.dumps(store)
 
-    asyncio.run(learn())
-    return story
+    return replace(story, stored=asyncio.run(learn()))
 
 
 def calm(story: Story, rng: Random) -> Pipeline:

@@ -438,17 +438,37 @@ async def test_a_node_that_chokes_on_one_hides_no_other(node: Node, listen: List
 
 
 async def test_a_node_that_is_away_loses_nothing(node: Node, listen: Listen) -> None:
-    """Whatever fails on the way is done again."""
-    rng = random.Random(5)
+    """Whatever fails on the way is done again; that all requests fail is no fault of a transaction."""
     thefts = [node.spend([node.coin(60)], {9: n + 1}) for n in range(30)]
-    node.fails = lambda method, about: ChainUnavailable("away") if rng.random() < 0.3 else None
-    listener = listen()
-    for theft in thefts:
+    listener, rng = listen(), random.Random(5)
+    await lists(node, -1)
+    for n, theft in enumerate(thefts):
         node.wait(theft)
-        await asyncio.sleep(0.002)
+        last = len(node.asked) + (rng.randrange(6) if n % 2 else 10**6)  # answer, and no more
+
+        def away(method: str, about: Any, last: int = last) -> Exception | None:
+            return ChainUnavailable("away") if len(node.asked) > last else None
+
+        node.fails = away
+        for _ in range(20):
+            await asyncio.sleep(0)
+        await asyncio.sleep(0.005)
+    node.fails = lambda method, about: None
     for theft in thefts:
         await listener.wait(theft, PendingSeen)
     assert listener.mempool.dropped == 0
+
+
+async def test_what_is_gone_is_told_although_the_rest_of_the_round_fails(node: Node, listen: Listen) -> None:
+    """Requests for something else fail on the way."""
+    theft, other = node.spend([node.coin(60)], {9: 50}), node.spend([node.coin(60)], {9: 40})
+    node.wait(theft)
+    listener = listen()
+    await listener.wait(theft, PendingSeen)
+    node.fails = lambda method, about: ChainUnavailable("no") if method == "raw" else None
+    node.leave(theft)
+    node.wait(other)
+    assert (await listener.wait(theft, PendingGone)).why == "dropped"
 
 
 async def test_without_an_answer_for_long_all_is_given_up(
