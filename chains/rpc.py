@@ -10,7 +10,7 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
@@ -37,6 +37,9 @@ __all__ = [
     "clean",
     "redact",
 ]
+
+
+T = TypeVar("T")
 
 
 class HttpPool(Pool):
@@ -109,6 +112,10 @@ class HttpPool(Pool):
         ChainUnavailable : no endpoint gave a usable answer
         """
         return await self._rounds(Request(None, "GET", path, params), msgspec.json.decode, path)
+
+    async def read(self, path: str, decode: Callable[[bytes], T], params: Mapping[str, Any] | None = None) -> T:
+        """What ``decode`` makes of the answer to GET ``path``; errors as in `get`, `Unusable` from it asks again."""
+        return await self._rounds(Request(None, "GET", path, params), decode, path)
 
     async def post(self, path: str, body: Any) -> Any:
         """The JSON answer to POST ``path`` with ``body`` as JSON; errors as in `get`."""

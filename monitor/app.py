@@ -141,26 +141,17 @@ def fold_history(
     ------
     ConfigError : the data cannot be read at all
     """
-    from chains.tables import parse_source, read
     from monitor.prices.make import table_book
     from monitor.replay import replay
     from monitor.report import report
 
     if not config.wallets:
         raise ConfigError("the configuration watches no wallet: add one under `wallets:`")
-    engine = make_engine(config)
-    watch = {chain: engine.watchlist.watched(chain) for chain in engine.watchlist.chains}
+    engine = make_engine(_before_use(config))
     warm_up()
     begin = time.perf_counter()
-    reading = read(
-        [parse_source(text) for text in data],
-        chains=chain_infos(config),
-        watch=watch,
-        start=start,
-        end=end,
-        strict=strict,
-        rename=rename or {},
-        progress=progress,
+    reading = _read_history(
+        config, engine.watchlist, data, start=start, end=end, strict=strict, rename=rename or {}, progress=progress
     )
     names = asset_names(config)
     names.add(AssetInfo(asset, symbol, decimals) for asset, (symbol, decimals) in _named(reading).items())
@@ -192,6 +183,36 @@ def fold_history(
     }
     wallets = [wallet.id for wallet in config.wallets]
     return report(described, replayed, names, wallets, speed), engine, reading
+
+
+def _before_use(config: Config) -> Config:
+    """The same with derived addresses as they are before any use was noted, by this history or another one."""
+    wallets = (
+        replace(wallet, derived=tuple(derived.fresh() for derived in wallet.derived)) if wallet.derived else wallet
+        for wallet in config.wallets
+    )
+    return replace(config, wallets=tuple(wallets))
+
+
+def _read_history(config: Config, watchlist: Watchlist, data: Sequence[str], **options: Any) -> Any:
+    """Tables, read again where they show that more derived addresses are in use than were watched."""
+    from chains.tables import parse_source, read
+
+    sources = [parse_source(text) for text in data]
+    while True:
+        watch = {chain: watchlist.watched(chain) for chain in watchlist.chains}
+        reading = read(sources, chains=chain_infos(config), watch=watch, **options)
+        if not watchlist.derived:
+            return reading
+        paid = {
+            str(chain): part["to_address"].drop_nulls().unique().to_list()
+            for (chain,), part in reading.frame.select("chain", "to_address").group_by("chain")
+        }
+        grown = False
+        while watchlist.derived.use(paid):  # a payment may be to an address that is watched since another one
+            grown = True
+        if not grown:
+            return reading
 
 
 def calibrate(

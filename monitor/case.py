@@ -120,6 +120,11 @@ class Case:
         return self.file.noticed.at if self.file.noticed else None
 
     @property
+    def noticed_mark(self) -> str:
+        """What stands behind that time wherever it is shown: nothing, or that it is not verified."""
+        return "" if self.file.noticed is None or self.file.noticed.verified else UNVERIFIED
+
+    @property
     def stolen(self) -> tuple[Stolen, ...]:
         """What the replayed transactions took, by asset, in the order in which the assets were first taken."""
         return self.stolen_after(-1)

@@ -42,7 +42,8 @@ def judge(case: Case, found: Mapping[str, Any]) -> dict[str, Any]:
     -------
     detected, paged (high or critical, of the theft), false_alarms (incidents opened before the theft), opened_at,
     minutes from the first theft transaction to the incident, share_lost_at_open (mean over the theft's incidents),
-    saved: what had not yet gone when the incident was paged, and hours until the victim really noticed
+    saved: what had not yet gone when the incident was paged, and hours until the victim really noticed, with the mark
+    of a time that is not verified
     """
     begin = case.theft_starts_at
     incidents = found["incidents"]
@@ -65,6 +66,7 @@ def judge(case: Case, found: Mapping[str, Any]) -> dict[str, Any]:
         "share_lost_at_open": sum(shares) / len(shares) if shares else None,
         "saved": [stolen.display for stolen in case.stolen_after(min(paged))] if paged else [],
         "noticed_hours_after": round((noticed - begin) / 3600, 2) if noticed is not None else None,
+        "noticed_mark": case.noticed_mark,
     }
 
 

@@ -14,7 +14,7 @@ from monitor.features.dtypes import CHANNELS, STATISTICS
 from monitor.features.maths import exp10
 from monitor.fusion import FAST, OF_CHANNEL
 from monitor.ids import finding_id
-from monitor.look import ODD, made_by
+from monitor.look import BLIND_INPUTS, ODD, has_unknown_inputs, made_by, unlike
 from monitor.model import UNEXPLAINED, Finding, Movement, Severity
 from monitor.policies import POLICIES
 from monitor.rows import BAD, EXCHANGE, SERVICE, UNLABELLED
@@ -83,7 +83,7 @@ def finding_of(hit: Hit, names: AssetNames) -> Finding:
     detector = _detector_of(r, top) if channels or under else "GUARD"
     transfer = flow.transfer
     score = max((float(r["score"][c] - r["tau"][c]) for c in channels), default=0.0)
-    evidence = _evidence(hit, top, guard=guard)
+    evidence = _evidence(hit, top, names, guard=guard)
     if under:
         score = min(0.0, float((r["score"][FAST] - r["tau"][FAST]) / r["width"][FAST]))
         evidence[UNDER] = round(-score, 6)
@@ -184,6 +184,9 @@ def _missing(hit: Hit) -> list[str]:
         days = int(hit.record["days"])
         known = f"{days} active day{'' if days == 1 else 's'}"
         missing.append(f"long history: {known}, the rest is what wallets in general do")
+    if hit.flow.transfer.block.chain.startswith("bip122:"):  # who spends coins signs
+        missing += [BLIND_INPUTS] if has_unknown_inputs(hit.flow) else []
+        return missing if tx.fee_rate is not None or tx.version is not None else [*missing, "fee rate and version"]
     if tx.initiator is None:
         missing.append("who signed")
     if tx.fee_rate is None and tx.gas_limit is None and tx.nonce is None and tx.version is None:
@@ -195,7 +198,7 @@ def _share(log_share: float) -> float:
     return float(exp10(log_share))
 
 
-def _evidence(hit: Hit, top: int, *, guard: bool) -> dict[str, Any]:
+def _evidence(hit: Hit, top: int, names: AssetNames, *, guard: bool) -> dict[str, Any]:
     r = hit.record
     return {
         "statistic": STATISTICS[top],
@@ -212,6 +215,7 @@ def _evidence(hit: Hit, top: int, *, guard: bool) -> dict[str, Any]:
         "other_assets": int(r["others"]),
         "assets_swept": int(r["swept"]),
         "unlike_own_transactions": round(float(r["odd"]), 3),
+        "unlike": unlike(hit.flow, r, names) if float(r["odd"]) >= ODD else [],
         "idle_seconds": int(r["idle"]) if r["idle"] >= 0 else None,
         "fees_topped_up_seconds_before": int(r["topup"]) if r["topup"] >= 0 else None,
         "destination_label": _LABELLED[int(r["kind_of"])],
@@ -256,7 +260,7 @@ def _summary(hit: Hit, top: int, names: AssetNames, *, guard: bool) -> str:
     if r["others"] > 0:
         parts.append(f"{int(r['others'])} other asset(s) of the wallet moved within two hours")
     parts += [text for seen, text in _signs(r) if seen]
-    parts += made_by(flow, odd=float(r["odd"]) >= ODD)
+    parts += made_by(flow, r, names)
     return "; ".join(parts)
 
 

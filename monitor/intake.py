@@ -52,8 +52,9 @@ def marks_of(flow: Flow) -> int:
     tx = flow.transfer.tx
     if not flow.transfer.block.chain.startswith(UTXO):
         return pack_marks(tx.fee_rate, tx.gas_limit, tx.n_outputs, None, None, tx.nonce)  # no table tells the others
+    inputs = len(flow.transfer.from_addresses)  # all of them, in tables as well
     said = tx.flags if tx.version is not None else None
-    return pack_marks(tx.fee_rate, tx.n_inputs, tx.n_outputs, tx.version, said, None, tx.script_type)
+    return pack_coin_marks(tx.fee_rate, inputs, tx.n_outputs, tx.version, said, tx.script_type)
 
 
 def is_touch(flow: Flow, own: bool) -> bool:
@@ -65,6 +66,11 @@ def is_touch(flow: Flow, own: bool) -> bool:
         and flow.transfer.kind is not TransferKind.FEE
         and bool(flow.counterparty)
     )
+
+
+def pays_fees(flow: Flow) -> bool:
+    """Whether what arrives may be meant for the fees of later payments: where coins are spent, they pay themselves."""
+    return flow.transfer.kind is not TransferKind.TOKEN and not flow.transfer.block.chain.startswith(UTXO)
 
 
 def is_token(asset: str) -> bool:
@@ -215,7 +221,7 @@ class Intake:
             chain = flow.transfer.block.chain
             place = self.place(flow.wallet, chain)
             if not out:
-                native = flow.transfer.kind is not TransferKind.TOKEN and self.is_personal(flow.wallet)
+                native = pays_fees(flow) and self.is_personal(flow.wallet)
                 key = destination_key(flow.counterparty) if native else 0
                 builder.add(slot, place, at, IN, float(flow.value), key, NATIVE if native else 0)
             elif flow.transfer.kind is TransferKind.FEE or not flow.counterparty:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -67,6 +67,10 @@ class Evidence:
 
 def transfer_of(r: Mapping[str, Any], chain: str) -> Transfer:
     """A row of a history frame as a live reading would give it; amounts are base units, exact from their text."""
+    if chain.startswith("bip122:"):
+        senders = tuple(r["inputs"] or ())  # none: new coins
+    else:
+        senders = (r["from_address"] or "",)
     tx = Tx(
         hash=r["transaction_hash"] or "",
         index=int(r["transaction_index"] or 0),
@@ -76,10 +80,8 @@ def transfer_of(r: Mapping[str, Any], chain: str) -> Transfer:
         fee_rate=r["fee_rate"],
         gas_limit=r["gas_limit"],
         n_outputs=r["n_outputs"],
+        n_inputs=len(senders) if chain.startswith("bip122:") else None,
     )
-    senders = tuple(r["inputs"]) if r["inputs"] is not None else (r["from_address"] or "",)
-    if r["inputs"] is not None:
-        tx = replace(tx, n_inputs=len(senders))
     return Transfer(
         block=BlockRef(chain, int(r["block_number"]), ""),
         tx=tx,

@@ -57,10 +57,6 @@ _TOP = 15
 _QUARTERS = (0.5946, 0.7071, 0.8409)  # powers of two by quarters, from a half on
 SCRIPTS = ("p2pkh", "p2sh", "p2wpkh", "p2wsh", "p2tr", "p2pk", "multisig", "mixed")  # 1 to 8; 9 is any other form
 NONCE_TOLD, SCRIPT_TOLD = 1 << 24, 1 << 25
-_SCRIPTS = {
-    name: number
-    for number, name in enumerate(("p2pk", "p2pkh", "p2sh", "p2wpkh", "p2wsh", "p2tr", "multisig", "mixed"), 1)
-}
 _OF_LABEL = {
     LabelKind.SANCTIONED: BAD, LabelKind.THEFT: BAD, LabelKind.SCAM: BAD, LabelKind.MIXER: BAD,
     LabelKind.BRIDGE: SERVICE, LabelKind.DEX: SERVICE, LabelKind.DEFI: SERVICE,
@@ -138,16 +134,12 @@ def pack_marks(
     version: int | None,
     flags: int | None,
     nonce: int | None,
-    script_type: str = "",
 ) -> int:
-    """A transaction's look in 64 bits; None (of ``script_type`` the empty text) is "the source did not say".
-
-    On UTXO chains the number of inputs stands in the place of the gas limit, and the form of their scripts in that of
-    the nonce.
+    """A transaction's look in 64 bits; None is "the source did not say".
 
     Bits 0-7: log2 of the fee rate in quarters, plus 1 (whole numbers of the chain's smallest unit are enough: rates
     below 2**-8 are as good as none); 8-11 gas limit and 12-15 outputs by `log_bin`; 16-19 version + 1; 20-23 flags + 1;
-    24: there is a nonce, 32-63: its lower 32 bits; 25: there is none but a form of scripts, 32-35: its number.
+    24: there is a nonce, 32-63: its lower 32 bits. What spends coins has other fields: see `pack_coin_marks`.
     """
     packed = 0
     if fee_rate is not None and fee_rate > 0:
@@ -161,8 +153,6 @@ def pack_marks(
         packed |= min(_TOP, (flags & 0xF) + 1) << 20
     if nonce is not None:
         packed |= NONCE_TOLD | (nonce & 0xFFFFFFFF) << 32
-    elif script_type:
-        packed |= 1 << 25 | _SCRIPTS.get(script_type, _TOP) << 32
     return packed
 
 

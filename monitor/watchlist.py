@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
 from itertools import chain as chain_of
 from itertools import groupby
 from typing import Protocol
@@ -13,6 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from monitor.addresses.compact import AddressSet, WatchedAddresses
+from monitor.coin_flows import utxo_flows
 from monitor.derived import DerivedAddresses, DerivedBook
 from monitor.model import Block, Direction, Flow, Transfer, TransferKind, Wallet
 
@@ -217,69 +217,3 @@ def account_flows(transfer: Transfer, watched: Watch, timestamp: int) -> list[Fl
         origin = transfer.from_addresses[0] if transfer.from_addresses else ""
         flows.append(Flow(transfer, receiver.id, Direction.IN, origin, transfer.value, timestamp))
     return flows
-
-
-def utxo_flows(outputs: Sequence[Transfer], watched: Watch, timestamp: int) -> list[Flow]:
-    """Flows of one transaction of an UTXO chain, given as its outputs with all inputs on each.
-
-    A wallet's outflow is its inputs less its own outputs less its share of the fee; where other owners put inputs in
-    too, that part is spread over the foreign outputs in proportion. Change back to the wallet is internal.
-    """
-    first = outputs[0]
-    inputs = list(zip(first.from_addresses, first.input_values, strict=True))
-    spent: dict[str, int] = {}
-    for address, value in inputs:
-        owner = watched.get(address)
-        if owner is not None:
-            spent[owner.id] = spent.get(owner.id, 0) + value
-    flows: list[Flow] = []
-    payments = [output for output in outputs if output.kind is not TransferKind.FEE]
-    total_in = sum(value for _, value in inputs)
-    fee = first.tx.fee if first.tx.fee is not None else max(0, total_in - sum(output.value for output in payments))
-    for wallet, mine in spent.items():
-        flows.extend(_spender_flows(wallet, mine, total_in, fee, payments, watched, timestamp))
-    sender = first.from_addresses[0] if first.from_addresses else ""
-    for output in payments:
-        receiver = watched.get(output.to_address)
-        if receiver is not None and receiver.id not in spent and output.value:
-            flows.append(Flow(output, receiver.id, Direction.IN, sender, output.value, timestamp))
-    return flows
-
-
-def _spender_flows(
-    wallet: str,
-    mine: int,
-    total_in: int,
-    fee: int,
-    payments: Sequence[Transfer],
-    watched: Watch,
-    timestamp: int,
-) -> list[Flow]:
-    """Flows of a wallet that put ``mine`` of ``total_in`` into a transaction."""
-    own = [output for output in payments if _owner(output, watched) == wallet]
-    foreign = [output for output in payments if _owner(output, watched) != wallet and output.value]
-    paid = sum(output.value for output in foreign)
-    share_of_fee = fee * mine // total_in if total_in else 0
-    out = mine - sum(output.value for output in own) - share_of_fee
-    flows = [Flow(output, wallet, Direction.INTERNAL, output.to_address, output.value, timestamp) for output in own]
-    if share_of_fee and payments:
-        spent = replace(payments[0], kind=TransferKind.FEE, to_address="", value=share_of_fee)
-        flows.append(Flow(spent, wallet, Direction.OUT, "", share_of_fee, timestamp))
-    if out <= 0:  # others paid more into the transaction than they took: coins came in
-        if out < 0 and own:
-            origin = own[0].from_addresses[0] if own[0].from_addresses else ""
-            flows.append(Flow(own[0], wallet, Direction.IN, origin, -out, timestamp))
-        return flows
-    left = min(out, paid)
-    for place, output in enumerate(foreign):
-        last = place == len(foreign) - 1
-        part = left if last else min(out, paid) * output.value // paid
-        left -= part
-        if part:
-            flows.append(Flow(output, wallet, Direction.OUT, output.to_address, part, timestamp))
-    return flows
-
-
-def _owner(output: Transfer, watched: Watch) -> str | None:
-    owner = watched.get(output.to_address)
-    return owner.id if owner is not None else None

@@ -39,7 +39,7 @@ class Found:
 class _Inputs:
     """Inputs whose prevouts are not known yet: those to ask for, and what scripts others say that they spend."""
 
-    ask: list[bytes]
+    ask: dict[bytes, str]  # and the transactions that they are inputs of
     shown: dict[bytes, tuple[bytes, ...]]
 
 
@@ -103,10 +103,12 @@ class Prevouts:
 
     async def complete(self, txs: Sequence[RawTx], spent: Spent) -> Spent:
         """The same with whatever more can be had of the inputs of these transactions."""
-        missing = [point for tx in txs if not tx.is_coinbase for point in tx.outpoints if point not in spent.known]
+        missing = {
+            point: tx.hash for tx in txs if not tx.is_coinbase for point in tx.outpoints if point not in spent.known
+        }
         if not missing:
             return spent
-        known = {**spent.known, **await self._source.prevouts(missing)}
+        known = {**spent.known, **await self._ask(missing)}
         claimed = dict(spent.claimed)
         for tx in txs:
             for n, point in enumerate(tx.outpoints):
@@ -171,7 +173,8 @@ class Prevouts:
 
     def _unknown(self, inputs: Iterable[tuple[RawTx, int, bytes]], known: Mapping[bytes, Prevout]) -> _Inputs:
         """Of inputs that are not known, those that are or may be watched ones."""
-        found = _Inputs([], {})
+        found = _Inputs({}, {})
+        spenders: dict[bytes, RawTx] = {}
         scripts: dict[bytes, tuple[bytes, ...]] = {}
         silent: list[bytes] = []
         taproot = self._watches_taproot()
@@ -180,6 +183,7 @@ class Prevouts:
                 continue
             script, witness = tx.shown(n)
             shows = spent_scripts(script, witness)
+            spenders[point] = tx
             if shows:
                 scripts[point] = shows
             elif script or taproot:
@@ -188,12 +192,12 @@ class Prevouts:
         for point, shows in scripts.items():
             if mine := tuple(script for script in shows if script in watched):
                 found.shown[point] = mine
-                found.ask.append(point)
+                found.ask[point] = spenders[point].hash
         costly = getattr(self._source, "costly", False)
         if costly and len(silent) > COSTLY:
             self.wants_coins = True
             silent = silent[:COSTLY]
-        found.ask += silent
+        found.ask |= {point: spenders[point].hash for point in silent}
         return found
 
     def _claims(self, left: _Inputs, known: Mapping[bytes, Prevout]) -> tuple[dict[bytes, bytes], bool]:
@@ -201,8 +205,15 @@ class Prevouts:
         open_ = [point for point in left.ask if point not in known]
         return {point: left.shown[point][0] for point in open_ if point in left.shown}, bool(open_)
 
-    async def _ask(self, points: Sequence[bytes]) -> Mapping[bytes, Prevout]:
-        return await self._source.prevouts(points) if points else {}
+    async def _ask(self, points: Mapping[bytes, str]) -> Mapping[bytes, Prevout]:
+        """Those of these outpoints that the source tells, by the fewest requests."""
+        if not points:
+            return {}
+        inputs_of = getattr(self._source, "inputs_of", None)
+        if inputs_of is None or not getattr(self._source, "costly", False):
+            return await self._source.prevouts(points)
+        found: Mapping[bytes, Prevout] = await inputs_of(dict.fromkeys(points.values()))
+        return found
 
     def _watches_taproot(self) -> bool:
         if not self._watched.known():

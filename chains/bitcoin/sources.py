@@ -212,6 +212,18 @@ class Sources:
         """See `chains.bitcoin.base.Source`."""
         return await self._first(lambda source: source.prevouts(wanted))
 
+    async def inputs_of(self, hashes: Collection[str]) -> Mapping[bytes, Prevout]:
+        """Prevouts of all inputs of these transactions, at services: see `chains.bitcoin.rest`."""
+
+        async def ask(source: Source) -> Mapping[bytes, Prevout]:
+            inputs_of = getattr(source, "inputs_of", None)
+            if inputs_of is None:
+                raise ChainUnavailable(f"{self._spec.name}: {source.endpoint} is asked about single coins")
+            found: Mapping[bytes, Prevout] = await inputs_of(hashes)
+            return found
+
+        return await self._first(ask)
+
     async def unspent(self, scripts: Mapping[bytes, str]) -> Unspent | None:
         """See `chains.bitcoin.base.Source`."""
         return await self._first(lambda source: source.unspent(scripts))

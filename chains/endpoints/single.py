@@ -39,6 +39,10 @@ class Single:
         """The JSON answer to GET ``path``; see `chains.rpc.HttpPool.get`."""
         return await self._asked(Request(None, "GET", path, params), msgspec.json.decode, path)
 
+    async def read(self, path: str, decode: Callable[[bytes], T], params: Mapping[str, Any] | None = None) -> T:
+        """What ``decode`` makes of the answer to GET ``path``; see `chains.rpc.HttpPool.read`."""
+        return await self._asked(Request(None, "GET", path, params), decode, path)
+
     async def post(self, path: str, body: Any) -> Any:
         """The JSON answer to POST ``path`` with ``body`` as JSON."""
         return await self._asked(Request(msgspec.json.encode(body), "POST", path), msgspec.json.decode, path)

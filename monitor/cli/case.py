@@ -103,7 +103,7 @@ def _verdict(v: dict[str, Any]) -> list[str]:
     else:
         lines.append("NOT caught")
     if v["noticed_hours_after"] is not None:
-        lines.append(f"the victim noticed {v['noticed_hours_after']:g} hours after it")
+        lines.append(f"the victim noticed {v['noticed_hours_after']:g} hours after it{v['noticed_mark']}")
     if v["saved"]:
         lines.append(f"not yet gone when the alarm went out: {', '.join(v['saved'])}")
     elif v["paged"]:
@@ -137,7 +137,7 @@ def _run_all(out: str | None, as_json: bool) -> int:
                 f"{j['minutes']:g}" if j["minutes"] is not None else "-",
                 f"{j['share_lost_at_open'] * 100:.0f} %" if j["share_lost_at_open"] is not None else "-",
                 str(j["false_alarms"]),
-                f"{j['noticed_hours_after']:g} h" if j["noticed_hours_after"] is not None else "-",
+                f"{j['noticed_hours_after']:g} h{j['noticed_mark']}" if j["noticed_hours_after"] is not None else "-",
             )
             for j in judged
         ]

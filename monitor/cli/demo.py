@@ -212,7 +212,7 @@ def _curtain(case: Any, inbox: Inbox) -> bool:
     if case.noticed_at is not None:
         hours = (case.noticed_at - case.theft_starts_at) / 3600
         click.echo(f"alarm {(paged - case.theft_starts_at) / 60:g} min after the first theft transaction; "
-                   f"the victim noticed after {hours:.1f} h")
+                   f"the victim noticed after {hours:.1f} h{case.noticed_mark}")
     if saved:
         click.echo(bold(f"not yet gone at the alarm: {', '.join(entry.display for entry in saved)}"))
     else:

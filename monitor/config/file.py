@@ -71,7 +71,7 @@ class AddressEntry(Entry):
     gap_limit: Annotated[int, Field(ge=1, le=10_000), BeforeValidator(no_bool)] = described(
         "Unused addresses that are watched beyond the last used one, on each branch.", GAP_LIMIT
     )
-    used: Annotated[int, Field(ge=0, le=1_000_000), BeforeValidator(no_bool)] = described(
+    used: Annotated[int, Field(ge=0, le=100_000), BeforeValidator(no_bool)] = described(
         "So many addresses of each branch, from the first on, are in use already.", 0
     )
 

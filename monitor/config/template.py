@@ -54,6 +54,9 @@ wallets:
     addresses:
 {placeholder}      - {address}
       # - "file:addresses.txt"        one a line; also CSV or Parquet with a column "address"
+      # On chains of the Bitcoin family also what all addresses of a wallet come from; never anything private:
+      # - "bitcoin:wpkh([d34db33f/84h/0h/0h]xpub.../<0;1>/*)"      a descriptor; or "bitcoin:zpub..."
+      # - {{descriptor: "bitcoin:zpub...", gap_limit: 100}}         unused addresses that are watched; usually 20
     # Counterparties that you expect, with a ceiling where you can give one:
     # trusted:
     #   - {{address: "{network}:...", max: "100 {symbol}", window: 1d}}

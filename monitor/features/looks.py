@@ -49,12 +49,12 @@ def _bin(w, field, marks):  # type: ignore[no-untyped-def]
             return np.int64(8)
         step = np.int64(math.floor((float(fee) - w.fee_level) / 2.0 + 0.5)) + 8
         return min(np.int64(15), max(np.int64(1), step))
-    if field == _NONCE:
-        if (marks >> np.uint64(25)) & np.uint64(1) != 0:  # a form of scripts in its place
+    if field == _LAST:
+        if marks & np.uint64(SCRIPT_TOLD) != 0:
             return np.int64((marks >> np.uint64(32)) & np.uint64(0xF))
-        if (marks >> np.uint64(24)) & np.uint64(1) == 0:
+        if marks & np.uint64(NONCE_TOLD) == 0:
             return np.int64(0)
-        if w.printed[_NONCE] == 0.0:
+        if w.printed[_LAST] == 0.0:
             return np.int64(2)
         gap = np.int64(marks >> np.uint64(32)) - np.int64(w.last_nonce)
         return np.int64(1 if gap == 0 else 2 if gap == 1 else 3 if 1 < gap < 4 else 4 if gap > 0 else 5)

@@ -97,7 +97,7 @@ def test_getting_more_than_was_put_in_is_an_arrival() -> None:
     """In a joint transaction we may receive more than we paid: no outflow, the surplus came in."""
     assert joined({"q1": 10, "s": 100}, [("q2", 50), ("s", 60)], fee=0) == [
         ("hot", INTERNAL, "q2", 50, NATIVE),
-        ("hot", IN, "q1", 40, NATIVE),
+        ("hot", IN, "s", 40, NATIVE),
     ]
 
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+import zmq
+import zmq.asyncio
 
 from chains.base import ChainSpec, PendingGone, PendingSeen
 from chains.bitcoin.pending import BitcoinMempool
@@ -54,9 +56,10 @@ async def listen() -> AsyncIterator[Callable[..., Listener]]:
     """Start listeners; each ends with the test."""
     listeners: list[Listener] = []
 
-    def start(url: str, *watch: str) -> Listener:
+    def start(url: str, *watch: str, feed: str = "", poll: float = 0.1) -> Listener:
         assert NETWORK is not None
-        spec = ChainSpec("local", "bitcoin", NETWORK.chain, (url,), poll_seconds=0.1, accounts=watch)
+        urls = (url, feed) if feed else (url,)
+        spec = ChainSpec("local", "bitcoin", NETWORK.chain, urls, poll_seconds=poll, accounts=watch)
         listeners.append(Listener(BitcoinMempool(spec, dict.fromkeys(watch))))
         return listeners[-1]
 
@@ -121,3 +124,29 @@ async def test_from_first_sight_to_the_end(litecoind: Any, listen: Callable[...,
         gone = await listener.wait(hash_, PendingGone, count=2)
         assert (gone.why, gone.block) == ("dropped", node.height)
     assert listener.mempool.dropped == 0
+
+
+async def test_what_is_published_is_told_at_once(litecoind: Any, listen: Callable[..., Listener]) -> None:
+    """Long before the next list; Debian's node is built without a publisher, so its transactions are published here."""
+    node = await asyncio.to_thread(litecoind)
+    own, thief = node.rpc("getnewaddress"), node.rpc("getnewaddress")
+    node.mine(110)
+    node.pay({own: 10})
+    node.mine()
+    coins = [(coin["txid"], coin["vout"]) for coin in node.rpc("listunspent", 1, 999, [own])]
+    context = zmq.asyncio.Context()
+    try:
+        publisher = context.socket(zmq.XPUB)  # it hears of subscribers
+        port = publisher.bind_to_random_port("tcp://127.0.0.1")
+        listener = listen(node.url, own, feed=f"tcp://127.0.0.1:{port}", poll=3600.0)
+        async with asyncio.timeout(PATIENCE):
+            while await publisher.recv() != b"\x01rawtx":
+                pass
+        theft = make(node, coins, {thief: "9.999"})
+        raw = bytes.fromhex(node.rpc("getrawtransaction", theft))
+        await publisher.send_multipart([b"rawtx", b"\x02nonsense", (0).to_bytes(4, "little")])
+        await publisher.send_multipart([b"rawtx", raw, (1).to_bytes(4, "little")])
+        assert (await listener.wait(theft, PendingSeen)).pending.transfers[0].to_address == thief
+        await listener.close()
+    finally:
+        context.destroy(linger=0)

@@ -81,7 +81,10 @@ def rest(answers: Mapping[str, Any]) -> Callable[[web.Request], Awaitable[web.Re
 
 INFO = {"chain": "regtest", "blocks": 7, "bestblockhash": "ab" * 32}
 NODE = {"getblockchaininfo": INFO, "getblockhash": GENESIS}
-ESPLORA = {"blocks/tip/height": "9", "blocks/tip/hash": "cd" * 32, "block-height/0": GENESIS}
+ESPLORA = {
+    "blocks/tip/height": "9", "blocks/tip/hash": "cd" * 32, "block-height/0": GENESIS,
+    f"block/{'cd' * 32}": {"id": "cd" * 32, "height": 9},
+}
 
 
 def spec(*urls: str, **options: Any) -> ChainSpec:

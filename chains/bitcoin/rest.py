@@ -1,0 +1,272 @@
+"""What the REST services for the Bitcoin family have in common: one request a question, counted by who runs them."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+import time
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+
+from chains.base import ChainSpec, EndpointState, Terms
+from chains.bitcoin.base import Fetched, Prevout, Unspent
+from chains.bitcoin.block import RawBlock, parse_block
+from chains.exchange import MethodUnsupported, Refused, Unusable
+from chains.rpc import HttpPool, Single
+from monitor.errors import ChainError, ChainInconsistent, ChainUnavailable, DecodeError
+from monitor.model import BlockRef
+from monitor.networks import Network
+
+__all__ = ["Amount", "Hash", "Hex", "Number", "RestSource", "hash_of", "json_of", "text_of", "tx_of"]
+
+T = TypeVar("T")
+
+TOGETHER = 4  # requests at a time
+MOST_SCRIPTS = 2_000  # whose coins are asked for, one by one
+MOST_ACCOUNTS = 50  # whose waiting transactions are asked for, one by one
+ASKED = 3  # times that coins are read while the newest block changes
+_HASH = re.compile(r"[0-9a-f]{64}")
+
+# Fields of answers, checked as they are read: what comes in is what can be used.
+Hash = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
+Hex = Annotated[str, msgspec.Meta(pattern=r"^([0-9a-f]{2})*$")]
+Amount = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,20}$")]  # base units as text
+Number = Annotated[int, msgspec.Meta(ge=0, lt=1 << 32)]
+
+
+def text_of(data: bytes) -> str:
+    """A plain text answer."""
+    return data.decode().strip()
+
+
+def hash_of(data: bytes) -> str:
+    """A hash as plain text; `Unusable` for anything else, a page in HTML for example."""
+    text = text_of(data)
+    if not _HASH.fullmatch(text):
+        raise Unusable("no hash where one was expected")
+    return text
+
+
+def json_of(type: Any) -> Callable[[bytes], Any]:
+    """A decoder of JSON of that form."""
+    return msgspec.json.Decoder(type).decode
+
+
+def tx_of(type: Any, hash: str) -> Callable[[bytes], Any]:
+    """A decoder of a transaction, which must be the one that was asked for."""
+    decode = json_of(type)
+
+    def decoded(data: bytes) -> Any:
+        found = decode(data)
+        if found.txid != hash:
+            raise Unusable("answer about another transaction")
+        return found
+
+    return decoded
+
+
+class RestSource:
+    """The part of a `chains.bitcoin.base.Source` that Esplora and Blockbook share.
+
+    Parameters
+    ----------
+    spec : ``endpoints`` are base URLs, which may have a path and hold keys
+    network : whose blocks they give
+    rate : requests a second, None for no bound beside that of each endpoint
+    sleep, clock, rng : pause, monotonic time and jitter
+    """
+
+    costly = True
+
+    def __init__(
+        self,
+        spec: ChainSpec,
+        network: Network,
+        *,
+        rate: float | None = None,
+        sleep: Callable[[float], Awaitable[Any]] = asyncio.sleep,
+        clock: Callable[[], float] = time.monotonic,
+        rng: random.Random | None = None,
+    ) -> None:
+        self._spec, self._network = spec, network
+        terms = dict(spec.terms)
+        if rate is not None:
+            usual = {url: terms.get(url, Terms()) for url in spec.endpoints}
+            terms = {url: replace(term, rate=min(rate, term.rate or rate)) for url, term in usual.items()}
+        self._pool = HttpPool(
+            spec.endpoints, timeout=spec.timeout_seconds, rng=rng, sleep=sleep, clock=clock, on_connect=self._greet,
+            terms=terms,
+        )  # fmt: skip
+        self._turn = asyncio.Semaphore(TOGETHER)
+
+    # -- what each service does in its own way ----------------------------------------------------------------------
+
+    async def _hash_at(self, reader: HttpPool | Single, number: int) -> str:
+        """The hash of a block of the best chain."""
+        raise NotImplementedError
+
+    async def head(self) -> BlockRef:
+        """See `Source`."""
+        raise NotImplementedError
+
+    async def _raw_block(self, hash: str) -> bytes:
+        raise NotImplementedError
+
+    async def _inputs(self, hash: str) -> Mapping[bytes, Prevout]:
+        """Prevouts of a transaction's inputs."""
+        raise NotImplementedError
+
+    async def _outputs(self, hash: str) -> Sequence[Prevout]:
+        """Outputs of a transaction."""
+        raise NotImplementedError
+
+    async def _coins(self, script: bytes, address: str) -> Iterable[Any]:
+        """Confirmed coins of a script, each a `Coin`."""
+        raise NotImplementedError
+
+    async def _waiting_of(self, address: str) -> Iterable[str]:
+        """Hashes of waiting transactions that touch an address."""
+        raise NotImplementedError
+
+    async def _raw_tx(self, hash: str) -> bytes:
+        raise NotImplementedError
+
+    # -- what follows from that -------------------------------------------------------------------------------------
+
+    @property
+    def endpoint(self) -> str:
+        """The redacted name of the endpoint that answered last."""
+        return self._pool.endpoint
+
+    async def open(self) -> None:
+        """See `Source`."""
+        await self._pool.check()
+
+    async def hash_at(self, number: int) -> str:
+        """See `Source`."""
+        try:
+            return await self._hash_at(self._pool, number)
+        except Refused as error:
+            raise self._absent(f"block {number}", error) from None
+
+    async def block(self, number: int, hash: str) -> Fetched:
+        """See `Source`."""
+        try:
+            data = await self._raw_block(hash)
+        except Refused as error:
+            raise self._absent(f"block {hash}", error) from None
+        return Fetched(self._parsed(data, number, hash), endpoint=self.endpoint)
+
+    async def prevouts(self, wanted: Collection[bytes]) -> Mapping[bytes, Prevout]:
+        """See `Source`: one request for each transaction that made one of them."""
+        hashes = list(dict.fromkeys(point[31::-1].hex() for point in wanted))
+        made = dict(zip(hashes, await self._all(self._outputs, hashes), strict=True))
+        found = {}
+        for point in wanted:
+            outputs = made[point[31::-1].hex()] or ()
+            number = int.from_bytes(point[32:], "little")
+            if number < len(outputs):
+                found[point] = outputs[number]
+        return found
+
+    async def inputs_of(self, hashes: Collection[str]) -> Mapping[bytes, Prevout]:
+        """Prevouts of all inputs of these transactions: one request for each."""
+        found: dict[bytes, Prevout] = {}
+        for inputs in await self._all(self._inputs, list(hashes)):
+            found |= inputs or {}
+        return found
+
+    async def unspent(self, scripts: Mapping[bytes, str]) -> Unspent | None:
+        """See `Source`: one request for each script, and None where the newest block changes all the time."""
+        if len(scripts) > MOST_SCRIPTS:
+            raise MethodUnsupported(f"{self._spec.name}: coins of {len(scripts):,} scripts are too many to ask for")
+        for _ in range(ASKED):
+            before = await self.head()
+            found = await self._all(lambda item: self._coins(*item), list(scripts.items()))
+            if any(coins is None for coins in found):
+                return None
+            if await self.head() == before:
+                return Unspent(before, tuple(coin for coins in found for coin in coins or ()))
+        return None
+
+    async def waiting(self) -> Collection[str]:
+        """See `Source`: those of the named accounts, if these are not too many."""
+        accounts = self._spec.accounts
+        if not accounts or len(accounts) > MOST_ACCOUNTS:
+            raise MethodUnsupported(
+                f"{self._spec.name}: a service tells what waits of {MOST_ACCOUNTS} addresses at most, "
+                f"watched are {len(accounts):,}"
+            )
+        found = await self._all(self._waiting_of, list(accounts))
+        return {hash for hashes in found for hash in hashes or ()}
+
+    async def raw_transactions(self, hashes: Sequence[str]) -> Mapping[str, bytes]:
+        """See `Source`."""
+        found = await self._all(self._raw_tx, list(hashes))
+        return {hash: data for hash, data in zip(hashes, found, strict=True) if data}
+
+    def endpoints(self) -> Sequence[EndpointState]:
+        """What each endpoint is worth now."""
+        return self._pool.states()
+
+    def rotate(self) -> None:
+        """Prefer another endpoint for a while."""
+        self._pool.rotate()
+
+    def contradicted(self) -> None:
+        """What the endpoint in use gave contradicts itself, or others."""
+        self._pool.contradicted()
+
+    async def aclose(self) -> None:
+        """Close connections; calling it twice is fine."""
+        await self._pool.aclose()
+
+    async def _greet(self, single: Single) -> None:
+        """Is it this chain."""
+        height = int(self._network.params.get("at", 0))
+        found = await self._hash_at(single, height)
+        if not found.startswith(self._network.chain.partition(":")[2]):
+            raise ChainError(
+                f"endpoint {single.endpoint} serves another chain: its block {height} is {found}, "
+                f"configuration says {self._spec.chain}"
+            )
+
+    async def _all(self, ask: Callable[[Any], Awaitable[T]], about: Sequence[Any]) -> list[T | None]:
+        """Answers to the same question about several things, a few at a time; None where there is no such thing."""
+
+        async def one(item: Any) -> T | None:
+            async with self._turn:
+                try:
+                    return await ask(item)
+                except Refused as error:
+                    if error.status in (400, 404):
+                        return None
+                    raise
+
+        tasks = [asyncio.ensure_future(one(item)) for item in about]
+        try:
+            return list(await asyncio.gather(*tasks))
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _parsed(self, data: bytes, number: int, hash: str) -> RawBlock:
+        try:
+            raw = parse_block(data, self._network, check_work=not self._spec.replay)
+        except DecodeError as error:
+            raise ChainInconsistent(f"{self.endpoint}: block {number}: {error}") from None
+        if raw.header.hash != hash:
+            raise ChainInconsistent(f"{self.endpoint}: asked for block {hash}, got {raw.header.hash}")
+        return raw
+
+    def _absent(self, what: str, error: Refused) -> ChainUnavailable:
+        """The error for what a service does not have; one that it refuses to tell stays what it is."""
+        if error.status not in (400, 404):
+            return error
+        self.rotate()
+        return ChainUnavailable(f"{self._spec.name}: {self.endpoint} has no {what} (yet)")
