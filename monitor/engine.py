@@ -16,6 +16,7 @@ from monitor.assets import AssetNames
 from monitor.fees import fee_spike
 from monitor.intake import Intake, destination_key
 from monitor.labels import LabelBook
+from monitor.maturity import MaturityBook
 from monitor.model import Block, Direction, Finding, Flow
 from monitor.policies.base import Holding
 from monitor.policies.book import PolicyBook
@@ -92,8 +93,10 @@ class Engine:
         told : balances before this block by (wallet, chain, asset), base units, for records that begin here
         """
         flows = tuple(self.watchlist.flows(block))
-        touched = self.trust.keys_for(flow for flow in flows if flow.direction is Direction.OUT)
-        windows = {key: self.trust.get(key) for key in touched}
+        trusted = self.trust.keys_for(flow for flow in flows if flow.direction is Direction.OUT)
+        maturing = self.intake.maturing.keys_for(flows, told or {})
+        books = {key: self._book(key) for key in sorted(trusted | maturing)}
+        kept = {key: book.get(key) for key, book in books.items()}
         taken, proven = self.intake.take(flows, block.controls, told or {}, block.timestamp)
         held = self._held(block, told or {})
         before = self.state.before(taken.rows, proven)
@@ -101,7 +104,7 @@ class Engine:
             self.state.prove(slot)
         records, undone = self.state.fold(taken.rows, keep_undo=True)
         state, undo = self.state.after(before, undone)
-        spent = tuple((key, self.trust.get(key)) for key in sorted(touched) if self.trust.get(key) != windows[key])
+        changed = tuple((key, book.get(key)) for key, book in books.items() if book.get(key) != kept[key])
         hits: list[Hit] = []
         signals: list[Hit] = []
         for record in records:
@@ -124,8 +127,8 @@ class Engine:
         return Folded(
             tuple(taken.real),
             tuple(hits),
-            state + spent + judged.state,
-            undo + tuple((key, windows[key]) for key, _ in spent) + judged.undo,
+            state + changed + judged.state,
+            undo + tuple((key, kept[key]) for key, _ in changed) + judged.undo,
             len(taken.shown),
             judged.findings,
             tuple(signals),
@@ -174,8 +177,8 @@ class Engine:
         """Take stored records over."""
         rest = []
         for key, value in records:
-            if self.trust.owns(key):
-                self.trust.put(key, value)
+            if self.trust.owns(key) or self.intake.maturing.owns(key):
+                self._book(key).put(key, value)
             elif self.policies.owns(key):
                 self.policies.put(key, value)
             else:
@@ -184,7 +187,11 @@ class Engine:
 
     def dump(self) -> list[tuple[bytes, bytes]]:
         """The canonical state, sorted by key."""
-        return sorted([*self.state.dump(), *self.trust.dump(), *self.policies.dump()])
+        return sorted([*self.state.dump(), *self.trust.dump(), *self.intake.maturing.dump(), *self.policies.dump()])
+
+    def _book(self, key: bytes) -> TrustBook | MaturityBook:
+        """Whose record this is, of what intake remembers."""
+        return self.trust if self.trust.owns(key) else self.intake.maturing
 
     def unknown_balances(self, block: Block) -> list[tuple[str, str, str]]:
         """(wallet, chain, asset) that this block touches and whose balance nobody has told yet, sorted."""

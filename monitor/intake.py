@@ -13,6 +13,7 @@ from typing import Any
 
 from monitor.ids import hash64
 from monitor.labels import LabelBook
+from monitor.maturity import MaturityBook, is_new
 from monitor.model import ControlEvent, ControlKind, Direction, Flow, Role, TransferKind, Wallet
 from monitor.parameters import parameters
 from monitor.policies.base import Place, place_of
@@ -112,6 +113,7 @@ class Intake:
         self._settings = settings or {}
         self._places: dict[tuple[str, str], int] = {}
         self.labels = labels
+        self.maturing = MaturityBook()
 
     def place(self, wallet: str, chain: str) -> int:
         """The fusion record of a wallet on a chain, made if needed."""
@@ -197,6 +199,7 @@ class Intake:
         trust: dict[Place, Trust] = {}
         proven: list[int] = []
         self._tell(told, at, builder, kept)
+        self._mature(flows, at, builder, kept)
         for event in controls:
             found = self.approved(event)
             slot = self._state.asset(found[0].id, event.block.chain, found[1]) if found is not None else -1
@@ -204,6 +207,10 @@ class Intake:
                 proven.append(slot)
         for flow in flows:
             if flow.direction is Direction.INTERNAL:
+                real.append(flow)
+                continue
+            if is_new(flow):
+                self.maturing.add(flow)
                 real.append(flow)
                 continue
             if not flow.value:
@@ -241,10 +248,21 @@ class Intake:
     ) -> None:
         """Balances before the block, as its first rows."""
         for (wallet, chain, asset), balance in sorted(told.items()):
+            self.maturing.forget(wallet, chain)
             slot = self.admit(wallet, chain, asset, out=False, own=True, genuine=True)
             if slot >= 0:
                 builder.add(slot, self.place(wallet, chain), at, TELL, float(balance))
                 kept.append(None)
+
+    def _mature(self, flows: Sequence[Flow], at: int, builder: RowBuilder, kept: list[Flow | None]) -> None:
+        """New coins of earlier blocks that may be spent by now, before anything else of their wallet."""
+        blocks = ((flow.wallet, flow.transfer.block) for flow in flows)
+        for wallet, chain, number in dict.fromkeys((wallet, block.chain, block.number) for wallet, block in blocks):
+            for coins in self.maturing.release(wallet, chain, number):
+                slot = self.admit(wallet, chain, coins.asset, out=False, own=True, genuine=True)
+                if slot >= 0:
+                    builder.add(slot, self.place(wallet, chain), min(at, coins.at), IN, float(coins.value))
+                    kept.append(None)
 
     def _touch(self, flow: Flow, at: int, builder: RowBuilder, kept: list[Flow | None]) -> bool:
         """A transfer or call without value: whether it counts, since the wallet itself signed it."""

@@ -50,10 +50,10 @@ def _evm(
     )
 
 
-#: Of ``params`` of the Bitcoin family, beside the address forms: ``work`` is the hash that miners look for (``sha256d``,
-#: ``scrypt``; ``unknown``: not checked here), ``easiest`` the number of bits of the easiest target, ``merged`` the chain
-#: identifier where blocks may carry the work of another chain, ``at`` the height of the block that the CAIP-2
-#: identifier names (0: the genesis block).
+#: Of ``params`` of the Bitcoin family, beside the address forms: ``work`` is the hash that miners look for
+#: (``sha256d``, ``scrypt``; ``unknown``: not checked here), ``easiest`` the number of bits of the easiest target,
+#: ``merged`` the chain identifier where blocks may carry the work of another chain, ``at`` the height of the block that
+#: the CAIP-2 identifier names (0: the genesis block), ``maturity`` after how many blocks new coins may be spent (100).
 
 
 def _bitcoin(
@@ -157,15 +157,15 @@ NETWORKS: tuple[Network, ...] = (
     _bitcoin(
         "dogecoin", "1a91e3dace36e2be3bf030a65679fe82", "DOGE", 3, 60, 40,
         "https://blockchair.com/dogecoin/transaction/{}", p2pkh=(0x1E,), p2sh=(0x16,), work="scrypt", easiest=236,
-        merged=0x62,
+        merged=0x62, maturity=240,
     ),
     _bitcoin(
         "dogecoin-testnet", "bb0a78264637406b6360aad926284d54", "tDOGE", 1, 60, 40,
-        p2pkh=(0x71,), p2sh=(0xC4,), work="scrypt", easiest=236, merged=0x62,
+        p2pkh=(0x71,), p2sh=(0xC4,), work="scrypt", easiest=236, merged=0x62, maturity=240,
     ),
     _bitcoin(
         "dogecoin-regtest", "3d2160a3b5dc4a9d62e7e66a295f7031", "rDOGE", 1, 60, 40,
-        p2pkh=(0x6F,), p2sh=(0xC4,), work="scrypt", easiest=255, merged=0x62,
+        p2pkh=(0x6F,), p2sh=(0xC4,), work="scrypt", easiest=255, merged=0x62, maturity=60,
     ),
     _bitcoin(
         "monacoin", "ff9f1c0116d19de7c9963845e129f9ed", "MONA", 22, 90, 40,

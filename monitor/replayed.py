@@ -67,10 +67,8 @@ class Evidence:
 
 def transfer_of(r: Mapping[str, Any], chain: str) -> Transfer:
     """A row of a history frame as a live reading would give it; amounts are base units, exact from their text."""
-    if chain.startswith("bip122:"):
-        senders = tuple(r["inputs"] or ())  # none: new coins
-    else:
-        senders = (r["from_address"] or "",)
+    spends_coins = chain.startswith("bip122:")  # none at all: new coins
+    senders = tuple(r["inputs"] or ()) if spends_coins else (r["from_address"] or "",)
     tx = Tx(
         hash=r["transaction_hash"] or "",
         index=int(r["transaction_index"] or 0),
@@ -80,7 +78,7 @@ def transfer_of(r: Mapping[str, Any], chain: str) -> Transfer:
         fee_rate=r["fee_rate"],
         gas_limit=r["gas_limit"],
         n_outputs=r["n_outputs"],
-        n_inputs=len(senders) if chain.startswith("bip122:") else None,
+        n_inputs=len(senders) if spends_coins else None,
     )
     return Transfer(
         block=BlockRef(chain, int(r["block_number"]), ""),

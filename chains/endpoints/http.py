@@ -144,8 +144,8 @@ def status_failure(url: str, answer: Answer) -> Failure:
         failure.detail = clean(told.get("message") or told.get("error") or "", url)
     except (msgspec.DecodeError, AttributeError, UnicodeError, RecursionError):
         pass
-    if failure.detail:
-        failure.reason += f" ({failure.detail})"
+    if failure.detail or status == 401:
+        failure.reason += f" ({failure.detail or 'it does not accept the user, password or key'})"
     return failure
 
 

@@ -1,14 +1,15 @@
 """Output scripts of the Bitcoin family to canonical addresses.
 
-Sources: BIP 16, 141, 173, 350; CashAddr; Electrum's script hashes. Encoding is by tables and whole numbers, since a
-block holds thousands of scripts; `monitor.addresses.bitcoin.canonical` is the rule that it has to agree with.
+Sources: BIP 16, 141, 173, 350; CashAddr and CHIP-2022-05 (P2SH32); Electrum's script hashes. Encoding is by tables and
+whole numbers, since a block holds thousands of scripts; `monitor.addresses.bitcoin.canonical` is the rule that it has to agree with.
 """
 
 from __future__ import annotations
 
 import hashlib
+from functools import cache
 
-from monitor.addresses import cashaddr
+from monitor.addresses import cashaddr, checksum
 from monitor.networks import Network
 
 __all__ = ["HASHED", "address_of", "hash160"]
@@ -17,9 +18,7 @@ HASHED = "scripthash:"
 _BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 _PAIRS = [a + b for a in _BASE58 for b in _BASE58]
 _BASE32 = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
-_DOUBLES = [a + b for a in _BASE32 for b in _BASE32]
 _BECH32, _BECH32M = 1, 0x2BC830A3
-_GENERATORS = (0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)
 _KEYS = {35: (2, 3), 67: (4, 6, 7)}  # first bytes of public keys, by the size of a script that pays one
 
 
@@ -39,6 +38,8 @@ def address_of(script: bytes, network: Network) -> str:
         return _segwit(str(network.params["hrp"]), script)
     if size in (35, 67) and script[-1] == 0xAC and script[0] == size - 2 and script[1] in _KEYS[size]:
         return _hashed("p2pkh", hash160(script[1:-1]), network)
+    if size == 35 and script[:2] == b"\xaa\x20" and script[34] == 0x87 and "cashaddr" in network.params:
+        return _hashed("p2sh", script[2:34], network)  # P2SH32 of Bitcoin Cash
     return HASHED + hashlib.sha256(script).digest()[::-1].hex()
 
 
@@ -52,7 +53,7 @@ def hash160(data: bytes) -> bytes:
 def _hashed(kind: str, digest: bytes, network: Network) -> str:
     prefix = network.params.get("cashaddr")
     if prefix is not None:
-        return cashaddr.encode(str(prefix), cashaddr.Kind[kind.upper()], digest)
+        return _cashaddr(str(prefix), cashaddr.Kind[kind.upper()], digest)
     raw = bytes([network.params[kind][0]]) + digest
     sha = hashlib.sha256
     return _base58(raw + sha(sha(raw).digest()).digest()[:4])
@@ -67,46 +68,26 @@ def _base58(raw: bytes) -> str:
     return "1" * (len(raw) - len(raw.lstrip(b"\0"))) + text
 
 
-def _polymod_table() -> list[int]:
-    """What the five bits that leave the checksum's register do to the rest (BIP 173)."""
-    table = []
-    for top in range(32):
-        mixed = 0
-        for bit, generator in enumerate(_GENERATORS):
-            mixed ^= generator if top >> bit & 1 else 0
-        table.append(mixed)
-    return table
-
-
-_POLYMOD = _polymod_table()
-_PREFIXES: dict[str, int] = {}  # the register after a human-readable part
-
-
-def _after_prefix(hrp: str) -> int:
-    known = _PREFIXES.get(hrp)
-    if known is None:
-        known = 1
-        for value in (*(ord(c) >> 5 for c in hrp), 0, *(ord(c) & 31 for c in hrp)):
-            known = (known & 0x1FFFFFF) << 5 ^ value ^ _POLYMOD[known >> 25]
-        _PREFIXES[hrp] = known
-    return known
-
-
 def _segwit(hrp: str, script: bytes) -> str:
     version = script[0] - 0x50 if script[0] else 0
     program = script[2:]
-    bits = len(program) * 8
-    groups = -(-bits // 5)
-    number = int.from_bytes(program) << (groups * 5 - bits)
-    register = _after_prefix(hrp)
-    register = (register & 0x1FFFFFF) << 5 ^ version ^ _POLYMOD[register >> 25]
-    for shift in range(groups * 5 - 5, -1, -5):
-        register = (register & 0x1FFFFFF) << 5 ^ (number >> shift & 31) ^ _POLYMOD[register >> 25]
-    for _ in range(6):
-        register = (register & 0x1FFFFFF) << 5 ^ _POLYMOD[register >> 25]
-    register ^= _BECH32M if version else _BECH32
-    text = "".join(_DOUBLES[number >> shift & 1023] for shift in range(groups * 5 - 10, -1, -10))
-    if groups % 2:
-        text += _BASE32[number & 31]
-    check = "".join(_DOUBLES[register >> shift & 1023] for shift in (20, 10, 0))
-    return f"{hrp}1{_BASE32[version]}{text}{check}"
+    check = checksum.BECH32.of(_before(hrp, version), program, _BECH32M if version else _BECH32)
+    return f"{hrp}1{_BASE32[version]}{checksum.text(program, check, 6)}"
+
+
+def _cashaddr(prefix: str, kind: cashaddr.Kind, digest: bytes) -> str:
+    payload = bytes([kind << 3 | (0 if len(digest) == 20 else 3)]) + digest
+    check = checksum.CASHADDR.of(_after(prefix), payload, 1)
+    return f"{prefix}:{checksum.text(payload, check, 8)}"
+
+
+@cache
+def _before(hrp: str, version: int) -> tuple[int, ...]:
+    """What the checksum of a segwit address covers before the program."""
+    return (*(ord(c) >> 5 for c in hrp), 0, *(ord(c) & 31 for c in hrp), version)
+
+
+@cache
+def _after(prefix: str) -> tuple[int, ...]:
+    """What the checksum of a CashAddr covers before the payload."""
+    return (*(ord(c) & 31 for c in prefix), 0)
