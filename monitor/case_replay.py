@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from monitor.addresses import canonical
@@ -47,12 +47,15 @@ class Replay:
         self._contracts = {
             key for wallet in file.wallets if wallet.contract for key in self.addresses[wallet.id]
         }
+        self._known = {movement.tx for movement in file.theft if movement.tx is not None}
         self.theft = self._theft()
         self.clocks = {chain: self._clock(chain) for chain in file.chains}
         self.held_before = self._held_before()
         self.start = self.theft_starts_at - self._background_days() * DAY
         self.background = self._background()
-        self.steps = sorted([*self.background, *self.theft], key=lambda step: step.at)  # stable: theft comes last
+        self.steps = self._as_coins(sorted([*self.background, *self.theft], key=lambda step: step.at))  # theft is last
+        self.background = [step for step in self.steps if step.phase is None]
+        self.theft = [step for step in self.steps if step.phase is not None]
 
     @property
     def stolen(self) -> list[Step]:
@@ -169,8 +172,11 @@ class Replay:
 
     def starting_balances(self) -> dict[Key, int]:
         """Balances before the first generated payment, so that `held_before` is what is left when the theft starts."""
+        return self._starting_balances(self.steps)
+
+    def _starting_balances(self, steps: Sequence[Step]) -> dict[Key, int]:
         held = dict(self.held_before)
-        for step in self.steps:
+        for step in steps:
             if step.phase in STOLEN:
                 continue
             for address, value in step.inputs:
@@ -182,6 +188,28 @@ class Replay:
                 if key in held:
                     held[key] -= value
         return held
+
+    def _as_coins(self, steps: list[Step]) -> list[Step]:
+        """On chains with coins, payments of which only the amount is known or generated: change comes back.
+
+        The address spends all that it holds. Where theft and traffic paid with coins of different sizes, the theft
+        would stand out by what nobody knows of it.
+        """
+        held = self._starting_balances(steps)
+        found = []
+        for step in steps:
+            (payer, value), *others = step.inputs
+            key = step.chain, payer, step.asset
+            if key in held and network_of(step.chain).kind == "bitcoin" and not others and step.tx not in self._known:
+                left = held[key] - value
+                change = ((payer, left),) if left else ()
+                step = replace(step, inputs=((payer, value + left),), outputs=(*step.outputs, *change))
+            for sign, side in ((-1, step.inputs), (1, step.outputs)):
+                for address, amount in side:
+                    if (other := (step.chain, address, step.asset)) in held:
+                        held[other] += sign * amount
+            found.append(step)
+        return found
 
     def _first(self, wallet: str, chain: str) -> str:
         return next(address for on, address in self.addresses[wallet] if on == chain)
@@ -211,12 +239,10 @@ class Replay:
         for number, p in enumerate(payments):
             tx = f"background:{self._file.id}:{place}:{number}"
             sender, receiver = (own, p.counterparty) if p.out else (p.counterparty, own)
-            outputs: tuple[tuple[str, int], ...] = ((receiver, p.value),)
-            if p.out and network.kind == "bitcoin":  # a coin twice as large is spent, the change comes back
-                outputs += ((own, p.value),)
-            spent = sum(value for _, value in outputs)
             internal = p.out and (leg.chain, own) in self._contracts
-            steps.append(Step(p.at, leg.chain, tx, asset, ((sender, spent),), outputs, None, internal))
+            steps.append(
+                Step(p.at, leg.chain, tx, asset, ((sender, p.value),), ((receiver, p.value),), None, internal)
+            )
         return steps
 
     def _ends(self, leg: Leg) -> int:

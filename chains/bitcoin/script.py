@@ -1,6 +1,6 @@
 """Output scripts and addresses, both ways; and what an input shows of the script that it spends.
 
-Sources: BIP 16, 141, 173, 341, 350; CashAddr. Scripts to addresses is `monitor.addresses.encode`, since descriptors need
+Sources: BIP 16, 141, 173, 341, 350; CashAddr, P2SH32. Scripts to addresses is `monitor.addresses.encode`, since descriptors need
 it, too.
 """
 
@@ -33,6 +33,10 @@ def script_of(address: str, network: Network) -> bytes | None:
     prefix = network.params.get("cashaddr")
     if prefix is not None and address.startswith(f"{prefix}:"):
         kind, digest = cashaddr.decode(address, prefix)
+        if kind is cashaddr.Kind.P2SH and len(digest) == 32:
+            return b"\xaa\x20" + digest + b"\x87"
+        if len(digest) != 20:
+            raise ValueError("not an address: its length is wrong")
         return _paying(kind is cashaddr.Kind.P2SH, digest)
     hrp = network.params.get("hrp")
     if hrp is not None and address.startswith(f"{hrp}1"):
@@ -60,8 +64,9 @@ def type_of(script: bytes) -> str:
     size = len(script)
     if size == 25 and script[:3] == b"\x76\xa9\x14" and script[23:] == b"\x88\xac":
         return "p2pkh"
-    if size == 23 and script[:2] == b"\xa9\x14" and script[22] == 0x87:
-        return "p2sh"
+    if (size == 23 and script[:2] == b"\xa9\x14") or (size == 35 and script[:2] == b"\xaa\x20"):
+        if script[-1] == 0x87:
+            return "p2sh"
     if _is_witness(script):
         version = script[0] - 0x50 if script[0] else 0
         if version == 0:
@@ -86,21 +91,22 @@ def spent_scripts(script_sig: bytes, witness: Sequence[bytes]) -> tuple[bytes, .
     if not items:
         return ()
     last = items[-1]
-    paid_to_hash = _paying(True, hash160(last))
+    digest = hash160(last)
     if witness:  # segwit in P2SH: nothing but the program may be pushed
-        return (paid_to_hash,)
+        return (_paying(True, digest),)
     if _is_key(last) and len(items) > 1:
-        return (_paying(False, hash160(last)), paid_to_hash)
+        return (_paying(False, digest), _paying(True, digest))
     if len(items) == 1 or _is_signature(last):
         return ()  # a signature alone, or several: bare keys
-    return (paid_to_hash,)
+    longer = hashlib.sha256(hashlib.sha256(last).digest()).digest()  # P2SH32 of Bitcoin Cash
+    return (_paying(True, digest), b"\xaa\x20" + longer + b"\x87")
 
 
 def _of_witness(witness: Sequence[bytes]) -> tuple[bytes, ...]:
     if len(witness) < 2:
         return ()  # a taproot key, or nothing
     last = witness[-1]
-    if last[:1] == b"\x50" or (len(last) >= 33 and (len(last) - 33) % 32 == 0 and last[0] & 0xFE >= 0xC0):
+    if last[:1] == b"\x50" or (len(last) >= 33 and (len(last) - 33) % 32 == 0 and _is_leaf_version(last[0])):
         return ()  # an annex, or the control block of a taproot script
     in_script = b"\x00\x20" + hashlib.sha256(last).digest()
     if len(witness) == 2 and len(last) == 33 and last[0] in (2, 3):
@@ -118,6 +124,12 @@ def _paying(to_script: bool, digest: bytes) -> bytes:
 def _is_witness(script: bytes) -> bool:
     size = len(script)
     return 4 <= size <= 42 and script[1] == size - 2 and (script[0] == 0 or 0x51 <= script[0] <= 0x60)
+
+
+def _is_leaf_version(byte: int) -> bool:
+    """Of taproot's scripts: the bytes with which no other script can begin, which BIP 341 sets apart for them."""
+    byte &= 0xFE
+    return byte >= 0xC0 or byte in (0x66, 0x7E, 0x80, 0x84, 0x96, 0x98, 0xBA, 0xBC, 0xBE)
 
 
 def _is_key(data: bytes) -> bool:

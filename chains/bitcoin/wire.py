@@ -13,7 +13,7 @@ from numba import njit
 
 __all__ = ["CUT", "OK", "PROBLEMS", "index", "varint"]
 
-OK, CUT, LONG_FORM, MANY, NO_INPUT, FLAG, EXTENSION = 0, 1, 2, 3, 4, 5, 6
+OK, CUT, LONG_FORM, MANY, NO_INPUT, FLAG, EXTENSION, NEGATIVE, NO_WITNESS = 0, 1, 2, 3, 4, 5, 6, 7, 8
 PROBLEMS = {
     CUT: "it is cut off",
     LONG_FORM: "a length is written longer than needed",
@@ -21,6 +21,8 @@ PROBLEMS = {
     NO_INPUT: "a transaction has no input",
     FLAG: "a transaction has an unknown flag",
     EXTENSION: "a transaction of the extension block lies in the block itself",
+    NEGATIVE: "an output has a negative amount",
+    NO_WITNESS: "a transaction says that it has witnesses, and has none",
 }
 WITNESS, MWEB = 1, 8
 
@@ -92,18 +94,22 @@ def _transaction(data, at, end, txs, ins, outs, t, i, o, fill, alone):  # type: 
             return at, i, o, status
         if at + length > end:
             return at, i, o, CUT
+        if data[value + 7] & 0x80:
+            return value, i, o, NEGATIVE
         if fill:
             outs[o, 0], outs[o, 1], outs[o, 2] = value, at, at + length
         at += length
         o += 1
     rest = at
     if flag & WITNESS:
+        items = np.int64(0)
         for n in range(first, i):
             if fill:
                 ins[n, 3] = at
             count, at, status = varint(data, at, end)
             if status != OK:
                 return at, i, o, status
+            items += count
             for _ in range(count):
                 length, at, status = varint(data, at, end)
                 if status != OK:
@@ -111,9 +117,11 @@ def _transaction(data, at, end, txs, ins, outs, t, i, o, fill, alone):  # type: 
                 if at + length > end:
                     return at, i, o, CUT
                 at += length
+        if items == 0:
+            return at, i, o, NO_WITNESS
     if flag & MWEB:
         if alone:
-            at = end - 4  # what is of the extension block has no length of its own
+            at = max(at, end - 4)  # what is of the extension block has no length of its own
         elif at < end and data[at] == 0:
             at += 1
         else:

@@ -149,6 +149,8 @@ def _cashaddr(text: str, network: Network) -> str:
             raise ValueError(f"not an address of {network.name}: write it without the part before ':'")
         raise ValueError(_elsewhere(owners, f"prefix {given}:", network))
     kind, digest = cashaddr.decode(text, prefix)
+    if len(digest) != 20 and (kind, len(digest)) != (cashaddr.Kind.P2SH, 32):
+        raise ValueError(f"nothing can be paid to a {kind.name} hash of {len(digest)} bytes")
     return cashaddr.encode(prefix, kind, digest)
 
 

@@ -1,7 +1,8 @@
 """CashAddr, the address form of Bitcoin Cash: a prefix, a version byte and a hash under a 40-bit checksum.
 
 Source: the "CashAddr" specification of Bitcoin Cash. Only what payments use is implemented: pay to public key hash and
-pay to script hash, with hashes of 20 to 64 bytes.
+pay to script hash, with hashes of 20 to 64 bytes. The forms by which a wallet says that it knows of tokens (CashTokens:
+types 2 and 3) name the same destinations, and are read as these.
 """
 
 from __future__ import annotations
@@ -62,10 +63,10 @@ def decode(text: str, prefix: str) -> tuple[Kind, bytes]:
     data = convert_bits(values[:-8], 5, 8, pad=False)
     if not data or data[0] & 0x80:
         raise ValueError("padding or version byte is not valid")
-    try:
-        kind = Kind(data[0] >> 3)
-    except ValueError:
-        raise ValueError(f"address type {data[0] >> 3} is unknown (0 is a key hash, 1 a script hash)") from None
+    type = data[0] >> 3
+    if type > 3:
+        raise ValueError(f"address type {type} is unknown (0 is a key hash, 1 a script hash)")
+    kind = Kind(type & 1)
     if len(data) - 1 != _SIZES[data[0] & 7]:
         raise ValueError(f"the hash has {len(data) - 1} bytes where its version byte says {_SIZES[data[0] & 7]}")
     return kind, bytes(data[1:])

@@ -167,6 +167,8 @@ class _Builder:
         if node.is_empty("addresses"):
             self.problems.append(node.at("addresses").problem(f"{node.label}.addresses is empty"))
         written, wallet = node.at("addresses"), _said(node.at("id"))
+        from monitor.addresses.extended import refuse_private
+
         items = written.value if isinstance(written.value, list) else [written]
         for item, each in zip(items, entry.addresses, strict=True):
             is_plain = isinstance(item.value, str)
@@ -177,6 +179,7 @@ class _Builder:
                     if self._is_derived(each, place, wallet, self.problems):
                         continue
                     if not is_plain:
+                        refuse_private(each.descriptor)
                         raise ValueError("is no descriptor and no extended public key: write addresses as text")
                     found = self.chains.address(each.descriptor)
                 except ValueError as error:

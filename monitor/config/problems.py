@@ -181,9 +181,19 @@ def shown(node: Node) -> str:
         return "was a mapping" if isinstance(node.value, dict) else "was a list"
     text = repr(node.value if node.raw is None else node.raw)
     text = text.lower() if isinstance(node.value, bool) else text
-    if _may_hold_secret(node) or "://" in text or len(text) > _SHOWN_LENGTH:
+    if _may_hold_secret(node) or "://" in text or len(text) > _SHOWN_LENGTH or _is_key(text):
         return "is not valid"
     return f"was {text}"
+
+
+def _is_key(text: str) -> bool:
+    from monitor.addresses.extended import PrivateKeyGiven, refuse_private  # loads a library: only where it is needed
+
+    try:
+        refuse_private(text)
+    except PrivateKeyGiven:
+        return True
+    return False
 
 
 def _may_hold_secret(node: Node) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import pickle
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,8 @@ GAP = 20
 
 def account(path: str = "m/84h/0h/0h", version: str = "04b24746") -> str:
     """The extended public key of a published seed."""
-    return str(base58.encode_check(bytes.fromhex(version) + bip32.HDKey.from_seed(SEED).derive(path).to_public().serialize()[4:]))
+    key = bip32.HDKey.from_seed(SEED).derive(path).to_public()
+    return str(base58.encode_check(bytes.fromhex(version) + key.serialize()[4:]))
 
 
 ZPUB, OTHER = account(), account("m/84h/0h/1h")
@@ -271,7 +272,10 @@ def test_a_note_that_cannot_be_read() -> None:
 
 # -- history ----------------------------------------------------------------------------------------------------------
 
-HEADER = "chain,block_number,block_timestamp,transaction_hash,transaction_index,transfer_index,from_address,to_address,asset,value,input_values"
+HEADER = (
+    "chain,block_number,block_timestamp,transaction_hash,transaction_index,transfer_index,from_address,to_address,"
+    "asset,value,input_values"
+)
 
 
 def table(path: Path, rows: Sequence[tuple[int, str, str, int]]) -> str:
@@ -343,21 +347,25 @@ def test_forms_in_the_configuration() -> None:
 
 def test_lists_of_keys(tmp_path: Path) -> None:
     """A file of addresses may have them, too."""
-    (tmp_path / "a.txt").write_text(f"bitcoin:{ZPUB}  # ours\nbitcoin:1BpEi6DfDAUFd7GtittLSdBeYJvcoaVggu\n{OTHER[:-1]}a\n")
+    single = "1BpEi6DfDAUFd7GtittLSdBeYJvcoaVggu"
+    (tmp_path / "a.txt").write_text(f"bitcoin:{ZPUB}  # ours\nbitcoin:{single}\n{OTHER[:-1]}a\n")
     mapping = {"wallets": [wallet("own", "bitcoin:file:a.txt")]}
     with pytest.raises(ConfigError) as caught:
         config_from_mapping(mapping, tmp_path, "c")
     assert [str(p) for p in caught.value.problems] == [
         f"{tmp_path / 'a.txt'}:3: bad address: checksum of the extended public key does not match: a character is wrong"
     ]
-    (tmp_path / "a.txt").write_text(f"{ZPUB}\n1BpEi6DfDAUFd7GtittLSdBeYJvcoaVggu\n")
+    (tmp_path / "a.txt").write_text(f"{ZPUB}\n{single}\n")
     config = config_from_mapping(mapping, tmp_path, "c")
     assert len(config.wallets[0].derived[0]) == 40 and len(config.wallets[0].addresses) == 1
 
 
 @pytest.mark.parametrize(
     "second",
-    [ZPUB, f"wpkh({ZPUB}/1/*)", f"wpkh({ZPUB}/0/3)", f"wpkh({ZPUB}/0/500)", "bc1qcr8te4kr609gcawutmrza0j4xv80jy8z306fyu"],
+    [
+        ZPUB, f"wpkh({ZPUB}/1/*)", f"wpkh({ZPUB}/0/3)", f"wpkh({ZPUB}/0/500)",
+        "bc1qcr8te4kr609gcawutmrza0j4xv80jy8z306fyu",
+    ],
 )
 @pytest.mark.parametrize("turned", [False, True])
 def test_two_wallets_with_the_same_addresses(second: str, turned: bool) -> None:
@@ -391,7 +399,7 @@ def test_mistakes(address: Any, said: str) -> None:
 
 def test_keys_elsewhere() -> None:
     """Where one address is wanted, a key is none."""
-    found = problems_of({**wallet("own", f"bitcoin:{ZPUB}"), "trusted": [f"bitcoin:{OTHER}".replace("zpub", "zpub")]})
+    found = problems_of({**wallet("own", f"bitcoin:{ZPUB}"), "trusted": [f"bitcoin:{OTHER}"]})
     assert "extended public key" in found[0] and OTHER[8:20] not in found[0]
 
 
@@ -416,13 +424,15 @@ def test_what_is_shown() -> None:
 
 
 def private(version: str) -> str:
-    return str(base58.encode_check(bytes.fromhex(version) + bip32.HDKey.from_seed(SEED).derive("m/84h/0h/0h").serialize()[4:]))
+    key = bip32.HDKey.from_seed(SEED).derive("m/84h/0h/0h")
+    return str(base58.encode_check(bytes.fromhex(version) + key.serialize()[4:]))
 
 
 WIF = bip32.HDKey.from_seed(SEED).derive("m/84h/0h/0h/0/0").key.wif()
+HALF = "bee1"  # with it the hex is no point's x, as with every second number; the others could be taproot keys
 CANARIES = {
     "xprv": private("0488ade4"), "zprv": private("04b2430c"), "tprv": private("04358394"), "Ltpv": private("019d9cfe"),
-    "wif": WIF, "hex": "5ec7e7" * 10 + "beef", "seed": "abandon " * 11 + "about",
+    "wif": WIF, "hex": "5ec7e7" * 10 + HALF, "seed": "abandon " * 11 + "about",
 }  # fmt: skip
 FORMS = {
     "text": 'addresses: ["bitcoin:{}"]',
@@ -456,10 +466,11 @@ def test_nothing_private_is_ever_shown(
     with pytest.raises(SystemExit) as stop:
         main(["check", str(path)])
     printed = "".join(capsys.readouterr()) + caplog.text
-    assert stop.value.code == 2 and str(path.name) in printed or "list.txt" in printed
+    assert stop.value.code == 2 and (path.name in printed or "list.txt" in printed)
     pieces = [canary[at : at + 10] for at in range(0, len(canary) - 10, 5)]
     assert not any(piece in printed for piece in pieces), printed
-    if form not in ("variable", "gap limit"):
+    could_be_public = what == "hex" and form == "no chain"  # of a NEM account
+    if form not in ("variable", "gap limit") and not could_be_public:
         assert "private key" in printed or "seed phrase" in printed, printed
 
 
