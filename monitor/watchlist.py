@@ -47,8 +47,8 @@ class _Growing(dict[str, Wallet]):
         self._derived = [each for each, _ in derived]
         self._owners = {id(each): wallet for each, wallet in derived}
         for each, _ in derived:
+            each.follow(self)  # first: another thread may be using it
             self.grown(each, each.addresses)
-            each.follow(self)
 
     def grown(self, derived: DerivedAddresses, addresses: Sequence[str]) -> None:
         """Take addresses in; what another wallet has stays with it."""

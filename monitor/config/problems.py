@@ -187,7 +187,8 @@ def shown(node: Node) -> str:
 
 
 def _is_key(text: str) -> bool:
-    from monitor.addresses.extended import PrivateKeyGiven, refuse_private  # loads a library: only where it is needed
+    from monitor.addresses import PrivateKeyGiven
+    from monitor.addresses.extended import refuse_private  # loads a library: only where it is needed
 
     try:
         refuse_private(text)

@@ -38,10 +38,6 @@ class Purse:
     @property
     def descriptors(self) -> list[str]:
         """What the monitor is given."""
-        import os
-        if os.environ.get("HW_PLAIN"):
-            seen = list(self._next); out=[f"ltc:{self.address(b, i)}" for b in (0,1) for i in range(20)]; self._next=seen
-            return out
         public = self._account.to_public().to_base58()
         return [f"ltc:wpkh({public}/{branch}/*)" for branch in (0, 1)]
 
