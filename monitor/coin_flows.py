@@ -86,7 +86,10 @@ def _joint(first: Transfer, payments: list[Transfer], owner: Owner) -> _Joint:
     told = sum(spent.values())
     fee = first.tx.fee if first.tx.fee is not None else max(0, told - paid)
     total = max(told, paid + fee)  # an input whose amount is not known counts as what is missing
-    fees = {name: fee * value // total if total else 0 for name, value in spent.items()}
+    fees, through = {}, 0
+    for name, value in spent.items():
+        fees[name] = _up_to(fee, through + value, total) - _up_to(fee, through, total)
+        through += value
     return _Joint(payments, owners, spent, got, fees)
 
 

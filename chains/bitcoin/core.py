@@ -303,7 +303,7 @@ class CoreSource:
                     self._no_index.add(self.endpoint)
                 continue
             try:
-                tx = parse_tx(bytes.fromhex(answer or ""))
+                tx = parse_tx(bytes.fromhex(answer or ""), self._network)
             except DecodeError:
                 continue
             if tx.hash == hash[::-1].hex():

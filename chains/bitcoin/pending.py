@@ -238,7 +238,7 @@ class BitcoinMempool:
 
     def _parsed(self, raw: bytes) -> RawTx | None:
         try:
-            return parse_tx(raw)
+            return parse_tx(raw, self._network)
         except DecodeError as error:
             self._unread += 1
             log.debug("%s: a transaction that waits was not understood: %s", self.spec.name, error)

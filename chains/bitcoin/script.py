@@ -1,7 +1,7 @@
 """Output scripts and addresses, both ways; and what an input shows of the script that it spends.
 
-Sources: BIP 16, 141, 173, 341, 350; CashAddr, P2SH32. Scripts to addresses is `monitor.addresses.encode`, since descriptors need
-it, too.
+Sources: BIP 16, 141, 173, 341, 350; CashAddr, and its P2SH32. Scripts to addresses is `monitor.addresses.encode`, since
+descriptors need it, too.
 """
 
 from __future__ import annotations
@@ -64,9 +64,8 @@ def type_of(script: bytes) -> str:
     size = len(script)
     if size == 25 and script[:3] == b"\x76\xa9\x14" and script[23:] == b"\x88\xac":
         return "p2pkh"
-    if (size == 23 and script[:2] == b"\xa9\x14") or (size == 35 and script[:2] == b"\xaa\x20"):
-        if script[-1] == 0x87:
-            return "p2sh"
+    if script[:2] == {23: b"\xa9\x14", 35: b"\xaa\x20"}.get(size) and script[-1] == 0x87:  # 35: Bitcoin Cash
+        return "p2sh"
     if _is_witness(script):
         version = script[0] - 0x50 if script[0] else 0
         if version == 0:

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
-__all__ = ["ZmqFeed"]
+__all__ = ["ZmqFeed", "is_published"]
 
 log = logging.getLogger(__name__)
 
@@ -113,3 +113,22 @@ class ZmqFeed:
                 self._waiting.popleft()
                 self.dropped += 1
         self.transactions.set()
+
+
+async def is_published(url: str, seconds: float) -> bool:
+    """Whether a publisher greets us at a URL within so many seconds."""
+    import zmq
+    import zmq.asyncio
+
+    context = zmq.asyncio.Context()
+    try:
+        socket = context.socket(zmq.SUB)
+        greetings = socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED)
+        socket.connect(url)
+        async with asyncio.timeout(seconds):
+            await greetings.recv_multipart()
+        return True
+    except (TimeoutError, zmq.ZMQError):
+        return False
+    finally:
+        context.destroy(linger=0)

@@ -1,8 +1,8 @@
 """Output scripts of the Bitcoin family to canonical addresses.
 
 Sources: BIP 16, 141, 173, 350; CashAddr, and its P2SH32; Electrum's script hashes. Encoding is by tables and whole
-numbers, since a block holds thousands of scripts; `monitor.addresses.bitcoin.canonical` is the rule that it has to agree
-with.
+numbers, since a block holds thousands of scripts; `monitor.addresses.bitcoin.canonical` is the rule that it has to
+agree with.
 """
 
 from __future__ import annotations

@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import click
 
 from monitor.cli.common import find_config, json_option, print_json, run
 from monitor.config.show import not_applied, waiting
-from monitor.errors import ConfigError, HeistwatchError
+from monitor.errors import ChainUnavailable, ConfigError, HeistwatchError
 
 __all__ = ["command"]
 
@@ -61,6 +62,9 @@ async def _online(config: Any, channels: dict[str, tuple[Any, ...]]) -> list[dic
 
     results = []
     for chain, endpoint in ((each, endpoint) for each in config.chains for endpoint in each.endpoints):
+        if (url := endpoint.url.get_secret_value()).startswith(("tcp:", "ipc:")):
+            results.append(await _try(f"chain {chain.name}", partial(_publishes, url, chain.timeout), _nothing))
+            continue
         alone = replace(chain, endpoints=(endpoint,), quorum=1)  # no other answers in its place
         source = make_chain(config, alone)
 
@@ -80,6 +84,19 @@ async def _online(config: Any, channels: dict[str, tuple[Any, ...]]) -> list[dic
     for name, group in channels.items():
         results += [await _try_channel(name, channel) for channel in group]
     return results
+
+
+async def _publishes(url: str, seconds: float) -> str:
+    """Whether somebody publishes by ZMQ there."""
+    from chains.bitcoin.zmq_feed import is_published
+
+    if not await is_published(url, seconds):
+        raise ChainUnavailable(f"{url}: nobody publishes there by ZMQ (zmqpubhashblock and zmqpubrawtx of the node)")
+    return f"{url}: publishes by ZMQ"
+
+
+async def _nothing() -> None:
+    """There is nothing to close."""
 
 
 async def _try_channel(receiver: str, channel: Any) -> dict[str, Any]:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 ACTS = ("coincheck-2018", "upbit-2019")  # what is shown where nothing is said
-ON_ASKING = ("zaif-2018",)  # three chains take longer to learn from
+ON_ASKING = ("lubian-2020", "zaif-2018")  # a cold wallet; three chains, which take longer to learn from
 SECRET = "whsec_aGVpc3R3YXRjaCBkZW1vLCBub3QgYSBzZWNyZXQh"
 LONGEST_PAUSE = 1.2  # seconds between two blocks of the theft
 CATCH_UP_SECONDS = 120.0

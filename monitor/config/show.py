@@ -235,6 +235,9 @@ def waiting(config: Config) -> list[str]:
     return [*found[:MAX_LINES], f"rules of {more:,} more wallets wait for a balance"] if more > 0 else found
 
 
+_CALLS = {"bitcoin": 3}  # requests that a past block costs: its hash, itself, its prevouts
+
+
 def _chain_line(chain: ChainConfig) -> str:
     reach = _count(len(chain.endpoints), "endpoint") if chain.endpoints else "no endpoint, history only"
     if chain.quorum > 1:
@@ -242,7 +245,7 @@ def _chain_line(chain: ChainConfig) -> str:
     learns = ""
     if chain.endpoints and chain.backfill:
         blocks = int(chain.backfill / chain.network.block_seconds)
-        hours = blocks / chain.backfill_rate / 3600
+        hours = blocks * _CALLS.get(chain.kind, 1) / chain.backfill_rate / 3600
         learns = (
             f"; at its first start it learns from {chain.backfill / 86400:g} days of history, about {blocks:,} blocks, "
             f"{hours:.1f} hours at {chain.backfill_rate:g} requests a second, the guard rail alone watches until then"

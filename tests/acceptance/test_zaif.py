@@ -120,17 +120,23 @@ def backtested(case: Case, rows: Sequence[Mapping[str, Any]], starts: Mapping[st
 
 
 def essence(incident: Mapping[str, Any], hashes: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """What does not rest on the last digits of a float, with the transactions' hashes."""
+    """What does not rest on the last digits of a float, nor on the look of transactions: tables tell little of that."""
     hashes = hashes or {}
-    kept = {key: incident[key] for key in ("entity", "wallets", "severity", "opened_at", "opened_chain", "lost")}
     findings = [
-        {key: hashes.get(value, value) if key == "tx" else value for key, value in finding.items()
-         if key in ("detector", "chain", "severity", "at", "tx", "destination", "value", "summary", "asset")}
+        {
+            **{key: finding[key] for key in ("detector", "chain", "severity", "at", "asset", "destination", "value")},
+            "tx": hashes.get(finding["tx"], finding["tx"]),
+            "summary": finding["summary"].partition("; the transaction looks unlike")[0],
+        }
         for finding in incident["findings"]
-    ]  # fmt: skip
-    more = {key: hashes.get(incident[key], incident[key]) for key in ("opened_tx", "paged_tx")}
-    shares = {key: round(incident[key], 9) for key in ("share_lost", "share_lost_at_open")}
-    return {**kept, **more, **shares, "findings": findings, "suspects": incident["suspects"]}
+    ]
+    kept = ("entity", "wallets", "severity", "status", "opened_at", "opened_chain", "paged_at", "lost", "suspects")
+    return {
+        **{key: incident[key] for key in kept},
+        **{key: hashes.get(incident[key], incident[key]) for key in ("opened_tx", "paged_tx")},
+        **{key: round(incident[key], 9) for key in ("share_lost", "share_lost_at_open")},
+        "findings": findings,
+    }
 
 
 async def test_live_over_http_is_the_backtest(tmp_path: Path) -> None:

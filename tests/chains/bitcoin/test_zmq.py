@@ -17,7 +17,7 @@ from chains.base import ChainSpec, PendingSeen
 from chains.bitcoin.block import parse_tx
 from chains.bitcoin.pending import BitcoinMempool
 from chains.bitcoin.watcher import BitcoinChain
-from chains.bitcoin.zmq_feed import MOST, ZmqFeed
+from chains.bitcoin.zmq_feed import MOST, ZmqFeed, is_published
 from monitor.networks import by_name
 
 NETWORK = by_name("bitcoin-regtest")
@@ -160,3 +160,10 @@ async def test_a_publisher_that_is_away(free_port: int) -> None:
     begun = time.monotonic()
     await feed.aclose()
     assert time.monotonic() - begun < PATIENCE
+
+
+async def test_whether_anybody_publishes(publisher: tuple[Any, str], free_port: int) -> None:
+    """A publisher greets; a closed port, and a URL that is none, do not."""
+    assert await is_published(publisher[1], PATIENCE)
+    assert not await is_published(f"tcp://127.0.0.1:{free_port}", 0.2)
+    assert not await is_published("tcp://nonsense", 0.2)
