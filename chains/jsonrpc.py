@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -22,6 +22,7 @@ _TOO_MANY = re.compile(
     r"|too many (requests|calls) in",
     re.I,
 )
+_STARTING = -28  # Bitcoin Core loads its blocks, and answers every call so
 _LIMITED = re.compile(r"rate limit|too many requests|request limit|capacity|exceeded .*per second", re.I)
 _UNSUPPORTED = re.compile(
     r"method\b.*(not (found|supported|available|allowed|whitelisted|exist)|unsupported|disabled)"
@@ -50,10 +51,14 @@ def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:
     """One pass over the answer: the envelope and the typed result together."""
     fields: list[Any] = [
         ("id", int | str | None, None),
-        ("result", kind | None | msgspec.UnsetType if kind is not Any else Any, msgspec.UNSET),
+        ("result", Any if kind is Any else _or_null(kind) | msgspec.UnsetType, msgspec.UNSET),
         ("error", _Error | None, None),
     ]
     return msgspec.json.Decoder(msgspec.defstruct("Reply", fields))
+
+
+def _or_null(kind: Any) -> Any:
+    return kind if kind in (Any, msgspec.Raw) else kind | None
 
 
 @functools.lru_cache(maxsize=16)
@@ -75,10 +80,17 @@ class JsonRpc:
     exchange : where requests go
     ids : numbers for requests; those who share a socket share them
     sizes : how many calls of a batch each endpoint takes; those who share endpoints share them
+    answers : codes of errors that are the answer to a call, which no other endpoint would give another way
     """
 
-    def __init__(self, exchange: Exchange, ids: Iterator[int] | None = None, sizes: BatchSizes | None = None) -> None:
-        self._exchange = exchange
+    def __init__(
+        self,
+        exchange: Exchange,
+        ids: Iterator[int] | None = None,
+        sizes: BatchSizes | None = None,
+        answers: Container[int | float | str | None] = (),
+    ) -> None:
+        self._exchange, self._answers = exchange, answers
         self._ids = itertools.count(1) if ids is None else ids
         self._sizes = BatchSizes() if sizes is None else sizes
 
@@ -242,7 +254,7 @@ class JsonRpc:
             return self._error(method, reply.error, inside=True)
         if isinstance(reply.result, msgspec.UnsetType):
             raise Unusable(f"reply to {method} without result")
-        return msgspec.json.decode(reply.result, type=kind if kind is Any else kind | None)
+        return msgspec.json.decode(reply.result, type=_or_null(kind))
 
     def _error(self, method: str, error: _Error, inside: bool = False) -> RpcError:
         """The exception for an error object that is the answer; raises `Unusable` where the endpoint is the trouble.
@@ -258,7 +270,9 @@ class JsonRpc:
             raise Unusable(text, kind=Kind.LIMITED)
         if code in (-32601, -32602, -32004) or _UNSUPPORTED.search(message):
             return MethodUnsupported(text)
-        if inside or code == 3 or "revert" in message:
+        if code == _STARTING:
+            raise Unusable(text, kind=Kind.ERROR)
+        if inside or code == 3 or "revert" in message or code in self._answers:
             return RpcError(text)
         raise Unusable(text, final=True, kind=Kind.ERROR)
 

@@ -84,8 +84,9 @@ def _words(field: int, flow: Flow, usual: int, dearer: float, names: AssetNames)
 
 
 def _fee_words(times: float, is_more: bool) -> str:
+    """The usual rate is known to a fifth or so: rates are kept by quarters of a doubling."""
     shown = f"{times:.1f}" if times < 9.95 else f"{times:,.0f}"
-    return f"pays {shown} times its usual fee rate" if is_more else f"pays 1/{shown} of its usual fee rate"
+    return f"pays about {shown} times its usual fee rate" if is_more else f"pays about 1/{shown} of its usual fee rate"
 
 
 def _flag_words(flow: Flow, usual: int, names: AssetNames) -> list[str]:

@@ -39,7 +39,8 @@ def is_new(flow: Flow) -> bool:
     True
     """
     transfer = flow.transfer
-    return flow.direction is Direction.IN and not transfer.from_addresses and transfer.block.chain.startswith("bip122:")
+    first = not transfer.from_addresses and transfer.tx.index == 0  # elsewhere a table only left out who paid
+    return flow.direction is Direction.IN and first and transfer.block.chain.startswith("bip122:")
 
 
 class MaturityBook:

@@ -6,13 +6,13 @@ import hashlib
 from collections.abc import Sequence
 
 from chains.bitcoin import merkle, work
+from chains.bitcoin.transaction import NOTHING, parse_tx
 
 __all__ = ["Input", "Output", "build_block", "build_coinbase", "build_tx", "length"]
 
 Input = tuple[bytes, bytes, int, Sequence[bytes]]  # outpoint, script, sequence, witness
 Output = tuple[int, bytes]  # base units, script
 _COMMITMENT = bytes.fromhex("6a24aa21a9ed")
-_NOTHING = bytes(32) + b"\xff" * 4
 
 
 def length(number: int) -> bytes:
@@ -53,10 +53,10 @@ def build_coinbase(height: int, outputs: Sequence[Output], txs: Sequence[bytes] 
     script = bytes([size]) + height.to_bytes(size, "little") + extra
     script += b"\0" * max(0, 2 - len(script))
     if not any(tx[4:6] == b"\0\1" for tx in txs):
-        return build_tx([(_NOTHING, script, 0xFFFFFFFF, ())], outputs)
+        return build_tx([(NOTHING, script, 0xFFFFFFFF, ())], outputs)
     root, _ = merkle.root([bytes(32), *(work.sha256d(tx) for tx in txs)])
     commitment = _COMMITMENT + work.sha256d(root + bytes(32))
-    return build_tx([(_NOTHING, script, 0xFFFFFFFF, [bytes(32)])], [*outputs, (0, commitment)])
+    return build_tx([(NOTHING, script, 0xFFFFFFFF, [bytes(32)])], [*outputs, (0, commitment)])
 
 
 def build_block(
@@ -71,8 +71,6 @@ def build_block(
     txs : serialised, the coinbase first
     kind : the hash of the work: sha256d, scrypt; anything else needs none
     """
-    from chains.bitcoin.block import parse_tx
-
     root, _ = merkle.root([bytes.fromhex(parse_tx(tx).hash)[::-1] for tx in txs])
     start = version.to_bytes(4, "little", signed=True) + bytes.fromhex(parent)[::-1] + root
     start += time.to_bytes(4, "little") + bits.to_bytes(4, "little")

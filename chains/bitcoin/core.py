@@ -157,8 +157,10 @@ class CoreSource:
         (found,) = await self._batch([("getblockhash", [number])], Hash)
         if isinstance(found, str):
             return found
+        name = self.endpoint
         self.rotate()
-        raise ChainUnavailable(f"{self._spec.name}: {self.endpoint} has no block {number} yet")
+        why = f" ({found})" if isinstance(found, RpcError) and "out of range" not in str(found) else ""
+        raise ChainUnavailable(f"{self._spec.name}: {name} has no block {number} yet{why}")
 
     async def block(self, number: int, hash: str) -> Fetched:
         """See `Source`."""

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Collection, Container, Mapping
+from dataclasses import replace
 from typing import Any
 
 from chains.base import ChainSpec, Stretch
@@ -89,8 +90,10 @@ class NemHistory:
         the watcher's, and compared with the views in both directions: what a view names must be in its block, and what
         a block shows of an account must be in its view.
         """
-        if self._views is None or end - 1 > await self._settled_height():
+        if self._views is None or start > (settled := await self._settled_height()):
             return await self.history(start, end)
+        if end > settled + 1:
+            return _joined(await self.brief(start, settled + 1), await self.history(settled + 1, end))
         views = self._views
         try:
             async with self._turn:
@@ -152,6 +155,16 @@ def _stretch(blocks: list[Block], headers: tuple[tuple[str, int], ...]) -> Stret
     return Stretch(
         first.ref, first.parent_hash, last.ref, first.timestamp, last.timestamp, last.source, BLIND_SPOTS, touching,
         headers,
+    )  # fmt: skip
+
+
+def _joined(lower: Stretch, upper: Stretch) -> Stretch:
+    """Two runs as one, without headers; ChainInconsistent where they do not fit."""
+    if upper.parent_hash != lower.last.hash:
+        raise ChainInconsistent(f"block {lower.last.number} is no parent of block {upper.first.number}")
+    return replace(
+        upper, first=lower.first, parent_hash=lower.parent_hash, start=lower.start,
+        blocks=(*lower.blocks, *upper.blocks), headers=(),
     )  # fmt: skip
 
 

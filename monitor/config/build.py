@@ -4,29 +4,24 @@ from __future__ import annotations
 
 import glob
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from itertools import chain as chain_of
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import SecretStr
 
 from monitor.config.alerting import build_alerting, check_zone
-from monitor.config.chains import Chains, bad
+from monitor.config.chains import Chains
 from monitor.config.claims import Claims
-from monitor.config.descriptors import read_derived
-from monitor.config.file import AddressEntry, ConfigFile, HttpEntry, TrustedEntry, WalletEntry
-from monitor.config.fleets import LONG_LIST, MAX_LISTED, Fleet, LongList, address_of
-from monitor.config.lists import read_parts
+from monitor.config.file import ConfigFile, HttpEntry, TrustedEntry, WalletEntry
 from monitor.config.named import build_lists
+from monitor.config.own_addresses import OwnAddresses
 from monitor.config.planned import build_planned
 from monitor.config.prices import build_prices
 from monitor.config.routes import build_route
 from monitor.config.rules import build_rules, build_trusted
-from monitor.config.template import PLACEHOLDERS
 from monitor.config.tree import Node, key_shown
 from monitor.config.types import (
-    ChainConfig,
     ChannelConfig,
     Config,
     HttpConfig,
@@ -35,7 +30,6 @@ from monitor.config.types import (
     StoreConfig,
     seal,
 )
-from monitor.derived import DerivedAddresses
 from monitor.errors import ConfigError, Problem
 from monitor.model import Role, Trusted, Wallet
 from monitor.registry import CHANNELS, STORES, did_you_mean
@@ -47,7 +41,6 @@ _LISTEN = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[^:\[\]\s]+):(?P<port>[0-9]{1
 _SECRET_CHARACTERS = 16
 _LINK_HOURS = 8760
 _CHANNEL_PATHS = {"file": ("path",), "email": ("ca",)}  # options that are paths, by type of channel
-_LIST = re.compile(r"(?:(?P<chain>[^\s]+?):)?file:(?P<path>.+)")
 
 
 def build(
@@ -124,9 +117,9 @@ class _Builder:
             )
         self.ids.setdefault(entry.id, node.at("id").where)
         earlier = len(self.claims.fleets)
-        self._derived: list[DerivedAddresses] = []
-        addresses = tuple(dict.fromkeys(self._addresses(entry, node)))
-        derived = tuple(dict.fromkeys(self._derived))
+        reading = OwnAddresses(self.chains, self.claims, self.problems, self.warnings)
+        addresses = tuple(dict.fromkeys(reading.read(entry, node, _said(node.at("id")))))
+        derived = tuple(dict.fromkeys(reading.derived))
         fleets = tuple((fleet.chain.chain, fleet.members) for fleet in self.claims.fleets[earlier:])
         on = dict.fromkeys((*(chain for chain, _ in (*addresses, *fleets)), *(each.chain for each in derived)))
         chains = [self.chains.by_chain[chain] for chain in on]
@@ -161,113 +154,6 @@ class _Builder:
             trusted = build_trusted(entry, item, self.chains, self.problems)
             if trusted is not None:
                 yield trusted
-
-    def _addresses(self, entry: WalletEntry, node: Node) -> Iterator[tuple[str, str]]:
-        """Canonical addresses, each once; an address that another wallet has is a problem."""
-        if node.is_empty("addresses"):
-            self.problems.append(node.at("addresses").problem(f"{node.label}.addresses is empty"))
-        written, wallet = node.at("addresses"), _said(node.at("id"))
-        from monitor.addresses.extended import refuse_private
-
-        items = written.value if isinstance(written.value, list) else [written]
-        for item, each in zip(items, entry.addresses, strict=True):
-            is_plain = isinstance(item.value, str)
-            match = _LIST.fullmatch(each.descriptor) if is_plain else None
-            if match is None:
-                place = item if is_plain else item.at("descriptor")
-                try:
-                    if self._is_derived(each, place, wallet, self.problems):
-                        continue
-                    if not is_plain:
-                        refuse_private(each.descriptor)
-                        raise ValueError("is no descriptor and no extended public key: write addresses as text")
-                    found = self.chains.address(each.descriptor)
-                except ValueError as error:
-                    self.problems.append(bad(place, error))
-                    continue
-                yield from self.claims.single(found, wallet, item.source.name, item.line, self.problems)
-                self._check_placeholder(found, item)
-            else:
-                yield from self._listed(match, item, wallet)
-
-    def _is_derived(
-        self, entry: AddressEntry, item: Node, wallet: str, problems: list[Problem], file: str = "", line: int = 0,
-        chain: ChainConfig | None = None,
-    ) -> bool:
-        """Take a descriptor in, where it is one; ValueError where it is wrong."""
-        read = read_derived(self.chains, entry, chain)
-        if read is None:
-            return False
-        on, found = read
-        place = (file, line) if file else (item.source.name, item.line)
-        if self.claims.derived(on, found, wallet, *place, problems):
-            self._derived.append(found)
-        return True
-
-    def _listed(self, match: re.Match[str], item: Node, wallet: str) -> Iterator[tuple[str, str]]:
-        """The addresses of a file, where it is short; a long one joins the claims.
-
-        Problems of a file beyond the first 20 are only counted.
-        """
-        path = item.source.folder / match["path"]
-        chain = self.chains.get(match["chain"]) if match["chain"] else None
-        if match["chain"] and chain is None:
-            try:
-                self.chains.split(item.value)
-            except ValueError as error:
-                self.problems.append(bad(item, error))
-            return
-        found: list[Problem] = []
-        more = rows = 0
-        try:
-            parts = read_parts(path)
-            first = []
-            for part in parts:
-                first.append(part)
-                rows += part.height
-                if rows > LONG_LIST:
-                    more = self._long(path, chain, wallet, chain_of(first, parts), found)
-                    break
-            else:
-                for number, text, name in chain_of(*(part.iter_rows() for part in first)):
-                    try:
-                        row = AddressEntry(descriptor=text or " ")
-                        named = self.chains.get(name) if name else chain
-                        if self._is_derived(row, item, wallet, found, str(path), number, named):
-                            continue
-                        address = address_of(self.chains, text, name, chain)
-                    except ValueError as error:
-                        found.append(Problem(f"bad address: {error}", f"{path}:{number}"))
-                        continue
-                    yield from self.claims.single(address, wallet, str(path), number, found)
-        except ValueError as error:
-            self.problems.append(bad(item, error))
-        else:
-            if not rows:
-                self.problems.append(item.problem(f"{item.label}: file {item.spoken(path)} has no addresses"))
-        self.problems += found[:MAX_LISTED]
-        more += max(0, len(found) - MAX_LISTED)
-        if more:
-            self.problems.append(item.problem(f"{more:,} more problems in {path}"))
-
-    def _long(
-        self, path: Path, chain: ChainConfig | None, wallet: str, parts: Iterable[Any], problems: list[Problem]
-    ) -> int:
-        """Take a long list in; how many of its problems are only counted."""
-        reader = LongList(path, chain, self.chains)
-        sets = reader.read(parts)
-        taken = []
-        for on, members in sets.items():
-            taken += self.claims.long(Fleet(wallet, self.chains.by_chain[on], members, path))
-        room = max(0, MAX_LISTED - len(reader.problems))
-        problems += [*reader.problems, *taken[:room]]
-        return reader.wrong - len(reader.problems) + max(0, len(taken) - room)
-
-    def _check_placeholder(self, found: tuple[ChainConfig, str], item: Node) -> None:
-        if PLACEHOLDERS.get(found[0].network.name) == found[1]:
-            self.warnings.append(
-                item.problem(f"{item.label} is still the placeholder, which is nobody's wallet: put your address here")
-            )
 
     def _detectors(self, node: Node, entry: WalletEntry) -> dict[str, Any]:
         from monitor.parameters import JUDGES, LISTED, faults_at  # compiles code: only where it is needed

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from monitor.config.chains import Chains
-from monitor.config.file import AddressEntry
 from monitor.config.types import ChainConfig
-from monitor.derived import DerivedAddresses
+from monitor.derived import GAP_LIMIT, DerivedAddresses
 
 __all__ = ["read_derived"]
 
 
 def read_derived(
-    chains: Chains, entry: AddressEntry, chain: ChainConfig | None = None
+    chains: Chains, text: str, gap_limit: int = GAP_LIMIT, used: int = 0, chain: ChainConfig | None = None
 ) -> tuple[ChainConfig, DerivedAddresses] | None:
     """Chain and addresses of a descriptor or an extended public key; None where the text is neither.
 
     Parameters
     ----------
-    entry : its text, with or without a chain before it, and how far it is watched
+    text : with or without a chain before it
+    gap_limit, used : how far it is watched, see `DerivedAddresses`
     chain : of texts that name none; else the only configured one
 
     Raises
@@ -28,7 +28,7 @@ def read_derived(
     from monitor.addresses.descriptor import is_descriptor
     from monitor.addresses.extended import refuse_private
 
-    text = entry.descriptor.strip()
+    text = text.strip()
     refuse_private(text, digits=False)
     if is_descriptor(text):
         chain = chain or chains.only
@@ -42,7 +42,7 @@ def read_derived(
         raise ValueError(
             f"descriptors and extended keys are for chains of the Bitcoin family, not for {chain.name}: list addresses"
         )
-    return chain, DerivedAddresses(text, chain.network, entry.gap_limit, entry.used)
+    return chain, DerivedAddresses(text, chain.network, gap_limit, used)
 
 
 def _split(chains: Chains, text: str) -> tuple[ChainConfig, str] | None:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 from collections import Counter
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from monitor.case import load_case
 from monitor.case_run import judge, run_case
+from monitor.cli import demo
 from monitor.ids import from_iso, iso
 
 DATA = Path(os.environ.get("HEISTWATCH_DATA") or Path(__file__).parents[2] / ".." / "shared" / "data") / "incidents"
@@ -63,3 +66,16 @@ def test_it_opens_at_the_first_of_the_91() -> None:
     verdict = judge(case, found)
     assert verdict["minutes"] == 0 and verdict["false_alarms"] == 0
     assert verdict["saved"] == ["98,014.235283 BTC"]  # in the two blocks after the first
+
+
+def test_the_demo_follows_it_live() -> None:
+    """`heistwatch demo --case lubian-2020`: each of the three blocks is one message, all of them critical."""
+    done = CliRunner().invoke(demo.command, ["--case", "lubian-2020", "--fast"], standalone_mode=False)
+    assert done.exception is None and done.return_value == 0, done.output
+    told = re.findall(r"(\S+) +CRITICAL incident\.(\w+) .*?([\d,.]+) BTC sent", done.output)
+    assert told == [
+        ("2020-12-28T19:40:43Z", "opened", "14,139.26"),
+        ("2020-12-28T19:43:53Z", "escalated", "95,478.8007765"),
+        ("2020-12-28T19:57:01Z", "updated", "112,153.495283"),
+    ]
+    assert "3 signed webhooks for 1 incident, all verified" in done.output

@@ -12,12 +12,14 @@ from typing import Any
 
 import pytest
 import yaml
+from click.testing import CliRunner
 
 from monitor.addresses import canonical
 from monitor.background import Hot, Occasional
 from monitor.block_clock import BlockClock
 from monitor.case import Case, case_ids, load_case, parse_case
 from monitor.case_file import Movement, network_of
+from monitor.cli import case as case_command
 from monitor.errors import ConfigError
 from monitor.ids import from_iso, iso
 
@@ -408,6 +410,34 @@ def test_a_bait_is_no_theft() -> None:
     rows = {row["transaction_hash"]: row for row in case.rows()}
     assert [rows[str(m.tx)]["value"] for m in special] == ["50000000000000000", "0"]
     assert case.theft_transactions == ("0x3374abc5a9c766ba709651399b6e6162de97ca986abc23f423a9d893c8f5f570",)
+
+
+def test_a_time_that_is_not_verified_is_marked_wherever_it_is_shown() -> None:
+    """In the story, and beside what a run says of when the victim noticed."""
+    marked = {name for name in REPLAYED if load_case(name).noticed_mark}
+    assert marked == {"lubian-2020", "upbit-2019"}
+    case = load_case("upbit-2019")
+    done = CliRunner().invoke(case_command.command, ["run", case.id], standalone_mode=False)
+    assert "hours after it [unverified]" in done.output and "4.83" in done.output
+    (line,) = [line for line in case.narrative.split("\n") if line.startswith("Noticed by the victim")]
+    assert line.endswith("[unverified]")
+
+
+@pytest.mark.parametrize("name", ["mtgox-2011", "zaif-2018"])
+def test_coins_tell_nothing_that_is_not_known(name: str) -> None:
+    """A generated payment and one that is known by its sum alone spend one coin and bring change back, both alike."""
+    replay = load_case(name).replay
+    held = {address for keys in replay.addresses.values() for _, address in keys}
+    found = [
+        step for step in replay.steps
+        if step.inputs[0][0] in held and (step.phase is None or step.tx.startswith("case:"))
+    ]  # fmt: skip
+    assert len(found) > 100
+    for step in found:
+        ((payer, spent),) = step.inputs
+        left = spent - step.value
+        assert step.outputs[1:] == (((payer, left),) if left else ())
+    assert sum(len(step.outputs) == 1 for step in found) < 10
 
 
 def test_movements_know_their_precision() -> None:

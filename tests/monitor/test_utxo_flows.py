@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import groupby
 
 import pytest
@@ -105,18 +105,19 @@ def test_what_is_not_known_makes_no_flow_negative(inputs: Coins, outputs: Coins,
         assert lost <= spent
 
 
-def test_planted_faults_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Parts rounded down without what is left, and change that counts as paid: the property sees both."""
-    joint = ([("hot0", 100), ("s1", 101)], [("a", 67), ("b", 67), ("hot1", 60)], None)
+@pytest.mark.parametrize("fault", ["a unit is lost", "change is paid", "the fee is forgotten"])
+def test_a_planted_fault_is_noticed(monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
+    """Parts that do not add up, change that counts as paid, a fee that nobody pays: the property sees each."""
+    joint = ([("hot0", 100), ("s1", 101)], [("a", 67), ("b", 66), ("hot1", 60)], None)
     assert problems(*joint) == []
-    whole = coin_flows._up_to
-    with monkeypatch.context() as patch:
-        patch.setattr(coin_flows, "_up_to", lambda amount, place, of: whole(amount, place, of) & ~1)
-        assert problems(*joint)
-    plain: Callable[..., list[int]] = coin_flows._payable
-    monkeypatch.setattr(coin_flows, "_payable", lambda joint: [0 for _ in plain(joint)])
-    found = shown(*joint)
-    assert all(to == "" for _, direction, to, _, _ in found if direction is OUT)
+    whole, Joint = coin_flows._up_to, coin_flows._Joint
+    if fault == "a unit is lost":
+        monkeypatch.setattr(coin_flows, "_up_to", lambda amount, place, of: whole(amount, place, of + 1))
+    elif fault == "change is paid":
+        monkeypatch.setattr(Joint, "surplus", lambda self, owner: self.spent[owner] - self.fees[owner])
+    else:
+        monkeypatch.setattr(Joint, "surplus", lambda self, owner: self.spent[owner] - self.got[owner])
+    assert problems(*joint)
 
 
 # -- one by one -------------------------------------------------------------------------------------------------------

@@ -31,7 +31,8 @@ def place(nonce: int, chain: int, height: int) -> int:
 
 def has_work(header: bytes) -> bool:
     """By Litecoin's hash."""
-    return int.from_bytes(hashlib.scrypt(header, salt=header, n=1024, r=1, p=1, dklen=32), "little") <= work.target(BITS)
+    digest = hashlib.scrypt(header, salt=header, n=1024, r=1, p=1, dklen=32)
+    return int.from_bytes(digest, "little") <= work.target(BITS)
 
 
 @dataclass
@@ -47,7 +48,7 @@ class Merged:
     place: int = 0
     parent_version: int = 0x20000000
     has_work: bool = True
-    script: Callable[[bytes, bytes], bytes] = lambda root, rest: b"\x03abc" + MAGIC + root + rest  # noqa: E731
+    script: Callable[[bytes, bytes], bytes] = lambda root, rest: b"\x03abc" + MAGIC + root + rest
     root: bytes | None = None  # of the parent's transactions, where it is not the right one
 
     def data(self) -> bytes:

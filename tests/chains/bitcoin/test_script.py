@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chains.bitcoin.script import address_of, script_of, spent_scripts, type_of
-from monitor.addresses import canonical
+from chains.bitcoin.tokens import without_token
+from monitor.addresses import canonical, cashaddr
 from monitor.networks import NETWORKS, Network, by_name
 
 FAMILY = [network for network in NETWORKS if network.kind == "bitcoin"]
@@ -50,6 +51,8 @@ def p2sh(script: bytes) -> bytes:
 def test_addresses_are_canonical(network: Network, digest: bytes, program: bytes, version: int) -> None:
     """Each address is the one form that the watch list has, and gives its script back."""
     scripts = [b"\x76\xa9\x14" + digest + b"\x88\xac", b"\xa9\x14" + digest + b"\x87"]
+    if "cashaddr" in network.params:
+        scripts.append(b"\xaa\x20" + (program * 20)[:32] + b"\x87")
     if "hrp" in network.params:
         size = len(program) if version else (20 if len(program) < 30 else 32)
         witness = (program * 20)[:size]
@@ -78,11 +81,72 @@ def test_addresses_are_canonical(network: Network, digest: bytes, program: bytes
         (f"21{KEY.hex()}ac", "bitcoin", "1BgGZ9tcN4rm9KBzDn7KprQz87SZ26SAMH"),
         ("76a91476a04053bda0a88bda5177b86a15c3b29f55987388ac", "bitcoin-cash",
          "bitcoincash:qpm2qsznhks23z7629mms6s4cwef74vcwvy22gdx6a"),
+        ("aa20000000000000000000000000000012345678900000000000000000000000000087", "bitcoin-cash",
+         "bitcoincash:pvqqqqqqqqqqqqqqqqqqqqqqzg69v7ysqqqqqqqqqqqqqqqqqqqqqpkp7fqn0"),
     ],
 )  # fmt: skip
 def test_vectors(script: str, name: str, address: str) -> None:
     """Published pairs of script and address."""
     assert address_of(bytes.fromhex(script), net(name)) == address
+
+
+@pytest.mark.parametrize(
+    ("written", "address"),
+    [  # the table of CashTokens: addresses that say that their owner knows of tokens, and the same without that
+        (
+            "bitcoincash:zr6m7j9njldwwzlg9v7v53unlr4jkmx6eycnjehshe",
+            "bitcoincash:qr6m7j9njldwwzlg9v7v53unlr4jkmx6eylep8ekg2",
+        ),
+        (
+            "bitcoincash:rpawqn2h74a4t50phuza84kdp3794pq3cct3k50p0y",
+            "bitcoincash:ppawqn2h74a4t50phuza84kdp3794pq3ccvm92p8sh",
+        ),
+        (
+            "bitcoincash:rvqqqqqqqqqqqqqqqqqqqqqqzg69v7ysqqqqqqqqqqqqqqqqqqqqqn9alsp2y",
+            "bitcoincash:pvqqqqqqqqqqqqqqqqqqqqqqzg69v7ysqqqqqqqqqqqqqqqqqqqqqpkp7fqn0",
+        ),
+    ],
+)
+def test_addresses_for_tokens(written: str, address: str) -> None:
+    """Both name one destination."""
+    assert canonical(net("bitcoin-cash"), written) == address
+    assert canonical(net("bitcoin-cash"), written.partition(":")[2].upper()) == address
+
+
+def test_hashes_that_nothing_pays() -> None:
+    """A key's hash has 20 bytes, a script's 20 or 32, whatever the checksum says."""
+    for kind, size in ((cashaddr.Kind.P2PKH, 32), (cashaddr.Kind.P2SH, 24), (cashaddr.Kind.P2PKH, 64)):
+        with pytest.raises(ValueError, match=f"hash of {size} bytes"):
+            canonical(net("bitcoin-cash"), cashaddr.encode("bitcoincash", kind, bytes(size)))
+
+
+CATEGORY = b"\xef" + b"\xbb" * 32
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        b"\x10\x01", b"\x10\xfd\xfd\x00", b"\x10\xff" + b"\xff" * 7 + b"\x7f", b"\x20", b"\x21", b"\x22", b"\x30\x01",
+        b"\x60\x01\xcc", b"\x72\x0acccccccccc\xfe\xff\xff\xff\xff",
+    ],
+)  # fmt: skip
+def test_tokens_before_a_script(token: bytes) -> None:
+    """Amounts, unique ones, commitments: the script comes after them."""
+    assert without_token(CATEGORY + token + p2pkh(KEY)) == p2pkh(KEY)
+    assert without_token(CATEGORY + token) == b""
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        b"", b"\x00", b"\x90\x01", b"\x80", b"\x11\x01", b"\x50\x01\xcc\x01", b"\x23", b"\x10", b"\x10\x00",
+        b"\x10\xfd\xfc\x00", b"\x10\xff" + b"\xff" * 8, b"\x60\x00", b"\x60\x20\xcc", b"\x60", b"\x10\xfd\x01",
+    ],
+)  # fmt: skip
+def test_what_is_no_token(token: bytes) -> None:
+    """A form that the rules do not allow is no token: nothing is cut off."""
+    assert without_token(CATEGORY + token) == CATEGORY + token
+    assert without_token(b"\xee" + CATEGORY[1:] + b"\x10\x01") == b"\xee" + CATEGORY[1:] + b"\x10\x01"
 
 
 @pytest.mark.parametrize(
@@ -94,7 +158,7 @@ def test_vectors(script: str, name: str, address: str) -> None:
         (b"\x51\x21" + KEY + b"\x51\xae", "multisig"), (b"\x52\x21" + KEY + b"\x41" + BIG + b"\x52\xae", "multisig"),
         (b"\x52\x21" + KEY + b"\x51\xae", "nonstandard"), (b"\x6a\x04abcd", "null_data"), (b"\x6a", "null_data"),
         (b"", "nonstandard"), (b"\x51", "nonstandard"), (b"\x00\x10" + bytes(16), "nonstandard"),
-        (b"\x21" + bytes(33) + b"\xac", "nonstandard"),
+        (b"\x21" + bytes(33) + b"\xac", "nonstandard"), (b"\xaa\x20" + bytes(32) + b"\x87", "p2sh"),
     ],
 )  # fmt: skip
 def test_forms(script: bytes, wanted: str) -> None:
@@ -128,6 +192,7 @@ IN_SCRIPT = b"\x00\x20" + hashlib.sha256(MULTISIG).digest()
         (push(SIGNATURE, BIG), [], p2pkh(BIG)),
         (push(b"\x01", SIGNATURE, KEY), [], p2pkh(KEY)),  # something more below, which consensus allows
         (b"\x00" + push(SIGNATURE, MULTISIG), [], p2sh(MULTISIG)),
+        (push(SIGNATURE, MULTISIG), [], b"\xaa\x20" + hashlib.sha256(hashlib.sha256(MULTISIG).digest()).digest() + b"\x87"),
         (push(PROGRAM), [SIGNATURE, KEY], p2sh(PROGRAM)),
         (push(IN_SCRIPT), [b"", SIGNATURE, MULTISIG], p2sh(IN_SCRIPT)),
         (b"", [SIGNATURE, KEY], PROGRAM),
@@ -148,6 +213,7 @@ def test_what_inputs_show(script_sig: bytes, witness: list[bytes], true: bytes) 
         (b"", [b"\x01" * 64]),  # a taproot key
         (b"", [b"\x01" * 65, b"\x50annex"]),  # and an annex
         (b"", [b"\x01" * 64, b"\x51", b"\xc0" + bytes(32)]),  # a taproot script
+        (b"", [b"\x51", b"\x67" + bytes(96)]),  # one of another version, deeper in its tree
         (b"", []),
         (push(SIGNATURE, KEY) + b"\x7c", []),  # the items are swapped: it shows nothing for sure
         (b"\x4c", []),
