@@ -133,7 +133,7 @@ def sea(
 ) -> Iterator[Sea]:
     """The shared monitor, ready, with the balances of all wallets."""
     node, soc = litecoind(txindex=True, options=("-mempoolreplacement=1",)), make_receiver()
-    node.mine(120)
+    node.mine(140)
     purses = [Purse(node, f"house-{n}") for n in range(8)]
     fund(node, purses)
     monitor = watch(configuration(write_config, tmp_path_factory.mktemp("sea"), node, purses, soc)).ready()

@@ -20,7 +20,7 @@ from chains.bitcoin.block import RawBlock, parse_block, parse_header, parse_tx
 from chains.bitcoin.build import build_block, build_coinbase, build_tx
 from chains.bitcoin.decode import decode_block
 from chains.bitcoin.prevouts import Prevouts
-from chains.bitcoin.script import address_of
+from chains.bitcoin.script import address_of, type_of
 from chains.bitcoin.undo import core_undo, plain_undo
 from chains.bitcoin.watched import WatchedScripts
 from monitor.errors import DecodeError
@@ -41,7 +41,8 @@ ALIKE = {
     "scrypt": """
         aryacoin_mainnet_1000 bata_mainnet_1000 beyondcoin_mainnet_143500 cannacoin_mainnet_1000
         defcoin_mainnet_1000 digitalcoin_mainnet_1000 egulden_mainnet_1000 ferrite_mainnet_143580
-        ferrite_mainnet_150213 gamecredits_mainnet_500000 linx_mainnet_1000 litecoincash_mainnet_1000
+        ferrite_mainnet_150213 ferrite_testnet_6282 gamecredits_mainnet_500000 linx_mainnet_1000
+        litecoincash_mainnet_1000
         lynx_mainnet_1000 newyorkcoin_mainnet_3956926 quebecoin_mainnet_472979 reddcoin_mainnet_8000
         smileycoin_mainnet_1000 sumcoin_mainnet_837000
     """,
@@ -63,9 +64,9 @@ ALIKE = {
 }
 
 # What is not in that form, of those that do not decode. "signature": of a staker, after the transactions. "timed": each
-# transaction has a time (Peercoin and its family). "header": it is longer (Zcash and its family, PIVX, Decred, Primecoin,
-# Ravencoin's later work, and those with another chain's work of other forms). "hash": a single SHA-256 or another hash
-# for transactions. "transaction": has fields of its own.
+# transaction has a time (Peercoin and its family). "header": it is longer (Zcash and its family, PIVX, Decred,
+# Primecoin, Ravencoin's later work, Xaya's proof beside it). "hash": a single SHA-256 or another hash for transactions.
+# "transaction": has fields of its own.
 FOREIGN = {
     "signature": """
         axe_testnet_30237 bitcoingreen_mainnet_10000 bitcoingreen_mainnet_285000 colossusxt_mainnet_100000
@@ -73,24 +74,23 @@ FOREIGN = {
         nix_testnet_200 odin_mainnet_1337 simplicity_mainnet_1040000
     """,
     "timed": """
-        bitcoingold_mainnet_80000 bitcoinplus_mainnet_749740 bitcoinprivate_mainnet_1000 bitcoinz_mainnet_1000
-        blackcoin_mainnet_3984683 blackcointestnet_testnet_1088263 decred_mainnet_100 deeponion_mainnet_50000
+        bitcoinplus_mainnet_749740 blackcoin_mainnet_3984683 blackcointestnet_testnet_1088263 deeponion_mainnet_50000
         denarius_mainnet_10000 eccoin_mainnet_120000 eccoin_mainnet_200000 electra_mainnet_120000
         emercoin_mainnet_255544 emercoin_mainnet_80312 exos_mainnet_50000 exos_testnet_60000
-        gravityzerocoin_mainnet_400000 gravityzerocoin_mainnet_42000 komodo_mainnet_491000 minexcoin_mainnet_170999
-        myce_mainnet_341500 navcoin_mainnet_3700000 peercoin_mainnet_400000 peercoin_mainnet_42000
-        peercointestnet_testnet_1337 peercointestnet_testnet_310000 simplicity_mainnet_400000 snowgem_mainnet_102802
-        tokenpay_mainnet_20000 trezarcoin_mainnet_612581 verge_mainnet_30000 zcash_mainnet_1000 zclassic_mainnet_1001
-        zelcash_mainnet_100000
+        gravityzerocoin_mainnet_400000 gravityzerocoin_mainnet_42000 myce_mainnet_341500 navcoin_mainnet_3700000
+        peercoin_mainnet_400000 peercoin_mainnet_42000 peercointestnet_testnet_1337 peercointestnet_testnet_310000
+        simplicity_mainnet_400000 tokenpay_mainnet_20000 trezarcoin_mainnet_612581 verge_mainnet_30000
     """,
     "header": """
         adcoin_mainnet_1000 bitcoinatom_mainnet_586900 bitcoinatom_mainnet_586956 bitcoingold_mainnet_499912
+        bitcoingold_mainnet_80000 bitcoinprivate_mainnet_1000 bitcoinz_mainnet_1000 decred_mainnet_100
         decred_mainnet_120000 decred_testnet_1000 decred_testnet_5107 emercoin_mainnet_357826 europecoin_mainnet_1000
-        hodlcoin_mainnet_38200 hush_mainnet_160000 lbry_mainnet_1000000 odin_mainnet_17000 pivx_mainnet_1000000
-        pivx_mainnet_2703076 pivx_testnet_1000 pivx_testnet_10000 primecoin_mainnet_3117396
-        primecointestnet_testnet_530680 ravencoin_mainnet_1220400 ravencoin_testnet_250000
-        xaya_mainnet_neoscrypt_400021 xaya_mainnet_sha256d_100000 xuez_mainnet_1 xuez_mainnet_15000
-        zcash_testnet_242100 zcash_testnet_283046 zcash_testnet_304290 zero_mainnet_800000
+        hodlcoin_mainnet_38200 hush_mainnet_160000 komodo_mainnet_491000 lbry_mainnet_1000000 minexcoin_mainnet_170999
+        odin_mainnet_17000 pivx_mainnet_1000000 pivx_mainnet_2703076 pivx_testnet_1000 pivx_testnet_10000
+        primecoin_mainnet_3117396 primecointestnet_testnet_530680 ravencoin_mainnet_1220400 ravencoin_testnet_250000
+        snowgem_mainnet_102802 xaya_mainnet_neoscrypt_400021 xaya_mainnet_sha256d_100000 xuez_mainnet_1
+        xuez_mainnet_15000 zcash_mainnet_1000 zcash_testnet_242100 zcash_testnet_283046 zcash_testnet_304290
+        zclassic_mainnet_1001 zelcash_mainnet_100000 zero_mainnet_800000
     """,
     "hash": """
         groestlcoin_mainnet_2000000 groestlcoin_signet_281 groestlcoin_testnet_600000 smartcash_mainnet_200000
@@ -121,7 +121,7 @@ def electrumx(others: bool = False) -> Iterator[tuple[str, dict[str, Any]]]:
     with tarfile.open(DATA / "electrumx/blocks.tar.gz") as archive:
         for member in archive.getmembers():
             name = Path(member.name).stem
-            if member.name.endswith(".json") and (name.partition("_")[0] in OURS) is not others:
+            if member.isfile() and (name.partition("_")[0] in OURS) is not others:
                 content = archive.extractfile(member)
                 assert content is not None
                 yield name, json.load(content)
@@ -161,6 +161,9 @@ def test_electrumx_blocks_of_our_networks() -> None:
     }  # fmt: skip
 
 
+NAMES = {"pubkeyhash": ["p2pkh"], "nonstandard": ["nonstandard", "multisig"]}  # the latter has no name there
+
+
 @REAL
 def test_block_300025_agrees_with_its_undo_data() -> None:
     """Prevouts and fees from the undo data are those that a node told, to the last unit."""
@@ -175,6 +178,7 @@ def test_block_300025_agrees_with_its_undo_data() -> None:
             assert script.hex() == out["scriptPubKey"]["hex"]
             if address := out["scriptPubKey"].get("address"):
                 assert address_of(script, net("bitcoin")) == address
+            assert type_of(script) in NAMES[out["scriptPubKey"]["type"]]
         if tx.is_coinbase:
             continue
         inputs = [found[point] for point in tx.outpoints]
@@ -238,7 +242,8 @@ def _strange(raw: bytes, problem: str) -> str:
     if "merkle root" in problem:
         return "hash"
     at = raw.find(bytes(32) + b"\xff" * 4)
-    if abs(int.from_bytes(raw[at - 5 : at - 1], "little") - int.from_bytes(raw[68:72], "little")) < 7200:
+    header, first = (int.from_bytes(raw[n : n + 4], "little") for n in (68, at - 5))
+    if header > 1_000_000_000 and abs(first - header) < 7200:
         return "timed"
     return "header" if at > 88 else "transaction"
 
@@ -301,6 +306,59 @@ def test_changed_witnesses_are_noticed() -> None:
     place = good.index(b"\x30" * 70) + 5
     with pytest.raises(DecodeError, match="witnesses"):
         parse_block(good[:place] + b"\x31" + good[place + 1 :], REGTEST)
+
+
+def test_only_the_first_makes_coins() -> None:
+    """A second coinbase, none, or another transaction in its place."""
+    first, second = build_coinbase(300, [(50, b"\x51")]), build_coinbase(301, [(50, b"\x51")])
+    for txs, says in (([first, second], "another transaction"), ([tx(1), first], "no new coins"), ([tx(1)], "no new")):
+        with pytest.raises(DecodeError, match=says):
+            parse_block(build_block("11" * 32, 1_700_000_000, txs), REGTEST)
+
+
+def test_amounts_and_witnesses_that_cannot_be() -> None:
+    """A negative amount; a mark of witnesses without any; a flag that nobody knows; no input."""
+    good = tx(1, True)
+    negative = build_tx([(bytes(36), b"", 1, ())], [(1 << 63, b"")])
+    empty = good[:4] + b"\0\1" + tx(1)[4:-4] + b"\0" + good[-4:]
+    for bad, says in (
+        (negative, "negative"), (empty, "has none"), (good[:5] + b"\2" + good[6:], "unknown flag"),
+        (build_tx([], [(1, b"")])[:4] + b"\0\0" + bytes(8), "no input"),
+    ):  # fmt: skip
+        with pytest.raises(DecodeError, match=says):
+            parse_tx(bad)
+
+
+def test_transaction_that_stands_for_the_extension_block() -> None:
+    """Litecoin's last transaction has a flag of its own; what follows it is the extension block, or says that there is
+    none; in other places that is too much."""
+    plain = tx(5)
+    stands = plain[:4] + b"\0\x08" + plain[4:-4] + b"\0" + plain[-4:]
+    network = net("litecoin-regtest")
+    block = build_block("11" * 32, 1, [build_coinbase(3, [(5, b"\x51")]), stands], kind="scrypt")
+    for after in (b"", b"\0", b"\x01" + bytes(500)):
+        found = parse_block(block + after, network)
+        assert found.txs[1].hash == parse_tx(plain).hash == parse_tx(stands).hash and found.txs[1].raw == stands
+        assert found.txs[1].vsize == len(plain) and found.txs[1].output_values == [5]
+    for after in (b"\x01", b"\0\0", b"\x02" + bytes(500)):
+        with pytest.raises(DecodeError, match="too many"):
+            parse_block(block + after, network)
+    inside = plain[:4] + b"\0\x08" + plain[4:-4] + b"\x01" + bytes(40) + plain[-4:]
+    assert parse_tx(inside).hash == parse_tx(plain).hash  # as it waits to be mined
+    with pytest.raises(DecodeError, match="extension block lies in the block"):
+        parse_block(block.replace(stands, inside), network)
+
+
+def test_outputs_with_tokens() -> None:
+    """On Bitcoin Cash the script comes after the tokens, and the coins are its; elsewhere those bytes are a script."""
+    pays = b"\x76\xa9\x14" + b"\x07" * 20 + b"\x88\xac"
+    token = b"\xef" + b"\x09" * 32 + b"\x10\x05"
+    bch = replace(net("bitcoin-cash"), params={**net("bitcoin-cash").params, "easiest": 255})
+    data = made(build_tx([(outpoint("22" * 32, 0), b"\x51", 1, ())], [(1000, token + pays), (7, pays)]))
+    assert parse_block(data, bch).output_scripts[1:] == [pays, pays]
+    assert parse_block(data, REGTEST).output_scripts[1:] == [token + pays, pays]
+    raw = parse_block(data, bch).txs[1].raw
+    assert parse_tx(raw, bch).output_scripts == [pays, pays] and parse_tx(raw).output_scripts == [token + pays, pays]
 
 
 def test_work() -> None:

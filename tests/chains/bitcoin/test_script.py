@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from chains.bitcoin.script import address_of, script_of, spent_scripts, type_of
 from chains.bitcoin.tokens import without_token
+from chains.bitcoin.work import sha256d
 from monitor.addresses import canonical, cashaddr
 from monitor.networks import NETWORKS, Network, by_name
 
@@ -192,7 +193,7 @@ IN_SCRIPT = b"\x00\x20" + hashlib.sha256(MULTISIG).digest()
         (push(SIGNATURE, BIG), [], p2pkh(BIG)),
         (push(b"\x01", SIGNATURE, KEY), [], p2pkh(KEY)),  # something more below, which consensus allows
         (b"\x00" + push(SIGNATURE, MULTISIG), [], p2sh(MULTISIG)),
-        (push(SIGNATURE, MULTISIG), [], b"\xaa\x20" + hashlib.sha256(hashlib.sha256(MULTISIG).digest()).digest() + b"\x87"),
+        (push(SIGNATURE, MULTISIG), [], b"\xaa\x20" + sha256d(MULTISIG) + b"\x87"),
         (push(PROGRAM), [SIGNATURE, KEY], p2sh(PROGRAM)),
         (push(IN_SCRIPT), [b"", SIGNATURE, MULTISIG], p2sh(IN_SCRIPT)),
         (b"", [SIGNATURE, KEY], PROGRAM),
