@@ -106,7 +106,7 @@ class CoinScan:
     async def _say(self) -> None:
         """Tell now and then how far it is."""
         while True:
-            await self._sleep(SAY)
+            await asyncio.sleep(SAY)  # it only speaks
             try:
                 found = await self._ask.call("scantxoutset", "status", type=_Progress)
             except ChainUnavailable as error:

@@ -2,27 +2,32 @@
 
 A block is read in its serialised form, which can be checked to the last bit and which every version gives, and beside
 it in the form with prevouts (``getblock`` 3), which Core gives from version 23 on. What a node does not offer is found
-out once, by asking.
+out by asking, once for each of its runs.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import random
 import time
-from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import replace
-from decimal import Decimal
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 
 from chains.base import ChainSpec, EndpointState, Terms
-from chains.bitcoin.base import Coin, Fetched, Prevout, Unspent, outpoint
-from chains.bitcoin.block import parse_block, parse_tx
-from chains.exchange import Refused, RpcError
+from chains.batching import BatchSizes
+from chains.bitcoin.base import Fetched, Prevout, Unspent
+from chains.bitcoin.block import RawBlock, parse_block
+from chains.bitcoin.coin_scan import SECONDS, CoinScan
+from chains.bitcoin.core_answers import Hash, Info, Output, data_of, outputs_of, prevouts_of
+from chains.bitcoin.offers import INDEX, NUMBERS, PREVOUTS, Offers
+from chains.bitcoin.outputs import RecentOutputs
+from chains.endpoints.heads import HeadWatch
+from chains.exchange import Kind, Refused, RpcError, Unanswered
 from chains.rpc import HttpPool, JsonRpc, Single
 from monitor.errors import ChainError, ChainInconsistent, ChainUnavailable, DecodeError
 from monitor.model import BlockRef
@@ -32,62 +37,15 @@ __all__ = ["CoreSource"]
 
 log = logging.getLogger(__name__)
 
-COIN = 100_000_000  # base units
-MOST_COINS = 10**13  # more than any chain of the family has
 TOGETHER = 4  # requests at a time: a node has few workers and turns others away
-SCAN_SECONDS = 1800.0  # to read the whole set of coins
-SCAN_PAUSE = 2.0
-KEPT = 20_000  # transactions whose outputs are remembered
+COMPARE_SECONDS = 15.0  # the heads of all endpoints are compared so often
+HEAD_SECONDS = 20.0  # blocks go around in seconds, however far apart they are: three times this is a lag
+PART = 100  # transactions that are asked for together
 
-
-class _Info(msgspec.Struct):
-    blocks: Number
-    bestblockhash: Hash
-    initialblockdownload: bool = False
-
-
-Hex = Annotated[str, msgspec.Meta(pattern=r"^([0-9a-f]{2})*$")]
-Hash = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
-Number = Annotated[int, msgspec.Meta(ge=0, lt=1 << 32)]
-
-
-class _Script(msgspec.Struct):
-    hex: Hex
-
-
-class _Output(msgspec.Struct):
-    value: Decimal
-    scriptPubKey: _Script
-
-
-class _Input(msgspec.Struct):
-    txid: Hash | None = None
-    vout: Number | None = None
-    prevout: _Output | None = None
-
-
-class _Tx(msgspec.Struct):
-    vin: list[_Input]
-
-
-class _Block(msgspec.Struct):
-    tx: list[_Tx]
-
-
-class _Unspent(msgspec.Struct):
-    txid: Hash
-    vout: Number
-    scriptPubKey: Hex
-    amount: Decimal
-    height: int
-    coinbase: bool = False
-
-
-class _Scan(msgspec.Struct):
-    success: bool
-    height: int
-    bestblock: Hash
-    unspents: list[_Unspent]
+#: Codes of Core's errors (``rpc/protocol.h``) that are answers: miscellaneous, wrong type, not found, wrong parameter,
+#: not to be decoded.
+_ANSWERS = frozenset({-1, -3, -5, -8, -22})
+_HEAVY = frozenset({Kind.TIMEOUT, Kind.TOO_LARGE, Kind.CUT_OFF, Kind.INCOMPLETE})
 
 
 class CoreSource:
@@ -113,25 +71,31 @@ class CoreSource:
         clock: Callable[[], float] = time.monotonic,
         rng: random.Random | None = None,
     ) -> None:
-        self._spec, self._network, self._sleep = spec, network, sleep
+        self._spec, self._network, self._clock = spec, network, clock
         terms = dict(spec.terms)
         if rate is not None:
             usual = {url: terms.get(url, Terms()) for url in spec.endpoints}
             terms = {url: replace(term, rate=min(rate, term.rate or rate)) for url, term in usual.items()}
-        self._pool = HttpPool(
-            spec.endpoints, timeout=spec.timeout_seconds, rng=rng, sleep=sleep, clock=clock, on_connect=self._greet,
-            terms=terms,
+        made: dict[str, Any] = {
+            "rng": rng, "sleep": sleep, "clock": clock, "terms": terms, "on_connect": self._greet
+        }  # fmt: skip
+        self._offers = Offers(clock)
+        self._ids, self._sizes = itertools.count(1), BatchSizes()
+        self._pool = HttpPool(spec.endpoints, timeout=spec.timeout_seconds, **made)
+        for endpoint in self._pool.endpoints:
+            if endpoint.limiter is not None:
+                self._sizes.bound(endpoint.name, endpoint.limiter.most)
+        self._rpc = self._calls(self._pool)
+        self._scans = HttpPool(spec.endpoints, timeout=SECONDS, attempts=1, **made)
+        self._scan = CoinScan(
+            spec.name, network.chain, self._calls(self._scans), self._rpc, self._offers, sleep, clock
         )  # fmt: skip
-        self._scans = HttpPool(
-            spec.endpoints, timeout=SCAN_SECONDS, attempts=1, rng=rng, sleep=sleep, clock=clock, terms=terms
-        )
-        self._rpc, self._scanner = JsonRpc(self._pool), JsonRpc(self._scans)
         self._turn = asyncio.Semaphore(TOGETHER)
-        self._raw: dict[str, Any] = {}  # how an endpoint asks for the serialised form: 0, or false on old nodes
-        self._bare: set[str] = set()  # endpoints that give no prevouts with blocks
-        self._no_index: set[str] = set()
-        self._known: OrderedDict[bytes, tuple[Prevout, ...]] = OrderedDict()
-        self._said_syncing = False
+        self._outputs = RecentOutputs()
+        self._heads = HeadWatch(spec.name, self._pool, min(network.block_seconds, HEAD_SECONDS), clock)
+        self._compared_at = clock()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._syncing: set[str] = set()  # endpoints of which it was said
 
     @property
     def endpoint(self) -> str:
@@ -143,91 +107,81 @@ class CoreSource:
         await self._pool.check()
 
     async def head(self) -> BlockRef:
-        """See `Source`."""
-        info = await self._call("getblockchaininfo", type=_Info)
+        """See `Source`. Now and then the others are asked too, so that one that lags is not preferred."""
+        async with self._turn:
+            info: Info | None = await self._rpc.call("getblockchaininfo", type=Info)
+            name = self.endpoint
         if info is None:
-            raise ChainUnavailable(f"{self._spec.name}: {self.endpoint} says nothing of its chain")
-        if info.initialblockdownload and not self._said_syncing and not self._spec.replay:
-            self._said_syncing = True
-            log.warning("%s: %s is still loading the chain, at block %d", self._spec.name, self.endpoint, info.blocks)
+            raise ChainUnavailable(f"{self._spec.name}: {name} says nothing of its chain")
+        if info.initialblockdownload and name not in self._syncing and not self._spec.replay:
+            self._syncing.add(name)
+            log.warning("%s: %s is still loading the chain, at block %d", self._spec.name, name, info.blocks)
+        self._heads.see(name, info.blocks)
+        if len(self._pool.endpoints) > 1 and self._clock() - self._compared_at >= COMPARE_SECONDS:
+            self._compared_at = self._clock()
+            self._beside(self._compare())
         return BlockRef(self._network.chain, info.blocks, info.bestblockhash)
 
     async def hash_at(self, number: int) -> str:
         """See `Source`."""
-        (found,) = await self._batch([("getblockhash", [number])], Hash)
+        (found,) = await self._batch(self._rpc, [("getblockhash", [number])], Hash)
         if isinstance(found, str):
             return found
         name = self.endpoint
         self.rotate()
-        why = f" ({found})" if isinstance(found, RpcError) and "out of range" not in str(found) else ""
-        raise ChainUnavailable(f"{self._spec.name}: {name} has no block {number} yet{why}")
+        raise ChainUnavailable(f"{self._spec.name}: {found or name} (no block {number} there yet)")
 
     async def block(self, number: int, hash: str) -> Fetched:
         """See `Source`."""
-        text, full = await self._both(hash)
-        source = self.endpoint
+        async with self._turn:
+            text, full, source = await self._both(hash)
         try:
-            raw = parse_block(bytes.fromhex(text), self._network, check_work=not self._spec.replay)
-        except DecodeError as error:
+            raw = parse_block(data_of(text), self._network, check_work=not self._spec.replay)
+            if raw.header.hash != hash:
+                raise ChainInconsistent(f"asked for block {hash}, got {raw.header.hash}")
+            known = self._told(raw, full, source)
+        except (ChainInconsistent, DecodeError) as error:
             raise ChainInconsistent(f"{source}: block {number}: {error}") from None
-        if raw.header.hash != hash:
-            raise ChainInconsistent(f"{source}: asked for block {hash}, got {raw.header.hash}")
-        known = _prevouts(full) if full is not None else {}
-        complete = full is not None and len(known) == len(set(raw.outpoints)) - 1
-        if full is not None and not complete and len(raw.outpoints) > 1:
-            self._bare.add(source)
+        complete = all(point in known for point in raw.outpoints[1:])  # the first is the coinbase's
         return Fetched(raw, known, complete, source)
 
     async def prevouts(self, wanted: Collection[bytes]) -> Mapping[bytes, Prevout]:
         """See `Source`. A transaction is fetched once for all of its outputs, and remembered for a while."""
-        await self._fetch(list(dict.fromkeys(point[:32] for point in wanted if point[:32] not in self._known)))
-        found: dict[bytes, Prevout] = {}
-        for point in wanted:
-            outputs = self._known.get(point[:32], ())
-            number = int.from_bytes(point[32:], "little")
-            if number < len(outputs):
-                found[point] = outputs[number]
-        if self.endpoint in self._no_index:
-            found |= await self._coins([point for point in wanted if point not in found])
-        while len(self._known) > KEPT:
-            self._known.popitem(last=False)
+        found = self._outputs.find(wanted)
+        missing = [point for point in wanted if point not in found]
+        if not missing:
+            return found
+        found |= await self._look_up(self._rpc, missing)
+        source = self.endpoint
+        if not self._offers.lacks(source, INDEX):
+            return found
+        for name in self._pool.names:
+            missing = [point for point in missing if point not in found]
+            if missing and name != source and not self._offers.lacks(name, INDEX):
+                try:
+                    found |= await self._look_up(self._calls(self._pool.only(name)), missing)
+                except ChainUnavailable as error:
+                    log.debug("%s: prevouts: %s", self._spec.name, error)
         return found
 
     async def unspent(self, scripts: Mapping[bytes, str]) -> Unspent | None:
         """See `Source`."""
-        wanted = [f"raw({script.hex()})" for script in scripts]
-        while True:
-            try:
-                found = await self._scanner.call("scantxoutset", "start", wanted, type=_Scan)
-                break
-            except RpcError as error:
-                log.info("%s: coins cannot be read: %s", self._spec.name, error)
-                return None
-            except ChainUnavailable as error:
-                if "in progress" not in str(error):
-                    raise
-                await self._sleep(SCAN_PAUSE)
-        if found is None or not found.success:
-            return None
-        coins = (
-            Coin(outpoint(c.txid, c.vout), _units(c.amount), bytes.fromhex(c.scriptPubKey), c.height, c.coinbase)
-            for c in found.unspents
-        )
-        return Unspent(BlockRef(self._network.chain, found.height, found.bestblock), tuple(coins))
+        return await self._scan.coins(scripts)
 
     async def waiting(self) -> Collection[str]:
         """See `Source`."""
-        found: list[str] | None = await self._call("getrawmempool", type=list[Hash])
+        async with self._turn:
+            found: list[str] | None = await self._rpc.call("getrawmempool", type=list[Hash])
         return found or ()
 
     async def raw_transactions(self, hashes: Sequence[str]) -> Mapping[str, bytes]:
         """See `Source`."""
-        answers = await self._batch([("getrawtransaction", [hash]) for hash in hashes], Hex)
-        return {hash: bytes.fromhex(text) for hash, text in zip(hashes, answers, strict=True) if isinstance(text, str)}
+        answers = await self._batch(self._rpc, [("getrawtransaction", [hash]) for hash in hashes], str)
+        return {hash: data_of(text) for hash, text in zip(hashes, answers, strict=True) if isinstance(text, str)}
 
     def endpoints(self) -> Sequence[EndpointState]:
         """What each endpoint is worth now."""
-        return self._pool.states()
+        return [replace(state, offers=self._offers.of(state.name)) for state in self._pool.states()]
 
     def rotate(self) -> None:
         """Prefer another endpoint for a while."""
@@ -239,105 +193,170 @@ class CoreSource:
 
     async def aclose(self) -> None:
         """Close connections; calling it twice is fine."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await self._pool.aclose()
         await self._scans.aclose()
 
     # -- calls ----------------------------------------------------------------------------------------------------
 
+    def _calls(self, exchange: HttpPool | Single) -> JsonRpc:
+        return JsonRpc(exchange, self._ids, self._sizes, _ANSWERS)
+
     async def _greet(self, single: Single) -> None:
-        """Is it this chain."""
+        """Is it this chain; and was it started anew."""
+        rpc = self._calls(single)
         height = int(self._network.params.get("at", 0))
-        found = await JsonRpc(single).call("getblockhash", height, type=str)
-        wanted = self._network.chain.partition(":")[2]
-        if not str(found).startswith(wanted):
+        try:
+            found = await rpc.call("getblockhash", height, type=Hash)
+        except RpcError as error:
+            raise ChainUnavailable(f"{error} (block {height} tells the chain; is it still loading?)") from None
+        if found is None:
+            raise ChainUnavailable(f"{single.endpoint}: it does not tell the hash of block {height}")
+        if not found.startswith(self._network.chain.partition(":")[2]):
             raise ChainError(
                 f"endpoint {single.endpoint} serves another chain: its block {height} is {found}, "
                 f"configuration says {self._spec.chain}"
             )
+        try:
+            runs = await rpc.call("uptime", type=float)
+        except ChainUnavailable:
+            runs = None  # versions before 0.15, and services that do not tell it
+        self._offers.runs(single.endpoint, runs)
 
-    async def _call(self, method: str, *params: Any, type: Any) -> Any:
-        async with self._turn:
-            return await self._rpc.call(method, *params, type=type)
-
-    async def _batch(self, calls: Sequence[tuple[str, Sequence[Any]]], type: Any) -> list[Any]:
+    async def _batch(self, rpc: JsonRpc, calls: Sequence[tuple[str, Sequence[Any]]], type: Any) -> list[Any]:
         if not calls:
             return []
         async with self._turn:
-            return await self._rpc.batch(calls, type=type)
+            return await rpc.batch(calls, type=type)
 
-    async def _both(self, hash: str) -> tuple[str, _Block | None]:
-        """The serialised block, and the same with prevouts where the node gives them."""
-        full = None
-        name = self.endpoint
-        plain = self._raw.get(name, 0)
-        async with self._turn:
-            if name not in self._bare:
-                pair = await self._rpc.pair(("getblock", [hash, plain], Hex), ("getblock", [hash, 3], _Block))
-                if pair is not None and isinstance(pair[0], str):
-                    if isinstance(pair[1], RpcError):
-                        self._bare.add(self.endpoint)
-                    else:
-                        full = pair[1]
-                    return pair[0], full
-            text = await self._serialised(hash, plain)
-        return text, full
+    def _beside(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work, name=f"nodes of {self._spec.name}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
-    async def _serialised(self, hash: str, plain: Any) -> str:
-        answers = await self._rpc.batch([("getblock", [hash, plain])], type=Hex)
-        if isinstance(answers[0], RpcError) and plain is not False and "boolean" in str(answers[0]):
-            self._raw[self.endpoint] = False
-            self._bare.add(self.endpoint)
-            answers = await self._rpc.batch([("getblock", [hash, False])], type=Hex)
-        if isinstance(answers[0], RpcError):
-            if "pruned" in str(answers[0]):
-                raise Refused(f"{self._spec.name}: {answers[0]}", 404)
-            raise ChainUnavailable(f"{self._spec.name}: {answers[0]}")
-        if answers[0] is None:
-            raise ChainUnavailable(f"{self._spec.name}: {self.endpoint} has no block {hash}")
-        return str(answers[0])
+    async def _compare(self) -> None:
+        """Ask the other endpoints for their heads."""
 
-    async def _fetch(self, hashes: Sequence[bytes]) -> None:
-        """Outputs of transactions, into what is remembered."""
-        answers = await self._batch([("getrawtransaction", [hash[::-1].hex()]) for hash in hashes], Hex)
-        for hash, answer in zip(hashes, answers, strict=True):
-            if isinstance(answer, RpcError):
-                if "txindex" in str(answer):
-                    self._no_index.add(self.endpoint)
-                continue
+        async def ask(name: str) -> None:
             try:
-                tx = parse_tx(bytes.fromhex(answer or ""), self._network)
-            except DecodeError:
-                continue
-            if tx.hash == hash[::-1].hex():
-                outputs = zip(tx.output_values, tx.output_scripts, strict=True)
-                self._known[hash] = tuple(Prevout(*output) for output in outputs)
+                found = await self._calls(self._pool.only(name)).call("getblockcount", type=int)
+            except ChainUnavailable:
+                return  # counted with the endpoint; its circuit says the rest
+            if found is not None:
+                self._heads.see(name, found)
 
-    async def _coins(self, points: Sequence[bytes]) -> dict[bytes, Prevout]:
-        """Outputs that are not spent in a block, from nodes without an index."""
+        await asyncio.gather(*(ask(name) for name in self._pool.names if name != self.endpoint))
+
+    # -- blocks ---------------------------------------------------------------------------------------------------
+
+    async def _both(self, hash: str) -> tuple[str, msgspec.Raw | None, str]:
+        """The serialised block, the same with prevouts where the node gives them, and who gave it."""
+        name, is_heavy = self.endpoint, False
+        if self._offers.lacks(name, PREVOUTS):
+            text, source = await self._serialised(hash)
+            return text, None, source
+        try:
+            pair = await self._rpc.pair(
+                ("getblock", [hash, self._plain(name)], str), ("getblock", [hash, 3], msgspec.Raw)
+            )
+        except Unanswered as error:
+            if not error.kinds & _HEAVY:
+                raise
+            pair, is_heavy = None, True
+        if pair is not None and isinstance(pair[0], str):
+            source = self.endpoint
+            return pair[0], self._full(pair[1], source), source
+        text, source = await self._serialised(hash)
+        if is_heavy:  # it gives the block, but not in time with the prevouts
+            self._offers.note(source, PREVOUTS, False)
+        if pair is not None or self._offers.lacks(source, PREVOUTS):
+            return text, None, source
+        try:  # it takes no two calls in one request
+            full: Any = await self._calls(self._pool.only(source)).call("getblock", hash, 3, type=msgspec.Raw)
+        except RpcError as error:
+            full = error
+        return text, self._full(full, source), source
+
+    def _full(self, answer: Any, source: str) -> msgspec.Raw | None:
+        if not isinstance(answer, RpcError):
+            return answer if isinstance(answer, msgspec.Raw) else None
+        if "undo" not in str(answer).lower():  # of old blocks, a pruned node has none any more
+            self._offers.note(source, PREVOUTS, False)
+        return None
+
+    def _told(self, raw: RawBlock, full: msgspec.Raw | None, source: str) -> dict[bytes, Prevout]:
+        """Prevouts that came with a block, of its inputs alone."""
+        found = prevouts_of(full) if full is not None else None
+        known = {point: found[point] for point in raw.outpoints if point in found} if found else {}
+        if full is not None and len(raw.outpoints) > 1:
+            self._offers.note(source, PREVOUTS, bool(known))
+        return known
+
+    async def _serialised(self, hash: str) -> tuple[str, str]:
+        """The serialised block and who gave it; where a node has pruned it, another one may have it."""
+        answers: list[str | ChainUnavailable] = [await self._plain_block(self._rpc, hash)]
+        first = source = self.endpoint
+        for name in self._pool.names:
+            if isinstance(answers[-1], str) or name == first:
+                continue
+            source = name
+            try:
+                answers.append(await self._plain_block(self._calls(self._pool.only(name)), hash))
+            except ChainUnavailable as error:
+                answers.append(error)
+        if isinstance(found := answers[-1], str):
+            return found, source
+        text = f"{self._spec.name}: {'; '.join(map(str, answers))}"
+        if all("pruned" in str(answer) for answer in answers):
+            raise Refused(text, 404)
+        raise ChainUnavailable(text)
+
+    async def _plain_block(self, rpc: JsonRpc, hash: str) -> str | RpcError:
+        plain = self._plain(rpc.endpoint)
+        (answer,) = await rpc.batch([("getblock", [hash, plain])], type=str)
+        if isinstance(answer, RpcError) and plain is not False and "boolean" in str(answer):
+            self._offers.note(rpc.endpoint, NUMBERS, False)
+            self._offers.note(rpc.endpoint, PREVOUTS, False)
+            (answer,) = await rpc.batch([("getblock", [hash, False])], type=str)
+        return answer if answer is not None else RpcError(f"{rpc.endpoint}: there is no block {hash}")
+
+    def _plain(self, endpoint: str) -> int:
+        """How the serialised form is asked for: by a truth value on nodes that grew out of Core 0.14."""
+        return False if self._offers.lacks(endpoint, NUMBERS) else 0
+
+    # -- prevouts -------------------------------------------------------------------------------------------------
+
+    async def _look_up(self, rpc: JsonRpc, points: Sequence[bytes]) -> dict[bytes, Prevout]:
+        """Outputs by their transactions, or as coins where there is no index of transactions."""
+        wanted: dict[bytes, list[bytes]] = {}
+        for point in points:
+            wanted.setdefault(point[:32], []).append(point)
+        found: dict[bytes, Prevout] = {}
+        hashes = list(wanted)
+        for start in range(0, len(hashes), PART):
+            part = hashes[start : start + PART]
+            answers = await self._batch(rpc, [("getrawtransaction", [hash[::-1].hex()]) for hash in part], str)
+            for hash, answer in zip(part, answers, strict=True):
+                if isinstance(answer, RpcError) and "txindex" in str(answer):
+                    self._offers.note(rpc.endpoint, INDEX, False)
+                outputs = outputs_of(answer, hash, self._network)
+                if outputs is None:
+                    continue
+                self._outputs.keep(hash, outputs)
+                for point in wanted[hash]:
+                    if (number := int.from_bytes(point[32:], "little")) < len(outputs):
+                        found[point] = outputs[number]
+        return found | await self._coins(rpc, [point for point in points if point[:32] not in self._outputs])
+
+    async def _coins(self, rpc: JsonRpc, points: Sequence[bytes]) -> dict[bytes, Prevout]:
+        """Outputs that no block spends: nodes know them without an index."""
         calls = [
             ("gettxout", [point[31::-1].hex(), int.from_bytes(point[32:], "little"), False]) for point in points
         ]
-        answers = await self._batch(calls, _Output)
+        answers = await self._batch(rpc, calls, Output)
         return {
-            point: Prevout(_units(answer.value), bytes.fromhex(answer.scriptPubKey.hex))
-            for point, answer in zip(points, answers, strict=True)
-            if isinstance(answer, _Output)
+            point: answer.prevout for point, answer in zip(points, answers, strict=True) if isinstance(answer, Output)
         }
-
-
-def _prevouts(block: _Block) -> dict[bytes, Prevout]:
-    return {
-        outpoint(item.txid, item.vout): Prevout(
-            _units(item.prevout.value), bytes.fromhex(item.prevout.scriptPubKey.hex)
-        )
-        for tx in block.tx
-        for item in tx.vin
-        if item.txid is not None and item.vout is not None and item.prevout is not None
-    }
-
-
-def _units(amount: Decimal) -> int:
-    """Base units of an amount in coins, exactly; ChainInconsistent where it can be none."""
-    if not 0 <= amount <= MOST_COINS:
-        raise ChainInconsistent("an amount of coins that makes no sense")
-    return int(amount * COIN)

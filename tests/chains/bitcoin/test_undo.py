@@ -38,12 +38,13 @@ def test_file_of_a_real_node(litecoind: Callable[..., Any]) -> None:
     node = litecoind()
     node.mine(101)
     kinds = [node.rpc("getnewaddress", "", kind) for kind in ("legacy", "p2sh-segwit", "bech32")]
-    for amount in ("1.5", "0.00001234"):
+    for amount in ("1.5", "0.00123456"):
         node.pay({address: Decimal(amount) for address in kinds})
         node.mine()
     coins = node.rpc("listunspent", 1, 9999, kinds)
     inputs = [{"txid": coin["txid"], "vout": coin["vout"]} for coin in coins]
-    plain = node.rpc("createrawtransaction", inputs, [{node.miner: "4.4"}])
+    total = sum(coin["amount"] for coin in coins)
+    plain = node.rpc("createrawtransaction", inputs, [{node.miner: str(total - Decimal("0.01"))}])
     node.rpc("sendrawtransaction", node.rpc("signrawtransactionwithwallet", plain)["hex"], 0)
     node.mine()
     hashes = [node.rpc("getblockhash", height) for height in range(1, node.height + 1)]
@@ -61,7 +62,7 @@ def test_file_of_a_real_node(litecoind: Callable[..., Any]) -> None:
         assert prevouts == {point: made[point] for point in block.outpoints[1:]}
         spent += len(prevouts)
         _add(block, made)
-    assert spent >= len(coins) == 6
+    assert spent >= len(coins) > 3
 
 
 def _add(block: RawBlock, made: dict[bytes, Prevout]) -> None:
@@ -80,13 +81,14 @@ def one(undone: bytes) -> Prevout:
 
 @pytest.mark.parametrize(
     ("number", "value"),
-    [(0x00, 0), (0x01, 1), (0x07, 10**6), (0x09, 10**8), (0x32, 50 * 10**8), (0x40A5E9, None)],
-)
-def test_amounts(number: int, value: int | None) -> None:
+    [
+        (b"\x00", 0), (b"\x01", 1), (b"\x07", 10**6), (b"\x09", 10**8), (b"\x32", 50 * 10**8),
+        (b"\x89\x80\xdd\x40", 21_000_000 * 10**8),
+    ],
+)  # fmt: skip
+def test_amounts(number: bytes, value: int) -> None:
     """Core's own pairs of amounts and compressed amounts."""
-    if value is None:
-        pytest.skip("longer numbers are in the real file")
-    assert one(b"\0" + bytes([number]) + b"\x07\x51") == Prevout(value, b"\x51")
+    assert one(b"\0" + number + b"\x07\x51") == Prevout(value, b"\x51")
 
 
 @pytest.mark.parametrize(
