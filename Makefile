@@ -47,6 +47,7 @@ soak: $(STAMP) parts
 	HEISTWATCH_EXAMPLES=20 $(BIN)/python -m pytest -m "soak or not soak" --timeout 3600 tests/properties tests/chains
 	$(BIN)/python -m tests.soak
 	$(BIN)/python -m tests.soak deliver
+	$(BIN)/python -m tests.soak decode
 
 # New pins: no download address is written, only versions and hashes.
 pins: $(STAMP)

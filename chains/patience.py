@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from monitor.errors import ChainInconsistent
-from monitor.model import Block
 
 __all__ = ["READS", "Standstill", "read_again"]
 
 log = logging.getLogger(__name__)
 
 READS = 4  # readings of a block before its contradiction is believed
+
+T = TypeVar("T")
 
 
 class _Endpoints(Protocol):
@@ -50,12 +51,12 @@ class Standstill:
 
 
 async def read_again(
-    read: Callable[[int], Awaitable[Block]],
+    read: Callable[[int], Awaitable[T]],
     number: int,
     name: str,
     endpoints: _Endpoints,
     sleep: Callable[[float], Awaitable[Any]],
-) -> Block:
+) -> T:
     """A block, read again from another endpoint while its parts contradict each other.
 
     Raises

@@ -108,6 +108,7 @@ class Followed:
     mempool: _Mempool | None = None  # where what waits to be mined is watched
     ask_again: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
     """(wallet, asset) whose balance was not told: (block count from which to ask again, pause in blocks)."""
+    behind: bool = False  # the last block that was handed over was below the head
 
 
 class Watch:
@@ -327,7 +328,8 @@ class Watch:
         """Balances before this block that the engine lacks, asked from the chain; where it cannot tell, learn."""
         engine = self._pipeline.engine
         wanted = engine.unknown_balances(block)
-        if item.blocks == 0:
+        arrived = self._arrives(item, block)
+        if item.blocks == 0 or arrived:
             known = {(wallet, asset) for wallet, _, asset in wanted}
             for wallet in sorted(engine.watchlist.wallets):
                 has = engine.watchlist.addresses(wallet, item.chain)
@@ -364,6 +366,15 @@ class Watch:
             after = sum(part for part in parts if part is not None)
             told[wallet, chain, asset] = max(0, after - self._net(block, wallet, asset))
         return told
+
+    def _arrives(self, item: Followed, block: Block) -> bool:
+        """Whether this is the first block at the head after one below it: some nodes know balances at the head alone."""
+        was, head = item.behind, item.follower.head
+        item.behind = head is not None and block.ref.number < head.number
+        if was and not item.behind:
+            item.ask_again.clear()
+            return True
+        return False
 
     def _net(self, block: Block, wallet: str, asset: str) -> int:
         """What a block adds to a wallet's balance."""

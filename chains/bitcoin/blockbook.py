@@ -1,21 +1,25 @@
 """Blockbook, the indexer of Trezor's, by its REST API version 2.
 
-Source: github.com/trezor/blockbook, ``docs/api.md``. A block costs two requests (its hash, its serialised form, which
-Blockbook gives from version 0.4 on), and one more for each transaction that touches the watch set without telling who
-paid.
+Source: github.com/trezor/blockbook, ``docs/api.md``, ``server/public.go``. A block costs two requests (its hash, its
+serialised form, which Blockbook gives since April 2022, its issue 736), and one more for each transaction that touches
+the watch set without telling who paid. What has no address (a bare multisig) Blockbook cannot be asked about: its coins
+are found in blocks alone, and what waits to spend them is not told.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 import msgspec
 
 from chains.base import ChainSpec
 from chains.bitcoin.base import Coin, Prevout, outpoint
-from chains.bitcoin.rest import Amount, Hash, Hex, Number, RestSource, json_of, tx_of
+from chains.bitcoin.rest import NOT_THERE, Amount, Hash, Hex, Number, RestSource, checked_tx, json_of, tx_of
 from chains.bitcoin.script import script_of
+from chains.exchange import Kind, Refused, Unusable
 from chains.rpc import HttpPool, Single
 from monitor.addresses import canonical
 from monitor.model import BlockRef
@@ -23,8 +27,14 @@ from monitor.networks import Network
 
 __all__ = ["BlockbookSource"]
 
+PARENTS = 100  # transactions that are asked for one by one where one does not say what it spends
+_HASHED = "scripthash:"
+
+HashOrNone = Annotated[str, msgspec.Meta(pattern=r"^([0-9a-f]{64})?$")]
+
+
 class _Index(msgspec.Struct):
-    blockHash: Hash
+    blockHash: HashOrNone
 
 
 class _Known(msgspec.Struct):
@@ -37,6 +47,11 @@ class _Status(msgspec.Struct):
 
 class _Hex(msgspec.Struct):
     hex: Hex
+
+
+class _Raw(msgspec.Struct):
+    hex: Hex = ""
+    blockbook: _Known | None = None  # the status: the answer to a path that it does not know
 
 
 class _Input(msgspec.Struct):
@@ -61,8 +76,8 @@ class _Tx(msgspec.Struct):
 
 class _Coin(msgspec.Struct):
     txid: Hash
-    vout: Number
-    value: Amount
+    vout: Number = 0
+    value: Amount = "0"
     height: int = 0
     confirmations: int = 0
     coinbase: bool = False
@@ -73,47 +88,58 @@ class _Address(msgspec.Struct):
     txids: list[Hash] = []
 
 
+_INDEX, _RAW, _HEX = json_of(_Index), json_of(_Raw), json_of(_Hex)
+
+
 class BlockbookSource(RestSource):
     """See `chains.bitcoin.base.Source` and `RestSource`; a base URL may end with ``/api`` or ``/api/v2``."""
 
     def __init__(self, spec: ChainSpec, network: Network, **how: Any) -> None:
-        super().__init__(spec, network, **how)
-        self._paths = {url: _prefix(url) for url in spec.endpoints}
+        bases = {url: _base(url) for url in spec.endpoints}
+        terms = {bases[url]: terms for url, terms in spec.terms.items() if url in bases}
+        super().__init__(replace(spec, endpoints=tuple(bases.values()), terms=terms), network, **how)
 
-    async def head(self) -> BlockRef:
-        """The newest block that is indexed."""
-        status = await self._pool.read(self._at(""), json_of(_Status))
+    async def _head(self, reader: HttpPool | Single) -> BlockRef:
+        """The newest block that is indexed: one that still catches up with its node is behind it."""
+        status: _Status = await reader.read("api/v2", json_of(_Status))
         number = status.blockbook.bestHeight
-        return BlockRef(self._network.chain, number, await self._hash_at(self._pool, number))
-
-    def _at(self, path: str) -> str:
-        prefixes = set(self._paths.values())
-        prefix = prefixes.pop() if len(prefixes) == 1 else "api/v2"
-        return "/".join(part for part in (prefix, path) if part) or "/"
+        return BlockRef(self._network.chain, number, await self._hash_at(reader, number))
 
     async def _hash_at(self, reader: HttpPool | Single, number: int) -> str:
-        return str((await reader.read(self._at(f"block-index/{number}"), json_of(_Index))).blockHash)
+        return await reader.read(f"api/v2/block-index/{number}", _index)
 
     async def _raw_block(self, hash: str) -> bytes:
-        return bytes.fromhex((await self._pool.read(self._at(f"rawblock/{hash}"), json_of(_Hex))).hex)
+        return await self._pool.read(f"api/v2/rawblock/{hash}", _raw)
 
     async def _inputs(self, hash: str) -> Mapping[bytes, Prevout]:
-        tx, found = await self._tx(hash), {}
-        for item in tx.vin:
-            if item.txid is None or item.value is None or len(item.addresses or ()) != 1:
+        found: dict[bytes, Prevout] = {}
+        unnamed: dict[str, list[int]] = {}
+        for item in (await self._tx(hash)).vin:
+            if item.txid is None:  # new coins
                 continue
-            script = self._script((item.addresses or [""])[0])
-            if script is not None:
-                found[outpoint(item.txid, item.vout)] = Prevout(int(item.value), script)
+            named = item.isAddress and item.value is not None and len(item.addresses or ()) == 1
+            script = self._script((item.addresses or [""])[0]) if named else None
+            if script is None:
+                unnamed.setdefault(item.txid, []).append(item.vout)
+            else:
+                found[outpoint(item.txid, item.vout)] = Prevout(int(item.value or 0), script)
+        for parent in list(unnamed)[:PARENTS]:  # a bare key, a bare multisig: their outputs have the script itself
+            try:
+                outputs = await self._outputs(parent)
+            except Refused as error:
+                if error.status not in NOT_THERE:
+                    raise
+                continue  # stays unknown
+            found |= {outpoint(parent, n): outputs[n] for n in unnamed[parent] if n < len(outputs)}
         return found
 
     async def _outputs(self, hash: str) -> Sequence[Prevout]:
         return [Prevout(int(output.value), bytes.fromhex(output.hex)) for output in (await self._tx(hash)).vout]
 
-    async def _coins(self, script: bytes, address: str) -> Iterable[Coin]:
-        if address.startswith("scripthash:"):
-            return ()
-        coins = await self._pool.read(self._at(f"utxo/{address}"), json_of(list[_Coin]), {"confirmed": "true"})
+    async def _coins(self, script: bytes, address: str) -> Iterable[Coin] | None:
+        if address.startswith(_HASHED):
+            return None
+        coins = await self._pool.read(f"api/v2/utxo/{address}", json_of(list[_Coin]), {"confirmed": "true"})
         return [
             Coin(outpoint(coin.txid, coin.vout), int(coin.value), script, coin.height, coin.coinbase)
             for coin in coins
@@ -121,17 +147,17 @@ class BlockbookSource(RestSource):
         ]
 
     async def _waiting_of(self, address: str) -> Iterable[str]:
-        if address.startswith("scripthash:"):
+        if address.startswith(_HASHED):
             return ()
-        path = self._at(f"address/{address}")
+        path = f"api/v2/address/{address}"
         found: _Address = await self._pool.read(path, json_of(_Address), {"details": "txids"})
         return found.txids[: found.unconfirmedTxs]  # those that wait come first
 
     async def _raw_tx(self, hash: str) -> bytes:
-        return bytes.fromhex((await self._tx(hash)).hex)
+        return await self._pool.read(f"api/v2/tx/{hash}", lambda data: checked_tx(bytes.fromhex(_HEX(data).hex), hash))
 
     async def _tx(self, hash: str) -> _Tx:
-        found: _Tx = await self._pool.read(self._at(f"tx/{hash}"), tx_of(_Tx, hash))
+        found: _Tx = await self._pool.read(f"api/v2/tx/{hash}", tx_of(_Tx, hash))
         return found
 
     def _script(self, text: str) -> bytes | None:
@@ -141,7 +167,32 @@ class BlockbookSource(RestSource):
             return None  # what Blockbook shows in the place of an address
 
 
-def _prefix(url: str) -> str:
-    """What is between the base URL and a path of the API."""
-    path = url.partition("://")[2].partition("?")[0].rstrip("/")
-    return "" if path.endswith("/api/v2") else "v2" if path.endswith("/api") else "api/v2"
+def _base(url: str) -> str:
+    """The URL without the API's own path, which all requests name.
+
+    >>> _base("https://node.example/key/api/v2/?a=b"), _base("https://node.example")
+    ('https://node.example/key?a=b', 'https://node.example')
+    """
+    parts = urlsplit(url)
+    path = parts.path.rstrip("/")
+    for end in ("/api/v2", "/api"):
+        if path.endswith(end):
+            return parts._replace(path=path.removesuffix(end)).geturl()
+    return url
+
+
+def _index(data: bytes) -> str:
+    """The hash in an answer; it is empty where there is no block of that height."""
+    hash: str = _INDEX(data).blockHash
+    if not hash:
+        raise Unusable("it has no block of that height (yet)", final=True, kind=Kind.REFUSED)
+    return hash
+
+
+def _raw(data: bytes) -> bytes:
+    """The block in an answer; a Blockbook that is too old gives its status for a path that it does not know."""
+    found: _Raw = _RAW(data)
+    if found.blockbook is not None:
+        why = "this Blockbook gives no raw blocks: one of April 2022 or later is needed"
+        raise Unusable(why, final=True, kind=Kind.REFUSED)
+    return bytes.fromhex(found.hex)

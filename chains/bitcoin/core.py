@@ -45,6 +45,7 @@ PART = 100  # transactions that are asked for together
 #: Codes of Core's errors (``rpc/protocol.h``) that are answers: miscellaneous, wrong type, not found, wrong parameter,
 #: not to be decoded.
 _ANSWERS = frozenset({-1, -3, -5, -8, -22})
+_GONE = ("pruned", "not found on disk")  # what they say of blocks that they do not keep
 _HEAVY = frozenset({Kind.TIMEOUT, Kind.TOO_LARGE, Kind.CUT_OFF, Kind.INCOMPLETE})
 
 
@@ -310,7 +311,7 @@ class CoreSource:
         if isinstance(found := answers[-1], str):
             return found, source
         text = f"{self._spec.name}: {'; '.join(map(str, answers))}"
-        if all("pruned" in str(answer) for answer in answers):
+        if all(any(words in str(answer) for words in _GONE) for answer in answers):
             raise Refused(text, 404)
         raise ChainUnavailable(text)
 
@@ -335,7 +336,7 @@ class CoreSource:
         for point in points:
             wanted.setdefault(point[:32], []).append(point)
         found: dict[bytes, Prevout] = {}
-        hashes = list(wanted)
+        hashes, seen = list(wanted), set()
         for start in range(0, len(hashes), PART):
             part = hashes[start : start + PART]
             answers = await self._batch(rpc, [("getrawtransaction", [hash[::-1].hex()]) for hash in part], str)
@@ -345,17 +346,16 @@ class CoreSource:
                 outputs = outputs_of(answer, hash, self._network)
                 if outputs is None:
                     continue
+                seen.add(hash)
                 self._outputs.keep(hash, outputs)
                 for point in wanted[hash]:
                     if (number := int.from_bytes(point[32:], "little")) < len(outputs):
                         found[point] = outputs[number]
-        return found | await self._coins(rpc, [point for point in points if point[:32] not in self._outputs])
+        return found | await self._coins(rpc, [point for point in points if point[:32] not in seen])
 
     async def _coins(self, rpc: JsonRpc, points: Sequence[bytes]) -> dict[bytes, Prevout]:
         """Outputs that no block spends: nodes know them without an index."""
-        calls = [
-            ("gettxout", [point[31::-1].hex(), int.from_bytes(point[32:], "little"), False]) for point in points
-        ]
+        calls = [("gettxout", [point[31::-1].hex(), int.from_bytes(point[32:], "little"), False]) for point in points]
         answers = await self._batch(rpc, calls, Output)
         return {
             point: answer.prevout for point, answer in zip(points, answers, strict=True) if isinstance(answer, Output)

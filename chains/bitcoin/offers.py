@@ -11,7 +11,7 @@ __all__ = ["INDEX", "NUMBERS", "PREVOUTS", "SCAN", "Offers"]
 PREVOUTS, NUMBERS, INDEX, SCAN = "prevouts", "verbosity", "txindex", "scantxoutset"
 
 HOLDS = 3600.0  # seconds after which it is asked again
-DRIFT = 2.0  # seconds by which the start of a node may seem to move
+DRIFT = 1.2  # seconds by which the start of a node may seem to move: it tells whole ones
 
 
 class Offers:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import re
 import time
@@ -13,22 +14,31 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 
 from chains.base import ChainSpec, EndpointState, Terms
-from chains.bitcoin.base import Fetched, Prevout, Unspent
-from chains.bitcoin.block import RawBlock, parse_block
+from chains.bitcoin.base import Coin, Fetched, Prevout, Unspent
+from chains.bitcoin.block import RawBlock, parse_block, parse_tx
+from chains.endpoints.heads import HeadWatch
 from chains.exchange import MethodUnsupported, Refused, Unusable
 from chains.rpc import HttpPool, Single
 from monitor.errors import ChainError, ChainInconsistent, ChainUnavailable, DecodeError
 from monitor.model import BlockRef
 from monitor.networks import Network
 
-__all__ = ["Amount", "Hash", "Hex", "Number", "RestSource", "hash_of", "json_of", "text_of", "tx_of"]
+__all__ = [
+    "NOT_THERE", "Amount", "Hash", "Hex", "Number", "RestSource",
+    "checked_tx", "hash_of", "json_of", "text_of", "tx_of",
+]  # fmt: skip
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 TOGETHER = 4  # requests at a time
 MOST_SCRIPTS = 2_000  # whose coins are asked for, one by one
 MOST_ACCOUNTS = 50  # whose waiting transactions are asked for, one by one
+COMPARE_SECONDS = 60.0  # the heads of all endpoints are compared so often
+HEAD_SECONDS = 30.0  # a block that others have and an endpoint lacks for three times as long: it lags
 ASKED = 3  # times that coins are read while the newest block changes
+NOT_THERE = (400, 404)  # statuses for what a service does not have, or refuses to list
 _HASH = re.compile(r"[0-9a-f]{64}")
 
 # Fields of answers, checked as they are read: what comes in is what can be used.
@@ -69,6 +79,17 @@ def tx_of(type: Any, hash: str) -> Callable[[bytes], Any]:
     return decoded
 
 
+def checked_tx(data: bytes, hash: str) -> bytes:
+    """A serialised transaction, which must be the one that was asked for; `Unusable` for anything else."""
+    try:
+        found = parse_tx(data).hash
+    except DecodeError as error:
+        raise Unusable(f"no transaction: {error}") from None
+    if found != hash:
+        raise Unusable("answer about another transaction")
+    return data
+
+
 class RestSource:
     """The part of a `chains.bitcoin.base.Source` that Esplora and Blockbook share.
 
@@ -102,6 +123,9 @@ class RestSource:
             terms=terms,
         )  # fmt: skip
         self._turn = asyncio.Semaphore(TOGETHER)
+        self._heads = HeadWatch(spec.name, self._pool, min(network.block_seconds, HEAD_SECONDS), clock)
+        self._clock, self._compared_at = clock, clock()
+        self._comparing: asyncio.Task[None] | None = None
 
     # -- what each service does in its own way ----------------------------------------------------------------------
 
@@ -109,8 +133,8 @@ class RestSource:
         """The hash of a block of the best chain."""
         raise NotImplementedError
 
-    async def head(self) -> BlockRef:
-        """See `Source`."""
+    async def _head(self, reader: HttpPool | Single) -> BlockRef:
+        """The newest block."""
         raise NotImplementedError
 
     async def _raw_block(self, hash: str) -> bytes:
@@ -124,8 +148,8 @@ class RestSource:
         """Outputs of a transaction."""
         raise NotImplementedError
 
-    async def _coins(self, script: bytes, address: str) -> Iterable[Any]:
-        """Confirmed coins of a script, each a `Coin`."""
+    async def _coins(self, script: bytes, address: str) -> Iterable[Coin] | None:
+        """Confirmed coins of a script; None where the service cannot tell all of them."""
         raise NotImplementedError
 
     async def _waiting_of(self, address: str) -> Iterable[str]:
@@ -145,6 +169,16 @@ class RestSource:
     async def open(self) -> None:
         """See `Source`."""
         await self._pool.check()
+
+    async def head(self) -> BlockRef:
+        """See `Source`. Now and then the others are asked too, so that one that lags is not preferred."""
+        head = await self._head(self._pool)
+        self._heads.see(self.endpoint, head.number)
+        if len(self._pool.endpoints) > 1 and self._clock() - self._compared_at >= COMPARE_SECONDS:
+            self._compared_at = self._clock()
+            if self._comparing is None or self._comparing.done():
+                self._comparing = asyncio.create_task(self._compare(), name=f"services of {self._spec.name}")
+        return head
 
     async def hash_at(self, number: int) -> str:
         """See `Source`."""
@@ -181,16 +215,19 @@ class RestSource:
         return found
 
     async def unspent(self, scripts: Mapping[bytes, str]) -> Unspent | None:
-        """See `Source`: one request for each script, and None where the newest block changes all the time."""
+        """See `Source`: a request or two for each script; None where the newest block, or who answers, changes all
+        the time, or where a service does not list the coins of one of them."""
         if len(scripts) > MOST_SCRIPTS:
             raise MethodUnsupported(f"{self._spec.name}: coins of {len(scripts):,} scripts are too many to ask for")
         for _ in range(ASKED):
-            before = await self.head()
-            found = await self._all(lambda item: self._coins(*item), list(scripts.items()))
+            before, asked = await self.head(), self.endpoint
+            found = await self._all(self._coins_of, list(scripts.items()))
+            if await self.head() != before or self.endpoint != asked:
+                continue
             if any(coins is None for coins in found):
                 return None
-            if await self.head() == before:
-                return Unspent(before, tuple(coin for coins in found for coin in coins or ()))
+            return Unspent(before, tuple(coin for coins in found for coin in coins or ()))
+        log.info("%s: coins were read %d times, and the newest block changed each time", self._spec.name, ASKED)
         return None
 
     async def waiting(self) -> Collection[str]:
@@ -223,7 +260,22 @@ class RestSource:
 
     async def aclose(self) -> None:
         """Close connections; calling it twice is fine."""
+        comparing, self._comparing = self._comparing, None
+        if comparing is not None:
+            comparing.cancel()
+            await asyncio.gather(comparing, return_exceptions=True)
         await self._pool.aclose()
+
+    async def _compare(self) -> None:
+        """Ask the other endpoints for their heads."""
+
+        async def ask(name: str) -> None:
+            try:
+                self._heads.see(name, (await self._head(self._pool.only(name))).number)
+            except ChainError as error:  # counted with the endpoint; its circuit says the rest
+                log.debug("%s: no head to compare: %s", self._spec.name, error)
+
+        await asyncio.gather(*(ask(name) for name in self._pool.names if name != self.endpoint))
 
     async def _greet(self, single: Single) -> None:
         """Is it this chain."""
@@ -235,6 +287,14 @@ class RestSource:
                 f"configuration says {self._spec.chain}"
             )
 
+    async def _coins_of(self, item: tuple[bytes, str]) -> Iterable[Coin] | None:
+        try:
+            return await self._coins(*item)
+        except Refused as error:
+            if error.status in NOT_THERE:  # "Too many history entries", for example
+                log.info("%s: balances stay unknown: %s", self._spec.name, error)
+            raise
+
     async def _all(self, ask: Callable[[Any], Awaitable[T]], about: Sequence[Any]) -> list[T | None]:
         """Answers to the same question about several things, a few at a time; None where there is no such thing."""
 
@@ -243,7 +303,7 @@ class RestSource:
                 try:
                     return await ask(item)
                 except Refused as error:
-                    if error.status in (400, 404):
+                    if error.status in NOT_THERE:
                         return None
                     raise
 
@@ -266,7 +326,7 @@ class RestSource:
 
     def _absent(self, what: str, error: Refused) -> ChainUnavailable:
         """The error for what a service does not have; one that it refuses to tell stays what it is."""
-        if error.status not in (400, 404):
+        if error.status not in NOT_THERE:
             return error
         self.rotate()
         return ChainUnavailable(f"{self._spec.name}: {self.endpoint} has no {what} (yet)")

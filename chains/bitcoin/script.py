@@ -12,10 +12,10 @@ from collections.abc import Callable, Sequence
 from embit import base58, bech32
 
 from monitor.addresses import cashaddr
-from monitor.addresses.encode import HASHED, address_of, hash160
+from monitor.addresses.encode import HASHED, address_of, hash160, script_hash
 from monitor.networks import Network
 
-__all__ = ["HASHED", "address_of", "script_of", "spent_scripts", "type_of"]
+__all__ = ["HASHED", "address_of", "script_hash", "script_of", "spent_scripts", "type_of"]
 
 # embit's functions carry no types
 _decode_segwit: Callable[[str, str], tuple[int | None, Sequence[int] | None]] = bech32.decode

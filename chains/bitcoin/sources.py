@@ -59,11 +59,12 @@ def feeds_of(spec: ChainSpec) -> tuple[str, ...]:
     return tuple(url for url in spec.endpoints if urlsplit(url).scheme in _FEEDS)
 
 
-async def kind_of(url: str, timeout: float) -> Kind | None:
-    """What an endpoint speaks; None where it does not answer, or not in a form that is known here."""
+async def kind_of(url: str, timeout: float) -> Kind | str:
+    """What an endpoint speaks; the reason where it does not answer, or not in a form that is known here."""
     pool = HttpPool([url], timeout=timeout, attempts=1)
     try:
-        if await _is_rpc(JsonRpc(pool)):
+        refusal = await _refusal(JsonRpc(pool))
+        if refusal is None:
             return Kind.RPC
         if isinstance(await _got(pool, "blocks/tip/height"), int):
             return Kind.ESPLORA
@@ -71,24 +72,26 @@ async def kind_of(url: str, timeout: float) -> Kind | None:
             answer = await _got(pool, path)
             if isinstance(answer, dict) and "blockbook" in answer:
                 return Kind.BLOCKBOOK
-        return None
-    except ChainUnavailable:
-        return None
+        return f"it does not answer as a node ({refusal}), nor as Esplora or Blockbook"
+    except ChainUnavailable as error:
+        return str(error)
     finally:
         await pool.aclose()
 
 
-async def _is_rpc(rpc: JsonRpc) -> bool:
+async def _refusal(rpc: JsonRpc) -> ChainUnavailable | None:
+    """Why it is no node with JSON-RPC, as far as its answer says; None where it is one."""
     try:
         await rpc.call("getblockchaininfo")
     except RpcError:
-        return True
+        return None
     except ChainUnavailable as error:
         if _is_away(error):
             raise
-        is_refusal = isinstance(error, Refused) and error.status == 401  # a node that does not know us
-        return is_refusal or Failed.ERROR in getattr(error, "kinds", ())  # "Loading block index", for example
-    return True
+        is_unknown = isinstance(error, Refused) and error.status == 401  # a node that does not know us
+        is_node = is_unknown or Failed.ERROR in getattr(error, "kinds", ())  # "Loading block index", for example
+        return None if is_node else error
+    return None
 
 
 def _is_away(error: ChainUnavailable) -> bool:
@@ -144,6 +147,7 @@ class Sources:
         if not self._urls:
             raise ConfigError(f"chain {spec.name}: a chain needs at least one http:// or https:// endpoint")
         self._kinds: dict[str, Kind] = {}
+        self._unknown: dict[str, str] = {}  # endpoints of which it cannot be told yet, and why
         if (said := (spec.options or {}).get("api", "auto")) != "auto":
             if said not in list(Kind):
                 hint = did_you_mean(str(said), ["auto", *(kind.value for kind in Kind)])
@@ -267,10 +271,12 @@ class Sources:
         self._probed_at = self._clock()
         unknown = [url for url in self._urls if url not in self._kinds]
         found = await asyncio.gather(*(kind_of(url, self._spec.timeout_seconds) for url in unknown))
-        self._kinds |= {url: kind for url, kind in zip(unknown, found, strict=True) if kind is not None}
         for url, kind in zip(unknown, found, strict=True):
-            if kind is not None:
+            if isinstance(kind, Kind):
+                self._kinds[url] = kind
                 log.info("%s: %s speaks %s", self._spec.name, redact(url), kind)
+            else:
+                self._unknown[url] = kind
         for kind in dict.fromkeys(self._kinds[url] for url in self._urls if url in self._kinds):
             urls = tuple(url for url in self._urls if self._kinds.get(url) is kind)
             old = self._sources.get(kind)
@@ -332,8 +338,8 @@ class Sources:
             raise ChainUnavailable("; ".join(str(error) for error in errors), pause)
         if self._refused and len(self._refused) == len(self._sources) and len(self._kinds) == len(self._urls):
             raise next(iter(self._refused.values()))
-        names = ", ".join(redact(url) for url in self._urls if url not in self._kinds)
+        reasons = [self._unknown[url] for url in self._urls if url in self._unknown and url not in self._kinds]
         raise ChainUnavailable(
-            f"{self._spec.name}: {names or 'no endpoint'} does not answer as a node (JSON-RPC), as Esplora or as "
-            "Blockbook; options.api says which it is where that cannot be found out"
+            f"{self._spec.name}: {'; '.join(reasons) or 'no endpoint answers'}"
+            " (options.api says what endpoints speak where that cannot be found out)"
         )

@@ -31,7 +31,10 @@ class RawTx:
 
     @property
     def hash(self) -> str:
-        """The transaction's identifier (txid)."""
+        """The transaction's identifier (txid).
+
+        Not of one that is wholly within Litecoin's extension block: it has no input and no output here.
+        """
         return self._block.hashes[self.index][::-1].hex()
 
     @property

@@ -55,7 +55,8 @@ def core_undo(data: bytes, block: RawBlock) -> dict[bytes, Prevout]:
             raise DecodeError(f"undo data of another number of inputs than transaction {tx.index} has")
         for point in points:
             found[point] = reader.coin()
-    reader.end()
+    if not block.has_extension:  # what its extension block undoes follows
+        reader.end()
     return found
 
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Sized
 from typing import cast
 
-from chains.bitcoin.script import address_of, script_of
+from chains.bitcoin.script import HASHED, address_of, script_hash, script_of
 from monitor.networks import Network
 
 __all__ = ["WatchedScripts"]
-
-HASHED = "scripthash:"
 
 
 class WatchedScripts:
@@ -55,7 +53,7 @@ class WatchedScripts:
         known = self._scripts
         found = {script: known[script] for script in wanted & known.keys()}
         for script in wanted - known.keys():
-            if _is_public_key(script) or (self._has_hashed and _has_no_address(script)):
+            if _is_public_key(script) or (self._has_hashed and script_hash(script) in self.watch):
                 address = address_of(script, self._network)
                 if address in self.watch:
                     found[script] = address
@@ -91,10 +89,3 @@ class WatchedScripts:
 def _is_public_key(script: bytes) -> bool:
     """Pay to a bare public key: watched under the address of the key."""
     return len(script) in (35, 67) and script[-1] == 0xAC and script[0] == len(script) - 2
-
-
-def _has_no_address(script: bytes) -> bool:
-    length = len(script)
-    is_witness = 4 <= length <= 42 and script[1] == length - 2 and (script[0] == 0 or 0x51 <= script[0] <= 0x60)
-    is_hash = length in (23, 25) and script[0] in (0xA9, 0x76)
-    return not (is_witness or is_hash)

@@ -64,7 +64,7 @@ class BitcoinChain:
         self._balances = Balances(
             spec.name, self.source, self._watched, self._plain, self._prevouts.learn, clock
         )
-        self._feed = ZmqFeed(feeds) if (feeds := feeds_of(spec)) else None
+        self._feed = ZmqFeed(feeds, only_blocks=True) if (feeds := feeds_of(spec)) else None
         stall = max(STALL_SECONDS, STALL_BLOCKS * self._network.block_seconds)
         self._standstill = Standstill(spec.name, self.source, stall, clock)
         self._sizes: OrderedDict[str, int] = OrderedDict()  # how much was watched when a block was read, by its hash

@@ -175,3 +175,6 @@ def index(data: Any, at: int, count: int, alone: bool = False) -> tuple[int, int
     first_in, first_out = np.empty(count + 1, np.int64), np.empty(count + 1, np.int64)
     _walk(data, at, count, txs, ins, outs, first_in, first_out, True, alone)
     return OK, int(after), txs, ins, outs, first_in, first_out
+
+
+index(np.frombuffer(bytes(100), np.uint8), 0, 1)  # compiled now, so that the first block is read as fast as others

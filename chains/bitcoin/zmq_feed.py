@@ -17,7 +17,8 @@ __all__ = ["ZmqFeed", "is_published"]
 log = logging.getLogger(__name__)
 
 MOST = 10_000  # transactions that wait to be taken
-LARGEST = 4_000_000  # bytes of a message
+MOST_BYTES = 64_000_000  # of them
+LARGEST = 64_000_000  # bytes of a message: whole blocks may be published
 _BLOCKS, _TRANSACTIONS = (b"hashblock", b"rawblock"), (b"rawtx", b"hashtx")
 
 
@@ -27,6 +28,7 @@ class ZmqFeed:
     Parameters
     ----------
     urls : ``tcp://host:port`` or ``ipc://path`` of publishers
+    only_blocks : transactions are not subscribed to
 
     Attributes
     ----------
@@ -37,11 +39,13 @@ class ZmqFeed:
     garbage : messages that cannot be understood
     """
 
-    def __init__(self, urls: Sequence[str]) -> None:
+    def __init__(self, urls: Sequence[str], *, only_blocks: bool = False) -> None:
         self._urls = tuple(urls)
+        self._topics = _BLOCKS if only_blocks else (*_BLOCKS, *_TRANSACTIONS)
         self.blocks, self.transactions = asyncio.Event(), asyncio.Event()
         self.dropped = self.missed = self.garbage = 0
         self._waiting: deque[bytes] = deque()
+        self._held = 0  # bytes that wait
         self._last: dict[tuple[str, bytes], int] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._context: Any = None
@@ -65,6 +69,7 @@ class ZmqFeed:
         """Serialised transactions since the last time, oldest first."""
         taken = list(self._waiting)
         self._waiting.clear()
+        self._held = 0
         return taken
 
     async def aclose(self) -> None:
@@ -85,16 +90,23 @@ class ZmqFeed:
             socket.setsockopt(zmq.RCVHWM, MOST)
             socket.setsockopt(zmq.MAXMSGSIZE, LARGEST)
             socket.setsockopt(zmq.RECONNECT_IVL_MAX, 5_000)
-            for topic in (*_BLOCKS, *_TRANSACTIONS):
+            socket.setsockopt(zmq.TCP_KEEPALIVE, 1)  # connections are lost in silence, too
+            socket.setsockopt(zmq.TCP_KEEPALIVE_IDLE, 60)
+            socket.setsockopt(zmq.IPV6, "[" in url)
+            for topic in self._topics:
                 socket.setsockopt(zmq.SUBSCRIBE, topic)
-            socket.connect(url)
+            try:
+                socket.connect(url)
+            except zmq.ZMQError as error:
+                log.warning("nothing is heard from %s, which is no address of a publisher: %s", url, error)
+                return
             while True:
                 self._take_in(url, await socket.recv_multipart())
         finally:
             socket.close(linger=0)
 
     def _take_in(self, url: str, parts: Sequence[bytes]) -> None:
-        if len(parts) != 3 or len(parts[2]) != 4 or parts[0] not in (*_BLOCKS, *_TRANSACTIONS):
+        if len(parts) != 3 or len(parts[2]) != 4 or parts[0] not in self._topics:
             self.garbage += 1
             return
         topic, body, number = parts[0], parts[1], int.from_bytes(parts[2], "little")
@@ -109,10 +121,16 @@ class ZmqFeed:
             return
         if topic == b"rawtx":
             self._waiting.append(body)
-            if len(self._waiting) > MOST:
-                self._waiting.popleft()
-                self.dropped += 1
+            self._held += len(body)
+            while len(self._waiting) > MOST or self._held > MOST_BYTES:
+                self._held -= len(self._waiting.popleft())
+                self._drop()
         self.transactions.set()
+
+    def _drop(self) -> None:
+        self.dropped += 1
+        if self.dropped == 1:
+            log.warning("transactions are published faster than they are read: the oldest are left out")
 
 
 async def is_published(url: str, seconds: float) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import email.utils
+import io
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -19,6 +20,8 @@ from chains.exchange import Kind, clean, kind_of, reason
 __all__ = ["LARGEST", "HttpLink", "status_failure"]
 
 LARGEST = 256 * 2**20  # bytes an answer, unpacked: traces of a large block are tens of millions
+LONGEST_REASON = 400  # bytes of a refusal in plain text; what is longer is a page
+_SMALL = 2**16  # bytes of a request that are sent in one go
 _BUSY = frozenset({408, 425, 429})  # besides 5xx: the same request may succeed later
 
 
@@ -94,9 +97,10 @@ class HttpLink:
             self._session = self._new_session()
         headers = {"Content-Type": "application/json"} if request.body is not None else {}
         target = _target(self._url, request.path, request.params)
+        body = request.body if request.body is None or len(request.body) <= _SMALL else io.BytesIO(request.body)
         # A redirect would turn POST into GET, and could carry a key to another host.
         async with self._session.request(
-            request.verb, target, data=request.body, headers=headers, allow_redirects=False
+            request.verb, target, data=body, headers=headers, allow_redirects=False
         ) as response:
             data = await self._read(response)
             return Answer(data, response.status, response.headers.get("Retry-After"))
@@ -143,10 +147,16 @@ def status_failure(url: str, answer: Answer) -> Failure:
         told = msgspec.json.decode(answer.data)
         failure.detail = clean(told.get("message") or told.get("error") or "", url)
     except (msgspec.DecodeError, AttributeError, UnicodeError, RecursionError):
-        pass
+        failure.detail = _plain(answer.data, url)
     if failure.detail or status == 401:
         failure.reason += f" ({failure.detail or 'it does not accept the user, password or key'})"
     return failure
+
+
+def _plain(data: bytes, url: str) -> str:
+    """A refusal in one line of plain text, "Too many history entries" for example; nothing of a page in HTML."""
+    text = data[:LONGEST_REASON].decode(errors="replace").strip()
+    return "" if len(data) > LONGEST_REASON or text.startswith("<") else clean(text, url)
 
 
 def _seconds(retry_after: str | None) -> float | None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
-__all__ = ["APART", "STALL_SECONDS", "Agreement", "Heights", "Told", "outvoted"]
+__all__ = ["APART", "STALL_SECONDS", "Agreement", "Heights", "Told", "is_settled", "outvoted"]
 
 APART = 4  # blocks between the heights of two nodes that are still normal: nodes synchronise within seconds
 LATE_SECONDS = 180.0  # that a node may lack a block that the others have: three block times
 STALL_SECONDS = 600.0  # ten block times without a new block, while another node has some
 MOST_STALL = 3 * STALL_SECONDS  # until most nodes count as stalled: one that invents blocks never stands still
 FRESH_SECONDS = 120.0  # that what a node told counts
+
+Vote = TypeVar("Vote", bound=Hashable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +94,15 @@ class Heights:
         return now - since > LATE_SECONDS
 
 
-def outvoted(own: str, others: Iterable[str]) -> str | None:
-    """The identity of a block that more nodes tell than tell ``own``; None where there is none."""
+def is_settled(own: Vote, others: Collection[Vote], left: int) -> bool:
+    """Whether ``left`` more votes cannot change whether ``own`` is outvoted, nor make it doubtful."""
+    votes = Counter([own, *others])
+    best = max((count for vote, count in votes.items() if vote != own), default=0)
+    return best + left < votes[own] or votes[own] + left < best
+
+
+def outvoted(own: Vote, others: Iterable[Vote]) -> Vote | None:
+    """What more nodes say of a block than say ``own``; None where there is none."""
     votes = Counter([own])
     votes.update(others)
     best, count = votes.most_common(1)[0]

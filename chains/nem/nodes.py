@@ -8,6 +8,7 @@ otherwise: a node that serves another block than two honest ones is not believed
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 import time
@@ -18,8 +19,8 @@ from urllib.parse import urlsplit
 from chains.base import ChainSpec, EndpointState
 from chains.endpoints.endpoint import Endpoint
 from chains.exchange import Kind, clean
-from chains.nem.agreement import APART, Agreement, Heights, Told, outvoted
-from chains.nem.decode import RawBlock, identity, parse_block
+from chains.nem.agreement import APART, Agreement, Heights, Told, is_settled, outvoted
+from chains.nem.decode import RawBlock, Voice, identity, parse_block, voice
 from chains.rpc import HttpPool, Single
 from monitor.errors import ChainError, ChainInconsistent, ChainUnavailable, DecodeError
 from monitor.model import BlockRef
@@ -66,7 +67,7 @@ class NemNodes:
         )  # fmt: skip
         self.local: set[str] = set()
         self._heights = Heights()
-        self._agreed: dict[int, str] = {}  # identities that were compared, lowest height first
+        self._agreed: dict[int, Voice] = {}  # blocks that were compared, the last one last
         self._asking: dict[str, asyncio.Task[bool]] = {}
 
     def states(self) -> Sequence[EndpointState]:
@@ -156,7 +157,7 @@ class NemNodes:
             self._mark(name, wrong)
         told = self._heights.of(names, self._clock())
         there = {name: one.identity for name, one in told.items() if one.height == found.height}
-        known = self._agreed.get(found.height)
+        known = self._agreed_identity(found.height)
         most = max(there.values(), key=lambda one: (one == known, list(there.values()).count(one)))
         return BlockRef(self.spec.chain, found.height, most)
 
@@ -180,8 +181,12 @@ class NemNodes:
             return high
         if same and top:
             return None
-        known = self._agreed.get(lower.height)  # on a fork of its own: who agrees with what was agreed on before?
+        known = self._agreed_identity(lower.height)  # on a fork of its own: who agrees with what was agreed on before?
         return high if not top or known == lower.identity else None
+
+    def _agreed_identity(self, number: int) -> str | None:
+        agreed = self._agreed.get(number)
+        return None if agreed is None else agreed.identity
 
     def _mark(self, name: str, wrong: str) -> None:
         endpoint = self.pool.find(name)
@@ -192,8 +197,8 @@ class NemNodes:
 
     # -- who is believed ------------------------------------------------------------------------------------------
 
-    async def is_agreed(self, number: int, own: str, source: str) -> bool:
-        """Whether no majority says that block ``number`` is another one than ``source`` gave, with identity ``own``.
+    async def is_agreed(self, number: int, own: Voice, source: str) -> bool:
+        """Whether no majority says that block ``number`` is another one than ``own``, which ``source`` gave.
 
         Nodes that do not have it, or do not answer within `PATIENCE`, have no vote. A source that is outvoted is asked
         after the others for a while.
@@ -201,7 +206,7 @@ class NemNodes:
         if self._agreed.get(number) == own:
             return True
         others = [e.name for e in self.pool.endpoints if e.name != source and self._may_vote(e.name, number)]
-        votes = await self._votes(others, number)
+        votes = await self._votes(others, number, own)
         if outvoted(own, votes) is not None:
             log.warning(
                 "%s: %s gives another block %d than %d others", self.spec.name, source, number, len(votes)
@@ -209,7 +214,9 @@ class NemNodes:
             self.pool.find(source).count(Kind.INCONSISTENT)
             self.set_aside(source)
             return False
-        if len(votes) == len(others):
+        if len(votes) == len(others) or is_settled(own, votes, len(others) - len(votes)):
+            if any(vote != own for vote in votes):
+                log.warning("%s: endpoints differ about block %d, %s is believed", self.spec.name, number, source)
             self._agreed[number] = own
             while len(self._agreed) > AGREED:
                 del self._agreed[next(iter(self._agreed))]
@@ -223,21 +230,29 @@ class NemNodes:
         endpoint = self.pool.find(name)
         return _is_free(endpoint) and (endpoint.head is None or endpoint.head >= number)
 
-    async def _votes(self, names: Sequence[str], number: int) -> list[str]:
-        """What these say is the identity of a block."""
-        if not names:
-            return []
-        tasks = [asyncio.create_task(_at(self.pool.only(name), number)) for name in names]
+    async def _votes(self, names: Sequence[str], number: int, own: Voice) -> list[Voice]:
+        """What these say that a block is; who is slow is not waited for once it can change nothing."""
+        tasks = [asyncio.create_task(self._vote(name, number)) for name in names]
+        votes: list[Voice] = []
+        left = set(tasks)
         try:
-            await asyncio.wait(tasks, timeout=PATIENCE)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(PATIENCE):
+                    while left and not is_settled(own, votes, len(left)):
+                        done, left = await asyncio.wait(left, return_when=asyncio.FIRST_COMPLETED)
+                        votes += [vote for task in done if (vote := task.result()) is not None]
         finally:
             for task in tasks:
                 task.cancel()
-            answers = await asyncio.gather(*tasks, return_exceptions=True)
-        for answer in answers:
-            if isinstance(answer, BaseException) and not isinstance(answer, ChainError | asyncio.CancelledError):
-                raise answer
-        return [identity(answer) for answer in answers if isinstance(answer, RawBlock)]
+            await asyncio.gather(*tasks, return_exceptions=True)
+        return votes
+
+    async def _vote(self, name: str, number: int) -> Voice | None:
+        """What one node says that a block is; None where it does not say."""
+        try:
+            return voice(await _at(self.pool.only(name), number))
+        except ChainError:
+            return None  # counted with the endpoint
 
     # -- greeting -------------------------------------------------------------------------------------------------
 

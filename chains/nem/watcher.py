@@ -18,14 +18,14 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from chains.base import ChainSpec, EndpointState
 from chains.nem import binary
 from chains.nem.balances import Balances
-from chains.nem.decode import NEMESIS_PARENT, RawBlock, decode_block, identity, mosaics_sent
+from chains.nem.decode import NEMESIS_PARENT, RawBlock, Voice, decode_block, identity, mosaics_sent, voice
 from chains.nem.definitions import Definitions
 from chains.nem.mosaic import name_of
 from chains.nem.nodes import AFTER, NemNodes, parsed
@@ -44,6 +44,14 @@ SECOND_OPINIONS = 3  # endpoints that may be outvoted before a block is given up
 
 
 _Pair = tuple[RawBlock, RawBlock | None, list[str] | None]  # the block, the one below it, its transactions' hashes
+
+
+class _Reading(NamedTuple):
+    """A block, and what its source says of it and of the one below it, None before block 1."""
+
+    block: Block
+    own: Voice
+    below: Voice | None
 
 
 class _Explored(msgspec.Struct):
@@ -119,9 +127,9 @@ class NemChain:
         ChainInconsistent : the contradiction stays
         """
         for _ in range(SECOND_OPINIONS):
-            block = await read_again(self._read, number, self.spec.name, self._pool, self._sleep)
-            if await self._is_agreed(block):
-                return block
+            reading = await read_again(self._read, number, self.spec.name, self._pool, self._sleep)
+            if await self._is_agreed(reading):
+                return reading.block
         raise ChainInconsistent(f"{self.spec.name}: endpoints do not agree on block {number}")
 
     async def balances(self, wanted: Sequence[tuple[str, str]], at: BlockRef) -> Mapping[tuple[str, str], int | None]:
@@ -171,20 +179,21 @@ class NemChain:
             except (KeyError, TypeError, ValueError):
                 pass  # named in the block's ``undecoded``
 
-    async def _is_agreed(self, block: Block) -> bool:
+    async def _is_agreed(self, reading: _Reading) -> bool:
         """Whether no majority of endpoints gives another block, or another one below it."""
         if len(self.spec.endpoints) < 2:
             return True
-        number, source = block.ref.number, block.source
-        if not await self.nodes.is_agreed(number, block.ref.hash, source):
+        number, source = reading.block.ref.number, reading.block.source
+        if not await self.nodes.is_agreed(number, reading.own, source):
             return False
-        return number == 1 or await self.nodes.is_agreed(number - 1, block.parent_hash, source)
+        return reading.below is None or await self.nodes.is_agreed(number - 1, reading.below, source)
 
-    async def _read(self, number: int) -> Block:
+    async def _read(self, number: int) -> _Reading:
         trusted = self._pool.endpoint in self.nodes.local
         pair = await self._local_pair(number) if trusted and number > 2 else None
         block, below, hashes = pair or await self._public_pair(number)
-        return await self.decoded(block, below, hashes, self._pool.endpoint)
+        decoded = await self.decoded(block, below, hashes, self._pool.endpoint)
+        return _Reading(decoded, voice(block), None if below is None else voice(below))
 
     async def _public_pair(self, number: int) -> _Pair:
         """The block first, then the one below it: see the module's explanation."""
@@ -214,6 +223,7 @@ class NemChain:
         below, block = parsed(lower.block, number - 1), parsed(upper.block, number)
         if block.prevBlockHash.data != lower.hash:
             raise ChainInconsistent(f"block {number} does not name block {number - 1} of the same answer as its parent")
+        below.transactions = [explored.tx for explored in lower.txes]
         block.transactions = [explored.tx for explored in upper.txes]
         return block, below, [explored.hash for explored in upper.txes]
 

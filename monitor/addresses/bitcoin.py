@@ -27,6 +27,7 @@ _EXTENDED_PUBLIC = re.compile(r"[A-Za-z]{1,4}pub[1-9A-HJ-NP-Za-km-z]{90,}")
 _WIF = re.compile(r"[5-9KLcTQPUV6][1-9A-HJ-NP-Za-km-z]{50,51}|6P[1-9A-HJ-NP-Za-km-z]{56}")
 _HEX_KEY = re.compile(r"(0x)?[0-9a-fA-F]{64}")
 _HASHED = "scripthash:"
+_LONGEST_PREFIX = 15  # of a CashAddr, that is shown in a message
 _TEST_HRPS = {"sb": "a private signet"}
 
 
@@ -147,7 +148,8 @@ def _cashaddr(text: str, network: Network) -> str:
         owners = owners or ["Bitcoin Cash testnet"] * (given in ("bchtest", "bchreg"))
         if not owners and prefix is None:
             raise ValueError(f"not an address of {network.name}: write it without the part before ':'")
-        raise ValueError(_elsewhere(owners, f"prefix {given}:", network))
+        shown = f"prefix {given}:" if len(given) <= _LONGEST_PREFIX else "the part before ':'"  # it may be a key
+        raise ValueError(_elsewhere(owners, shown, network))
     kind, digest = cashaddr.decode(text, prefix)
     if len(digest) != 20 and (kind, len(digest)) != (cashaddr.Kind.P2SH, 32):
         raise ValueError(f"nothing can be paid to a {kind.name} hash of {len(digest)} bytes")

@@ -13,7 +13,7 @@ from functools import cache
 from monitor.addresses import cashaddr, checksum
 from monitor.networks import Network
 
-__all__ = ["HASHED", "address_of", "hash160"]
+__all__ = ["HASHED", "address_of", "hash160", "script_hash"]
 
 HASHED = "scripthash:"
 _BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
@@ -34,14 +34,26 @@ def address_of(script: bytes, network: Network) -> str:
         return _hashed("p2pkh", script[3:23], network)
     if size == 23 and script[:2] == b"\xa9\x14" and script[22] == 0x87:
         return _hashed("p2sh", script[2:22], network)
-    is_witness = 4 <= size <= 42 and script[1] == size - 2 and (script[0] == 0 or 0x51 <= script[0] <= 0x60)
-    if is_witness and "hrp" in network.params:
+    if "hrp" in network.params and _is_witness(script):
         return _segwit(str(network.params["hrp"]), script)
     if size in (35, 67) and script[-1] == 0xAC and script[0] == size - 2 and script[1] in _KEYS[size]:
         return _hashed("p2pkh", hash160(script[1:-1]), network)
     if size == 35 and script[:2] == b"\xaa\x20" and script[34] == 0x87 and "cashaddr" in network.params:
         return _hashed("p2sh", script[2:34], network)  # P2SH32 of Bitcoin Cash
+    return script_hash(script)
+
+
+def script_hash(script: bytes) -> str:
+    """Electrum's hash of a script, in the form in which it can be watched."""
     return HASHED + hashlib.sha256(script).digest()[::-1].hex()
+
+
+def _is_witness(script: bytes) -> bool:
+    """A witness program of a length that its version allows (BIP 141): others cannot be spent, and have no address."""
+    size = len(script)
+    if not 4 <= size <= 42 or script[1] != size - 2:
+        return False
+    return size in (22, 34) if script[0] == 0 else 0x51 <= script[0] <= 0x60
 
 
 def hash160(data: bytes) -> bytes:

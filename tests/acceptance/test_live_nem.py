@@ -171,6 +171,22 @@ async def test_coincheck_over_http_while_a_node_fails_and_another_lies(nis: Any,
     assert states[liar.url.removeprefix("http://")].failures["inconsistent"] >= 1
 
 
+async def test_a_theft_soon_after_a_long_catch_up_alarms(nis: Any, watch: Watch) -> None:
+    """Nodes tell no balances of the past: once the head is reached the balance is asked for, however often in vain."""
+    payer = made_up_key(OWNER)
+    moves = [Move(T0 + 60 * n, OWNER, THIEF, 1_000_000 + n) for n in range(200)]
+    moves.append(Move(T0 + 60 * 200, OWNER, of_public_key(STRANGER, 0x68), 800_000_000_000))
+    recording = construct(moves)
+    server = await nis(recording, 201, balances={OWNER: 1_000_000_000_000})
+    live = await watch(_mapping(), server, options={"signers": {payer: OWNER}})
+    await live.at(recording.blocks[200])
+    assert live.incidents == []
+    await server._pace.release(1)
+    await live.at(recording.blocks[201])
+    (incident,) = live.incidents
+    assert incident.severity is Severity.CRITICAL and dict(incident.lost) == {XEM: 800_000_000_000}
+
+
 # -- control ----------------------------------------------------------------------------------------------------------
 
 

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-PARTS = ("kernel", "backtest", "block", "ingest", "fleet", "labels", "deliver")
+PARTS = ("kernel", "backtest", "block", "bitcoin", "ingest", "fleet", "labels", "deliver")
 ROOT = Path(__file__).resolve().parents[2]
 
 

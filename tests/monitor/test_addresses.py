@@ -197,6 +197,17 @@ def test_private_keys_are_refused_without_echo(name: str, secret: str) -> None:
         assert caught.value.__cause__ is None
 
 
+def test_nothing_before_a_colon_is_shown() -> None:
+    """A key may stand there, with more text behind it: only what may be a prefix is named."""
+    key = "KwDiBf89QgGbjEhKnhXJuH7" + "9" * 29
+    for text in (f"{key}:", f"{key}:x", f"pay:{key}:qqq"):
+        with pytest.raises(ValueError) as refused:
+            read("bitcoin-cash", text)
+        assert key[:20].lower() not in str(refused.value).lower()
+    with pytest.raises(ValueError, match="prefix bchtest:"):
+        read("bitcoin-cash", "bchtest:qqqq")
+
+
 def test_private_keys_of_other_families() -> None:
     """32 bytes of hex on EVM, and NEM's 33-byte form, are refused as secrets; an xpub is refused as no address."""
     for name, text in (("ethereum", "0x" + "1f" * 32), ("ethereum", "1f" * 32), ("nem", "00" + "1f" * 32)):

@@ -9,8 +9,9 @@ from Crypto.Hash import RIPEMD160
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chains.bitcoin.script import address_of, script_of, spent_scripts, type_of
+from chains.bitcoin.script import address_of, script_hash, script_of, spent_scripts, type_of
 from chains.bitcoin.tokens import without_token
+from chains.bitcoin.watched import WatchedScripts
 from chains.bitcoin.work import sha256d
 from monitor.addresses import canonical, cashaddr
 from monitor.networks import NETWORKS, Network, by_name
@@ -174,6 +175,14 @@ def test_without_an_address(script: bytes) -> None:
     address = address_of(script, network)
     assert address == "scripthash:" + hashlib.sha256(script).digest()[::-1].hex()
     assert canonical(network, address) == address and script_of(address, network) is None
+    assert WatchedScripts({address: None}, network).match([script, p2pkh(KEY)]) == {script: address}
+
+
+def test_programs_of_another_length() -> None:
+    """The first version of witness programs has two lengths: another cannot be spent, and has no address."""
+    for size in (2, 19, 21, 31, 33, 40):
+        script = bytes([0, size]) + bytes(size)
+        assert address_of(script, net("bitcoin")) == script_hash(script) and type_of(script) == "nonstandard"
 
 
 def push(*items: bytes) -> bytes:

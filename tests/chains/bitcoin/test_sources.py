@@ -104,23 +104,35 @@ def spec(*urls: str, **options: Any) -> ChainSpec:
         (rest({"api": {"blockbook": {"coin": "Bitcoin"}, "backend": {}}}), Kind.BLOCKBOOK),
         (rest({}), None),
         (rest({"blocks/tip/height": "<html>"}), None),
+        (node({}, status=403), None),
     ],
 )
 async def test_kinds(serve: Serve, handler: Any, wanted: Kind | None) -> None:
     """A node is known by its answers, also while it loads or where it refuses us; services by theirs."""
-    assert await kind_of(await serve(handler), PATIENCE) is wanted
+    found = await kind_of(await serve(handler), PATIENCE)
+    assert (found if isinstance(found, Kind) else None) is wanted
 
 
 async def test_nobody_there(free_port: int) -> None:
     """An endpoint that is away is nothing yet; the error names it without its secrets."""
     url = f"http://user:pw@127.0.0.1:{free_port}/secretpath"
-    assert await kind_of(url, PATIENCE) is None
+    assert not isinstance(await kind_of(url, PATIENCE), Kind)
     sources = Sources(spec(url), NETWORK)
     with pytest.raises(ChainUnavailable) as caught:
         await sources.open()
     said = str(caught.value)
     assert str(free_port) in said and "secretpath" not in said and "pw" not in said
+    assert "connection refused" in said
     await sources.aclose()
+
+
+async def test_turned_away(serve: Serve) -> None:
+    """A node that does not let us in (``rpcallowip``) or has no time is told as what it is."""
+    for status in (403, 503):
+        sources = Sources(spec(await serve(node({}, status=status))), NETWORK)
+        with pytest.raises(ChainUnavailable, match=rf"127\.0\.0\.1.*HTTP {status}"):
+            await sources.open()
+        await sources.aclose()
 
 
 async def test_another_chain(serve: Serve) -> None:

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from chains.bitcoin.base import Prevout
-from chains.bitcoin.block import RawBlock, parse_block
+from chains.bitcoin.block import RawBlock, parse_block, parse_tx
 from chains.bitcoin.build import build_block, build_coinbase, build_tx, length
+from chains.bitcoin.script import type_of
 from chains.bitcoin.undo import core_undo, plain_undo
 from chains.bitcoin.work import sha256d
 from monitor.errors import DecodeError
@@ -50,7 +51,34 @@ def test_file_of_a_real_node(litecoind: Callable[..., Any]) -> None:
     hashes = [node.rpc("getblockhash", height) for height in range(1, node.height + 1)]
     blocks = [parse_block(bytes.fromhex(node.rpc("getblock", hash, 0)), LITECOIN) for hash in hashes]
     node.stop()  # which writes its files
+    spent = agree(node, blocks)
+    assert spent >= len(coins) > 3
 
+
+def test_extension_block_of_a_real_node(litecoind: Callable[..., Any]) -> None:
+    """Litecoin's coins go into its extension block and move there: blocks and undo data are read past it."""
+    node = litecoind()
+    node.mine(431)
+    paid = node.pay({node.rpc("getnewaddress", "", "mweb"): Decimal(2)})
+    waits = parse_tx(bytes.fromhex(node.rpc("getrawtransaction", paid)), LITECOIN)
+    assert waits.hash == paid and waits.raw[5] & 8 and sum(waits.output_values) > 2 * 10**8
+    node.mine(3)
+    blocks = []
+    for height in range(1, node.height + 1):
+        hash = node.rpc("getblockhash", height)
+        block = parse_block(bytes.fromhex(node.rpc("getblock", hash, 0)), LITECOIN)
+        if height > 430:
+            assert [tx.hash for tx in block.txs] == node.rpc("getblock", hash)["tx"]
+        assert block.has_extension is (height > 431)
+        blocks.append(block)
+    stands = blocks[-1].txs[-1]
+    assert type_of(stands.output_scripts[0]) == "witness_v8" and not stands.is_coinbase
+    node.stop()
+    assert agree(node, blocks) >= 4
+
+
+def agree(node: Any, blocks: list[RawBlock]) -> int:
+    """The undo data of a node that was stopped says what its blocks say; how many inputs that were."""
     (path,) = Path(node._folder).glob("regtest/blocks/rev*.dat")
     found = list(records(path.read_bytes()))
     assert len(found) == len(blocks)
@@ -58,11 +86,11 @@ def test_file_of_a_real_node(litecoind: Callable[..., Any]) -> None:
     spent = 0
     for block, (data, check) in zip(blocks, found, strict=True):
         assert check == sha256d(bytes.fromhex(block.header.parent)[::-1] + data)
+        _add(block, made)
         prevouts = core_undo(data, block)
         assert prevouts == {point: made[point] for point in block.outpoints[1:]}
         spent += len(prevouts)
-        _add(block, made)
-    assert spent >= len(coins) > 3
+    return spent
 
 
 def _add(block: RawBlock, made: dict[bytes, Prevout]) -> None:

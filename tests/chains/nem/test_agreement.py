@@ -12,7 +12,7 @@ import pytest
 from chains.base import BlockConnected, BlockDisconnected, ChainEvent
 from chains.follow import Follower
 from chains.nem import nodes
-from chains.nem.agreement import FRESH_SECONDS, MOST_STALL, STALL_SECONDS, Heights, Told, outvoted
+from chains.nem.agreement import FRESH_SECONDS, MOST_STALL, STALL_SECONDS, Heights, Told, is_settled, outvoted
 from chains.nem.watcher import NemChain
 from chains.recorded.nem import Move, construct
 from chains.recorded.nem_blocks import Recording
@@ -98,6 +98,8 @@ def test_votes() -> None:
     assert outvoted("x", ["y", "y"]) == "y"
     assert outvoted("x", ["y"]) is None and outvoted("x", []) is None and outvoted("x", ["x", "y", "y"]) is None
     assert outvoted("x", ["x", "y", "y", "y"]) == "y"
+    assert is_settled("x", ["x"], 1) and is_settled("x", ["y", "y"], 0) and is_settled("x", [], 0)
+    assert not is_settled("x", [], 1) and not is_settled("x", ["y"], 1) and not is_settled("x", ["y"], 0)
 
 
 # Over HTTP
@@ -176,6 +178,48 @@ async def test_a_lying_node_disconnects_nothing(moves: Any, nis: Start, opened: 
     assert next(state for state in chain.endpoints()).failures["inconsistent"] >= 1
 
 
+@pytest.mark.parametrize("place", [0, 1])
+async def test_other_transactions_under_the_real_signature_are_outvoted(
+    place: int, moves: Any, nis: Start, opened: Open
+) -> None:
+    """A node cannot hide or change a transaction by keeping the block's signature."""
+    recording = construct(moves(4))
+    liar, *honest = [await nis(recording) for _ in range(3)]
+    at = liar._at
+
+    def lie(height: int) -> Any:
+        block = at(height)
+        hidden = [[], [{**tx, "amount": 1} for tx in block["transactions"]]][place]
+        return {**block, "transactions": hidden} if height == 3 else block
+
+    liar._at = lie  # type: ignore[method-assign]
+    chain = await opened(liar, *honest, watch={VICTIM})
+    blocks = [await chain.block(number) for number in range(1, 6)]
+    values = [t.value for block in blocks for t in block.transfers if t.to_address]
+    assert values == [move.value for move in moves(4)]
+    assert next(state for state in chain.endpoints()).failures["inconsistent"] >= 1
+
+
+async def test_a_slow_vote_that_changes_nothing_is_not_waited_for(
+    moves: Any, nis: Start, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two of three say the same: the third is not needed."""
+    monkeypatch.setattr(nodes, "PATIENCE", 3600.0)
+    recording = construct(moves(3))
+    *_, slow = servers = [await nis(recording) for _ in range(3)]
+    chain = await opened(*servers)
+    never = asyncio.Event()
+
+    async def vote(name: str, number: int) -> Any:
+        if name == slow.url.removeprefix("http://"):
+            await never.wait()
+        return await usual(name, number)
+
+    usual, chain.nodes._vote = chain.nodes._vote, vote  # type: ignore[method-assign]
+    async with asyncio.timeout(30):
+        assert [(await chain.block(number)).ref.number for number in range(1, 5)] == [1, 2, 3, 4]
+
+
 async def test_a_lie_about_the_parent_is_outvoted(moves: Any, nis: Start, opened: Open) -> None:
     """The right block on a parent that two others do not know comes from them instead."""
     recording = construct(moves(4))
@@ -202,7 +246,7 @@ async def test_three_nodes_that_all_differ_are_read_again(moves: Any, nis: Start
         await chain.block(2)
 
 
-async def _two_strangers(_: Any, __: int) -> list[str]:
+async def _two_strangers(_: Any, __: int, ___: Any) -> list[str]:
     return ["ff", "ff"]
 
 
