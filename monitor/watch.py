@@ -368,7 +368,7 @@ class Watch:
         return told
 
     def _arrives(self, item: Followed, block: Block) -> bool:
-        """Whether this is the first block at the head after one below it: some nodes know balances at the head alone."""
+        """Whether the head is reached, after blocks below it: some nodes know balances at the head alone."""
         was, head = item.behind, item.follower.head
         item.behind = head is not None and block.ref.number < head.number
         if was and not item.behind:

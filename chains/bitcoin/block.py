@@ -6,6 +6,7 @@ witnesses against their commitment, the work of the header. Its parts are cut ou
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -142,11 +143,12 @@ def _check_witnesses(block: RawBlock) -> None:
     reserved = block.witness(0)
     if not said or len(reserved) != 1 or len(reserved[0]) != 32:
         raise DecodeError("it has witnesses that its coinbase does not commit to")
-    hashes = [bytes(32)]
-    data = block.data
-    for place, (start, _, _, end, flag) in enumerate(block.txs_at[1:], 1):
-        hashes.append(work.sha256d(data[start:end]) if flag & wire.WITNESS else block.hashes[place])
-    root, _ = merkle.root(hashes)
+    data, sha = block.data, hashlib.sha256
+    hashes = [
+        sha(sha(data[start:end]).digest()).digest() if flag & wire.WITNESS else hash
+        for (start, _, _, end, flag), hash in zip(block.txs_at, block.hashes, strict=True)
+    ]
+    root, _ = merkle.root([bytes(32), *hashes[1:]])
     if work.sha256d(root + reserved[0]) != said[-1][6:38]:
         raise DecodeError("its witnesses are not those of the commitment")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from operator import eq
 
 __all__ = ["branch_root", "root"]
 
@@ -17,11 +18,11 @@ def root(hashes: Sequence[bytes]) -> tuple[bytes, bool]:
     sha = hashlib.sha256
     row, is_doubled = list(hashes), False
     while len(row) > 1:
-        pairs = list(zip(row[::2], row[1::2], strict=False))
-        is_doubled = is_doubled or any(left == right for left, right in pairs)
-        if len(row) % 2:
-            pairs.append((row[-1], row[-1]))
-        row = [sha(sha(left + right).digest()).digest() for left, right in pairs]
+        left, right = row[::2], row[1::2]
+        is_doubled = is_doubled or any(map(eq, left, right))
+        if len(left) > len(right):
+            right.append(left[-1])
+        row = [sha(sha(one + other).digest()).digest() for one, other in zip(left, right, strict=True)]
     return row[0], is_doubled
 
 

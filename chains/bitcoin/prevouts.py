@@ -8,16 +8,20 @@ where none is answered, what an input shows still says whose coins left.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from chains.bitcoin.base import Coin, Fetched, Prevout, Source
 from chains.bitcoin.block import RawBlock, RawTx
 from chains.bitcoin.script import spent_scripts, type_of
+from chains.bitcoin.told import can_be
 from chains.bitcoin.transfers import Spent
 from chains.bitcoin.watched import WatchedScripts
 
 __all__ = ["Found", "Prevouts"]
+
+log = logging.getLogger(__name__)
 
 COINS = 1_000_000  # of watched addresses that are remembered
 COSTLY = 200  # look-ups a block at a service where each is a request of its own
@@ -76,8 +80,11 @@ class Prevouts:
         raw = fetched.raw
         owned = self._outputs(raw)
         touched = {tx for tx, _ in owned}
-        known = dict(fetched.prevouts)
-        if fetched.complete:
+        known, complete = dict(fetched.prevouts), fetched.complete
+        if known and not can_be(raw, known):
+            log.warning("%s tells impossible inputs of block %s: they are looked up", fetched.endpoint, raw.header.hash)
+            known, complete = {}, False
+        if complete:
             watched = self._watched.match(prevout.script for prevout in known.values())
             touched |= {
                 tx for tx, point in _inputs(raw) if (prevout := known.get(point)) and prevout.script in watched

@@ -108,7 +108,7 @@ def _of_witness(witness: Sequence[bytes]) -> tuple[bytes, ...]:
     if last[:1] == b"\x50" or (len(last) >= 33 and (len(last) - 33) % 32 == 0 and _is_leaf_version(last[0])):
         return ()  # an annex, or the control block of a taproot script
     in_script = b"\x00\x20" + hashlib.sha256(last).digest()
-    if len(witness) == 2 and len(last) == 33 and last[0] in (2, 3):
+    if len(witness) == 2 and _is_key(last):
         return (b"\x00\x14" + hash160(last), in_script)
     return (in_script,)
 

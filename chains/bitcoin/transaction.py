@@ -196,18 +196,19 @@ class Parts:
     def output_scripts(self) -> list[bytes]:
         """Of all outputs, in order, without the tokens that some networks have before them."""
         data = self.data
-        found = [data[start:end] for _, start, end in self._outs.tolist()]
+        places = zip(self._outs[:, 1].tolist(), self._outs[:, 2].tolist(), strict=True)
+        found = [data[start:end] for start, end in places]
         return [tokens.without_token(script) for script in found] if self._has_tokens else found
 
     @cached_property
     def hashes(self) -> list[bytes]:
         """Identifiers of the transactions, in the byte order of blocks."""
         data, sha = self.data, hashlib.sha256
-        found = []
-        for start, body, rest, end, flag in self.txs_at:
-            text = data[start:end] if not flag else data[start : start + 4] + data[body:rest] + data[end - 4 : end]
-            found.append(sha(sha(text).digest()).digest())
-        return found
+        texts = [
+            data[start:end] if not flag else data[start : start + 4] + data[body:rest] + data[end - 4 : end]
+            for start, body, rest, end, flag in self.txs_at
+        ]
+        return [sha(sha(text).digest()).digest() for text in texts]
 
     def witness(self, place: int) -> list[bytes]:
         """The witness of an input."""

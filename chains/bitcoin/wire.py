@@ -50,9 +50,78 @@ def varint(data, at, end):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
+def _inputs(data, at, end, ins, i, fill, may_lack):  # type: ignore[no-untyped-def]
+    """(place after them, inputs so far, status) of the inputs of one transaction."""
+    count, at, status = varint(data, at, end)
+    if status != OK:
+        return at, i, status
+    if count == 0 and not may_lack:
+        return at, i, NO_INPUT
+    if count > (end - at) // 41:
+        return at, i, MANY
+    for _ in range(count):
+        point = at
+        length, at, status = varint(data, at + 36, end)
+        if status != OK:
+            return at, i, status
+        if at + length + 4 > end:
+            return at, i, CUT
+        if fill:
+            ins[i, 0], ins[i, 1], ins[i, 2], ins[i, 3] = point, at, at + length, -1
+        at += length + 4
+        i += 1
+    return at, i, OK
+
+
+@njit(cache=True)
+def _outputs(data, at, end, outs, o, fill):  # type: ignore[no-untyped-def]
+    """(place after them, outputs so far, status) of the outputs of one transaction."""
+    count, at, status = varint(data, at, end)
+    if status != OK:
+        return at, o, status
+    if count > (end - at) // 9:
+        return at, o, MANY
+    for _ in range(count):
+        value = at
+        length, at, status = varint(data, at + 8, end)
+        if status != OK:
+            return at, o, status
+        if at + length > end:
+            return at, o, CUT
+        if data[value + 7] & 0x80:
+            return value, o, NEGATIVE
+        if fill:
+            outs[o, 0], outs[o, 1], outs[o, 2] = value, at, at + length
+        at += length
+        o += 1
+    return at, o, OK
+
+
+@njit(cache=True)
+def _witnesses(data, at, end, ins, first, last, fill):  # type: ignore[no-untyped-def]
+    """(place after them, status) of the witnesses of inputs ``first`` to ``last``."""
+    items = np.int64(0)
+    for n in range(first, last):
+        if fill:
+            ins[n, 3] = at
+        count, at, status = varint(data, at, end)
+        if status != OK:
+            return at, status
+        items += count
+        for _ in range(count):
+            length, at, status = varint(data, at, end)
+            if status != OK:
+                return at, status
+            if at + length > end:
+                return at, CUT
+            at += length
+    return at, OK if items else NO_WITNESS
+
+
+@njit(cache=True)
 def _transaction(data, at, end, txs, ins, outs, t, i, o, fill, alone):  # type: ignore[no-untyped-def]
     """One transaction: (place after it, inputs so far, outputs so far, status). Writes columns where ``fill``."""
-    start = at
+    start, first = at, i
     at += 4
     if at + 1 > end:
         return at, i, o, CUT
@@ -63,62 +132,17 @@ def _transaction(data, at, end, txs, ins, outs, t, i, o, fill, alone):  # type: 
         if flag & ~(WITNESS | MWEB):
             return at, i, o, FLAG
     body = at
-    count, at, status = varint(data, at, end)
+    at, i, status = _inputs(data, at, end, ins, i, fill, flag & MWEB != 0)
     if status != OK:
         return at, i, o, status
-    if count == 0 and not flag & MWEB:
-        return at, i, o, NO_INPUT
-    if count > (end - at) // 41:
-        return at, i, o, MANY
-    first = i
-    for _ in range(count):
-        point = at
-        length, at, status = varint(data, at + 36, end)
-        if status != OK:
-            return at, i, o, status
-        if at + length + 4 > end:
-            return at, i, o, CUT
-        if fill:
-            ins[i, 0], ins[i, 1], ins[i, 2], ins[i, 3] = point, at, at + length, -1
-        at += length + 4
-        i += 1
-    count, at, status = varint(data, at, end)
+    at, o, status = _outputs(data, at, end, outs, o, fill)
     if status != OK:
         return at, i, o, status
-    if count > (end - at) // 9:
-        return at, i, o, MANY
-    for _ in range(count):
-        value = at
-        length, at, status = varint(data, at + 8, end)
-        if status != OK:
-            return at, i, o, status
-        if at + length > end:
-            return at, i, o, CUT
-        if data[value + 7] & 0x80:
-            return value, i, o, NEGATIVE
-        if fill:
-            outs[o, 0], outs[o, 1], outs[o, 2] = value, at, at + length
-        at += length
-        o += 1
     rest = at
     if flag & WITNESS:
-        items = np.int64(0)
-        for n in range(first, i):
-            if fill:
-                ins[n, 3] = at
-            count, at, status = varint(data, at, end)
-            if status != OK:
-                return at, i, o, status
-            items += count
-            for _ in range(count):
-                length, at, status = varint(data, at, end)
-                if status != OK:
-                    return at, i, o, status
-                if at + length > end:
-                    return at, i, o, CUT
-                at += length
-        if items == 0:
-            return at, i, o, NO_WITNESS
+        at, status = _witnesses(data, at, end, ins, first, i, fill)
+        if status != OK:
+            return at, i, o, status
     if flag & MWEB:
         if alone:
             at = max(at, end - 4)  # what is of the extension block has no length of its own

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, NamedTuple, TypeVar
 
-__all__ = ["APART", "STALL_SECONDS", "Agreement", "Heights", "Told", "is_settled", "outvoted"]
+import msgspec
+
+from chains.nem import binary
+from chains.nem.decode import RawBlock, identity
+from monitor.errors import DecodeError
+
+__all__ = ["APART", "STALL_SECONDS", "Agreement", "Heights", "Told", "Voice", "is_settled", "outvoted", "voice"]
 
 APART = 4  # blocks between the heights of two nodes that are still normal: nodes synchronise within seconds
 LATE_SECONDS = 180.0  # that a node may lack a block that the others have: three block times
@@ -92,6 +99,39 @@ class Heights:
             return False
         since = min(self._moved[other] for other, one in told.items() if one.height >= height)
         return now - since > LATE_SECONDS
+
+
+class Voice(NamedTuple):
+    """What one node says that a block is."""
+
+    identity: str
+    content: str  # digest of its time and transactions
+
+
+def voice(block: RawBlock) -> Voice:
+    """What is compared between nodes.
+
+    Signatures are not verified here, so a node may give other transactions under the block's real signature. Content is
+    compared in the form that is hashed, since nodes may write the same in different JSON.
+    """
+    digest = hashlib.sha256(b"%d" % block.timeStamp)
+    for tx in block.transactions:
+        digest.update(hashlib.sha256(_said(tx)).digest())
+    return Voice(identity(block), digest.hexdigest())
+
+
+def _said(tx: Mapping[str, Any]) -> bytes:
+    """A transaction with its cosignatures; as JSON where it has no binary form."""
+    try:
+        if tx.get("type") in binary.HASHED:
+            cosigned = sorted((one["signer"], one["fee"]) for one in tx.get("signatures") or ())
+            return msgspec.json.encode((binary.transaction_hash(tx), tx["signature"], cosigned))
+    except (DecodeError, KeyError, TypeError, AttributeError):
+        pass
+    try:
+        return msgspec.json.encode(tx, order="sorted")
+    except RecursionError:
+        return b"nested too deeply"
 
 
 def is_settled(own: Vote, others: Collection[Vote], left: int) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -28,14 +28,13 @@ __all__ = [
     "MULTISIG_FLAG",
     "Decoded",
     "RawBlock",
-    "Voice",
     "decode_block",
     "decode_transaction",
     "identity",
     "mosaics_sent",
     "parse_block",
+    "sender_of",
     "timestamp",
-    "voice",
 ]
 
 EPOCH = 1_427_587_585  # unix seconds of NEM time 0: 2015-03-29T00:06:25Z
@@ -103,39 +102,6 @@ def identity(block: RawBlock) -> str:
     find a block there by its height.
     """
     return hashlib.sha256(bytes.fromhex(block.signature) + bytes.fromhex(block.prevBlockHash.data)).hexdigest()
-
-
-class Voice(NamedTuple):
-    """What one node says that a block is."""
-
-    identity: str
-    content: str  # digest of its time and transactions
-
-
-def voice(block: RawBlock) -> Voice:
-    """What is compared between nodes.
-
-    Signatures are not verified here, so a node may give other transactions under the block's real signature. Content is
-    compared in the form that is hashed, since nodes may write the same in different JSON.
-    """
-    digest = hashlib.sha256(b"%d" % block.timeStamp)
-    for tx in block.transactions:
-        digest.update(hashlib.sha256(_said(tx)).digest())
-    return Voice(identity(block), digest.hexdigest())
-
-
-def _said(tx: Json) -> bytes:
-    """A transaction with its cosignatures; as JSON where it has no binary form."""
-    try:
-        if tx.get("type") in binary.HASHED:
-            cosigned = sorted((one["signer"], one["fee"]) for one in tx.get("signatures") or ())
-            return msgspec.json.encode((binary.transaction_hash(tx), tx["signature"], cosigned))
-    except (DecodeError, KeyError, TypeError, AttributeError):
-        pass
-    try:
-        return msgspec.json.encode(tx, order="sorted")
-    except RecursionError:
-        return b"nested too deeply"
 
 
 def timestamp(nem_time: int) -> int:
@@ -254,6 +220,14 @@ def decode_transaction(
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise DecodeError(f"NEM transaction {position} of block {ref.number}: {type(error).__name__}") from None
     return Decoded(tx, tuple(transfers), controls, place - first_index, reader.unlevied)
+
+
+def sender_of(raw: Json, network: Network, signers: Mapping[str, str]) -> str | None:
+    """Whose account a transaction acts for; None where that cannot be told."""
+    try:
+        return _Reader(raw, network, signers, {}).sender
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None
 
 
 def mosaics_sent(

@@ -19,8 +19,8 @@ from urllib.parse import urlsplit
 from chains.base import ChainSpec, EndpointState
 from chains.endpoints.endpoint import Endpoint
 from chains.exchange import Kind, clean
-from chains.nem.agreement import APART, Agreement, Heights, Told, is_settled, outvoted
-from chains.nem.decode import RawBlock, Voice, identity, parse_block, voice
+from chains.nem.agreement import APART, Agreement, Heights, Told, Voice, is_settled, outvoted, voice
+from chains.nem.decode import RawBlock, identity, parse_block
 from chains.rpc import HttpPool, Single
 from monitor.errors import ChainError, ChainInconsistent, ChainUnavailable, DecodeError
 from monitor.model import BlockRef

@@ -17,7 +17,7 @@ from typing import Any
 
 from chains.base import ChainSpec, PendingEvent, PendingGone, PendingSeen
 from chains.exchange import backoff
-from chains.nem.decode import decode_transaction
+from chains.nem.decode import decode_transaction, sender_of
 from chains.nem.definitions import Definitions
 from chains.nem.nodes import NemNodes
 from chains.nem.watcher import signers_of
@@ -144,8 +144,11 @@ class NemMempool:
         beyond = max(0, len(entries) - MOST_LISTED)
         self.dropped += max(0, beyond - self._beyond.get(account, 0))
         self._beyond[account] = beyond
-        txs = (entry.get("transaction") for entry in entries[:MOST_LISTED] if isinstance(entry, dict))
-        return [tx for tx in txs if isinstance(tx, dict)]
+        found = (entry.get("transaction") for entry in entries if isinstance(entry, dict))
+        txs: list[Mapping[str, Any]] = [tx for tx in found if isinstance(tx, dict)]
+        if beyond:  # anybody can send it many small payments, so its own come first
+            txs.sort(key=lambda tx: sender_of(tx, self._network, self._signers) != account)
+        return txs[:MOST_LISTED]
 
     async def _decoded(self, raw: Mapping[str, Any]) -> Pending | None:
         """What it would do; None where it touches nothing that is watched, or cannot be understood."""

@@ -24,8 +24,9 @@ import msgspec
 
 from chains.base import ChainSpec, EndpointState
 from chains.nem import binary
+from chains.nem.agreement import Voice, voice
 from chains.nem.balances import Balances
-from chains.nem.decode import NEMESIS_PARENT, RawBlock, Voice, decode_block, identity, mosaics_sent, voice
+from chains.nem.decode import NEMESIS_PARENT, RawBlock, decode_block, identity, mosaics_sent
 from chains.nem.definitions import Definitions
 from chains.nem.mosaic import name_of
 from chains.nem.nodes import AFTER, NemNodes, parsed

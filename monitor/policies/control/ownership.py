@@ -70,7 +70,8 @@ def signatories(change: Change, facts: Facts) -> Verdict:
     less = int(change.detail.get("min_cosignatories_change") or 0)
     parts = [f"added {', '.join(map(facts.named, came))}"] if came else []
     parts += [f"removed {', '.join(map(facts.named, went))}"] if went else []
-    parts += [f"{abs(less)} signatures {'fewer' if less < 0 else 'more'} are needed"] if less else []
+    signatures = "signature" if abs(less) == 1 else "signatures"
+    parts += [f"{abs(less)} {signatures} {'fewer' if less < 0 else 'more'} needed"] if less else []
     text = f"signatories of {change.account}: {'; '.join(parts) or f'changed, {change.value}'}"
     grave = less < 0 or any(facts.is_bad(address) for address in came)
     suspect = change.value if came or not modified else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from decimal import Decimal
@@ -177,6 +178,18 @@ def truth(node: Any, hash: str) -> dict[bytes, Prevout]:
     return found
 
 
+async def until(holds: Callable[[], Any]) -> None:
+    """Wait until a node says so."""
+
+    def look() -> None:
+        end = time.monotonic() + PATIENCE
+        while not holds():
+            assert time.monotonic() < end
+            time.sleep(0.05)
+
+    await asyncio.to_thread(look)
+
+
 # -- a real node ------------------------------------------------------------------------------------------------------
 
 
@@ -262,17 +275,13 @@ async def test_without_index(node: Any, litecoind: Callable[..., Any], source: M
     both = source(bare.url, node.url)
     found = await both.prevouts([spent, unspent])
     assert found[unspent] == Prevout(value, script) and found[spent].value > 0
-    async with asyncio.timeout(PATIENCE):
-        while bare.rpc("uptime") < 3:  # the next run shall not look like this one
-            await asyncio.sleep(0.05)
+    await until(lambda: bare.rpc("uptime") >= 3)  # the next run shall not look like this one
     await alone.aclose()  # the node waits until nobody is connected
     await both.aclose()
     bare.stop()
     assert (await both.head()).number == node.height  # the other one answers
     bare.start("-txindex=1")
-    async with asyncio.timeout(PATIENCE):
-        while not bare.rpc("getindexinfo").get("txindex", {}).get("synced"):
-            await asyncio.sleep(0.02)
+    await until(lambda: bare.rpc("getindexinfo").get("txindex", {}).get("synced"))
     assert await alone.prevouts([spent]) == {spent: found[spent]}  # after a new start it is asked anew
     assert INDEX not in alone.endpoints()[0].offers
 

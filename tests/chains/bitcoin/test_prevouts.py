@@ -86,6 +86,23 @@ async def test_told_with_the_block() -> None:
     assert found.touched == (2,) and not found.blind and source.asked == []
 
 
+@pytest.mark.parametrize(
+    "told",
+    [
+        {point(1): Prevout(100, THIEF), point(2): Prevout(60, THEIRS)},  # another owner than the input shows
+        {point(1): Prevout(1, OURS), point(2): Prevout(60, THEIRS)},  # less than is paid
+        {point(1): Prevout(100, THIEF)},
+    ],
+)
+async def test_told_wrongly(told: Mapping[bytes, Prevout], caplog: pytest.LogCaptureFixture) -> None:
+    """What the block contradicts is not believed: it is looked up, and said."""
+    ours = spend([(point(1), KEY), (point(2), OTHER_KEY)], [(150, THIEF)])
+    source = Known({point(1): Prevout(100, OURS), point(2): Prevout(60, THEIRS)})
+    found = await made(source).of_block(Fetched(block_of(ours), told, len(told) == 2, "node:1"))
+    assert found.touched == (1,) and found.spent.known[point(1)] == Prevout(100, OURS)
+    assert "node:1 tells impossible inputs" in caplog.text
+
+
 async def test_asked_of_the_source() -> None:
     """Without prevouts, those inputs are asked about that show a watched key, and then the others of the same one."""
     ours = spend([(point(1), KEY), (point(2), OTHER_KEY)], [(150, THIEF)])

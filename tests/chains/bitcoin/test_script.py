@@ -206,6 +206,7 @@ IN_SCRIPT = b"\x00\x20" + hashlib.sha256(MULTISIG).digest()
         (push(PROGRAM), [SIGNATURE, KEY], p2sh(PROGRAM)),
         (push(IN_SCRIPT), [b"", SIGNATURE, MULTISIG], p2sh(IN_SCRIPT)),
         (b"", [SIGNATURE, KEY], PROGRAM),
+        (b"", [SIGNATURE, BIG], b"\x00\x14" + hash160(BIG)),  # only nodes' policy refuses it
         (b"", [b"", SIGNATURE, MULTISIG], IN_SCRIPT),
         (push(SIGNATURE, KEY), [], p2sh(KEY)),  # a key as a script, odd as it is
     ],

@@ -14,6 +14,7 @@ import zmq
 import zmq.asyncio
 
 from chains.base import ChainSpec, PendingSeen
+from chains.bitcoin import zmq_feed
 from chains.bitcoin.block import parse_tx
 from chains.bitcoin.pending import BitcoinMempool
 from chains.bitcoin.watcher import BitcoinChain
@@ -141,13 +142,45 @@ async def test_odd_messages(publisher: tuple[Any, str]) -> None:
     await feed.aclose()
 
 
-async def test_nobody_takes(publisher: tuple[Any, str]) -> None:
-    """What is not taken in time goes, the oldest first, and is counted."""
+async def test_nobody_takes(
+    publisher: tuple[Any, str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What is not taken in time goes, the oldest first, and is counted; by number, and by bytes."""
     feed = ZmqFeed([publisher[1]])
     for n in range(MOST + 3):
         feed._take_in(publisher[1], [b"rawtx", b"%d" % n, number(n)])
     taken = feed.take()
     assert len(taken) == MOST and taken[0] == b"3" and feed.dropped == 3
+    monkeypatch.setattr(zmq_feed, "MOST_BYTES", 5)
+    for n, body in enumerate((b"aaa", b"bb", b"c", b"dddd", b"ee" * 9)):
+        feed._take_in(publisher[1], [b"rawtx", body, number(MOST + 3 + n)])
+        assert sum(map(len, feed._waiting)) <= 5
+    assert feed.take() == [] and feed.dropped == 8  # the last one alone is too much
+    assert [r.getMessage() for r in caplog.records].count(
+        "transactions are published faster than they are read: the oldest are left out"
+    ) == 1
+
+
+async def test_blocks_alone(publisher: tuple[Any, str]) -> None:
+    """Who waits for blocks does not subscribe to transactions, which would only pile up."""
+    feed = ZmqFeed([publisher[1]], only_blocks=True)
+    feed.start()
+    async with asyncio.timeout(PATIENCE):
+        assert sorted([await publisher[0].recv() for _ in range(2)]) == [b"\x01hashblock", b"\x01rawblock"]
+        await publisher[0].send_multipart([b"rawtx", b"x", number(0)])
+        await publisher[0].send_multipart([b"rawblock", b"x", number(0)])
+        await feed.blocks.wait()
+    assert feed.take() == [] and not feed.transactions.is_set() and feed.garbage == 0
+    await feed.aclose()
+
+
+async def test_an_address_that_is_none(caplog: pytest.LogCaptureFixture) -> None:
+    """It is said; the others are heard all the same."""
+    feed = ZmqFeed(["tcp://nonsense"])
+    feed.start()
+    await asyncio.gather(*feed._tasks)
+    assert "nothing is heard from tcp://nonsense" in caplog.text
+    await feed.aclose()
 
 
 async def test_a_publisher_that_is_away(free_port: int) -> None:

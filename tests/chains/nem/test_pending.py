@@ -199,6 +199,18 @@ async def test_bounds(nis: Start, monkeypatch: pytest.MonkeyPatch) -> None:
         assert looks.mempool.dropped == 3
 
 
+async def test_a_flood_of_small_payments_hides_no_theft(nis: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of more than are looked at, those that the account itself sends come first."""
+    monkeypatch.setattr(pending, "MOST_LISTED", 2)
+    server = await nis(chain_of())
+    server.waiting = [*(transfer(n, signer=STRANGER, to=OWNER) for n in range(1, 5)), transfer(900)]
+    server.waiting.append(multisig(transfer(901)))
+    async with looking(server, OWNER) as looks:
+        told = await looks.until(2)
+    assert [event.pending.transfers[0].value for event in told] == [900, 901]
+    assert looks.mempool.dropped == 4
+
+
 async def test_no_named_account_no_mempool(nis: Start) -> None:
     """It ends at once; another family's chain is refused."""
     server = await nis(chain_of())
