@@ -69,6 +69,11 @@ class _Long:
     def __init__(self, single: Mapping[str, Wallet], lists: Sequence[tuple[AddressSet, Wallet]]) -> None:
         self._single, self._lists = single, lists
 
+    @property
+    def single(self) -> Mapping[str, Wallet]:
+        """Those that are named one by one, or come from descriptors."""
+        return self._single
+
     def __contains__(self, address: object) -> bool:
         return address in self._single or any(address in members for members, _ in self._lists)
 

@@ -223,8 +223,8 @@ class Prevouts:
         return found
 
     def _watches_taproot(self) -> bool:
-        if not self._watched.known():
-            return bool(self._watched.size)  # a long list: it may hold some
+        if self._watched.has_lists:
+            return True  # they may hold some
         return any(type_of(script).startswith(("p2tr", "witness")) for script in self._watched.known())
 
     def _keep(self, point: bytes, prevout: Prevout) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Sized
+from collections.abc import Collection, Container, Iterable, Sized
 from typing import cast
 
 from chains.bitcoin.script import HASHED, address_of, script_hash, script_of
@@ -19,14 +19,19 @@ class WatchedScripts:
 
     Parameters
     ----------
-    watch : canonical addresses
+    watch : canonical addresses; a set with long lists has those beside them as ``single``
     network : whose they are
+
+    Attributes
+    ----------
+    has_lists : whether some addresses can only be asked for
     """
 
     def __init__(self, watch: Container[str], network: Network) -> None:
         self.watch = watch
         self._network = network
-        self._is_listed = isinstance(watch, Iterable)
+        self.has_lists = not isinstance(watch, Iterable)
+        self._single = cast(Collection[str], getattr(watch, "single", ()) if self.has_lists else watch)
         self._scripts: dict[bytes, str] = {}
         self._told: set[str] = set()  # addresses of which the script is known, or that have none
         self._has_hashed = False
@@ -48,7 +53,7 @@ class WatchedScripts:
         """Those of the scripts that are watched, and their addresses."""
         self._refresh()
         wanted = set(scripts)
-        if not self._is_listed:
+        if self.has_lists:
             return self._ask(wanted)
         known = self._scripts
         found = {script: known[script] for script in wanted & known.keys()}
@@ -68,9 +73,9 @@ class WatchedScripts:
         return any(grown)
 
     def _refresh(self) -> None:
-        if not self._is_listed or len(self._told) == self.size:
+        if len(self._told) == len(self._single):
             return
-        for address in cast(Iterable[str], self.watch):
+        for address in self._single:
             if address in self._told:
                 continue
             self._told.add(address)

@@ -11,6 +11,7 @@ from typing import Any
 
 from chains.base import ChainSpec, Stretch
 from chains.nem.accounts import AccountViews, TooBusy
+from chains.nem.agreement import voice
 from chains.nem.decode import BLIND_SPOTS, RawBlock, timestamp
 from chains.nem.watcher import NemChain
 from chains.rpc import Refused
@@ -76,7 +77,7 @@ class NemHistory:
         HistoryRefused : no endpoint has these blocks
         ChainUnavailable, ChainInconsistent : ask again later
         """
-        raws = [await self._raw(number) for number in range(end - 1, max(0, start - 2), -1)]
+        raws = [await self._agreed(number) for number in range(end - 1, max(0, start - 2), -1)]
         below: list[RawBlock | None] = [*raws[1:], None]
         pairs = list(zip(raws, below, strict=True))[: end - start][::-1]
         blocks = [await self._decoded(block, under) for block, under in pairs]
@@ -98,19 +99,22 @@ class NemHistory:
         try:
             async with self._turn:
                 named = await views.between(start, end)
-        except TooBusy:
-            log.info("%s: its accounts are too busy to be asked about one by one", self.spec.name)
+        except (TooBusy, Refused) as error:
+            busy = isinstance(error, TooBusy)
+            why = "its accounts are too busy to be asked about one by one" if busy else f"no list of accounts: {error}"
+            log.info("%s: %s", self.spec.name, why)
             self._views = None
             return await self.history(start, end)
         numbers = {start, end - 1, *named}
         raws = {
-            number: await self._raw(number)
+            number: await self._agreed(number)
             for number in sorted({*numbers, *(number - 1 for number in numbers)} - {0}, reverse=True)
         }
         for number, listed in named.items():
             held = {tx.get("signature") for tx in raws[number].transactions}
             if not held.issuperset(listed):
                 views.forget()
+                self._chain.nodes.set_aside(self._chain.nodes.pool.endpoint)
                 raise ChainInconsistent(f"block {number} lacks transactions that its accounts are said to have")
         blocks = [await self._decoded(raws[number], raws.get(number - 1)) for number in sorted(numbers)]
         accounts = views.accounts
@@ -138,6 +142,13 @@ class NemHistory:
 
     async def _decoded(self, block: RawBlock, below: RawBlock | None) -> Block:
         return await self._chain.decoded(block, below, None, self._chain.nodes.pool.endpoint)
+
+    async def _agreed(self, number: int) -> RawBlock:
+        """A block that no majority of endpoints has otherwise; whoever gave another one is asked last from now on."""
+        block, nodes = await self._raw(number), self._chain.nodes
+        if len(self.spec.endpoints) > 1 and not await nodes.is_agreed(number, voice(block), nodes.pool.endpoint):
+            raise ChainInconsistent(f"{self.spec.name}: endpoints do not agree on block {number}")
+        return block
 
     async def _raw(self, number: int) -> RawBlock:
         await self._open()

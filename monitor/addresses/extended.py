@@ -13,7 +13,7 @@ from embit import base58
 from monitor.addresses import PrivateKeyGiven
 from monitor.networks import Network, by_name
 
-__all__ = ["Extended", "is_extended", "plain", "read_extended", "refuse_private", "short"]
+__all__ = ["Extended", "hide_private", "is_extended", "plain", "read_extended", "refuse_private", "short"]
 
 _SIZE = 78  # bytes of a serialised key, without its checksum
 _XPUB = bytes.fromhex("0488b21e")
@@ -25,6 +25,7 @@ _HEX_KEY = re.compile(r"(0x)?[0-9a-fA-F]{64}")
 _HASH_BEFORE = re.compile(r"(?:sha256|hash256)\($")
 _SEED_WORDS = 12
 _WORD = re.compile(r"[A-Za-z]{3,8}")
+_FUNCTION = re.compile(r"[a-z_:]+\(")
 
 _SPENDS = "which can spend: remove it, a watch list needs public keys or addresses only"
 
@@ -141,6 +142,21 @@ def refuse_private(text: str, *, digits: bool = True) -> None:
             raise PrivateKeyGiven(f"this looks like a private key, {_SPENDS}")
 
 
+def hide_private(text: str) -> str:
+    """A text for people, without what looks like a private key: they paste one where a name belongs, too.
+
+    >>> hide_private("no incident 'xprv9s21ZrQH143K3QTDL4LXw2F7HEK3wJUD2nW2nRk4st'")
+    "no incident '(a private key)'"
+    """
+    return _TOKEN.sub(lambda match: "(a private key)" if _is_private(match[0]) else match[0], text)
+
+
+def _is_private(token: str) -> bool:
+    """Whether it is a private key by its form; 64 hex digits may be anything."""
+    is_key = _EXTENDED_PRIVATE.fullmatch(token) or _WIF.fullmatch(token) or _is_private_payload(token)
+    return bool(is_key)
+
+
 def _is_harmless(text: str, match: re.Match[str]) -> bool:
     """Whether 64 hex digits stand where a descriptor has none that is private."""
     before = text[: match.start()]
@@ -160,7 +176,7 @@ def _is_private_payload(token: str) -> bool:
 
 
 def _has_seed_phrase(text: str) -> bool:
-    words = re.split(r"[\s,;()]+", text.strip())
+    words = re.split(r"[\s,;()]+", _FUNCTION.sub("(", text))
     return sum(_WORD.fullmatch(word) is not None for word in words) >= _SEED_WORDS
 
 

@@ -141,5 +141,7 @@ def _failed(error: BaseException, debug: bool) -> int:
 
 
 def _say(text: str) -> None:
-    for line in text.splitlines() or [""]:
+    from monitor.addresses.extended import hide_private  # loads a library: only where it is needed
+
+    for line in hide_private(text).splitlines() or [""]:
         print(f"heistwatch: {line}", file=sys.stderr)

@@ -24,6 +24,7 @@ __all__ = ["shown", "validate"]
 _MAX_PASSES = 20
 _SHOWN_LENGTH = 60
 _SECRET_PARTS = {"endpoints", "receivers", "http", "store", "prices", "options", "heartbeat"}
+_NAMES = frozenset({"id", "entity", "name"})
 _NEUTRAL: Mapping[str, Any] = {"role": "hot", "addresses": [], "channels": [], "wallets": []}
 _WHAT = {
     "list_type": "a list",
@@ -75,6 +76,7 @@ _MODELS: Mapping[str, type[BaseModel]] = {
 def validate(root: Node, problems: list[Problem]) -> ConfigFile | None:
     """The entries of a tree. What is wrong joins ``problems`` and leaves the tree; None where nothing can be saved."""
     _remove_broken(root)
+    _remove_keys(root, problems)
     root.value = {key: child for key, child in root.value.items() if child.value is not None}  # "receivers:" alone
     for _ in range(_MAX_PASSES):
         try:
@@ -94,6 +96,18 @@ def _remove_broken(node: Node) -> None:
             node.remove(child)
         else:
             _remove_broken(child)
+
+
+def _remove_keys(node: Node, problems: list[Problem]) -> None:
+    """Refuse private keys where names belong, which every message and the store would repeat."""
+    for child in list(node.children()):
+        is_name = child.key in _NAMES and isinstance(child.value, str)
+        if _is_key(str(child.key)) or (is_name and _is_key(child.value)):
+            where = node.label or "the configuration"
+            problems.append(child.problem(f"{where} has what looks like a private key in the place of a name: remove it"))
+            node.remove(child)
+        else:
+            _remove_keys(child, problems)
 
 
 def _settle(detail: Any, node: Node, depth: int, problems: list[Problem]) -> None:

@@ -48,13 +48,16 @@ def read_tree(path: Path, environ: Mapping[str, str], problems: list[Problem]) -
 
 
 def redacted(problems: Iterable[Problem], values: frozenset[str]) -> list[Problem]:
-    """The second line of defence: no substituted value is part of a message, however it came there."""
+    """The second line of defence: no substituted value and no private key is part of a message, however it came there.
+    """
+    from monitor.addresses.extended import hide_private  # loads a library: only where it is needed
+
     hidden = sorted((value for value in values if len(value) >= MIN_REDACTED), key=len, reverse=True)
 
     def clean(text: str) -> str:
         for value in hidden:
             text = text.replace(value, "<substituted>")
-        return text
+        return hide_private(text)
 
     return [Problem(clean(problem.message), clean(problem.where)) for problem in problems]
 
