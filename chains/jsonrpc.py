@@ -5,13 +5,13 @@ from __future__ import annotations
 import functools
 import itertools
 import re
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from typing import Any
 
 import msgspec
 
 from chains.batching import BatchSizes
-from chains.exchange import Exchange, Kind, MethodUnsupported, RpcError, Unanswered, Unusable
+from chains.exchange import Exchange, Kind, MethodUnsupported, Refused, RpcError, Unanswered, Unusable
 from chains.nesting import nested
 
 __all__ = ["JsonRpc"]
@@ -185,7 +185,7 @@ class JsonRpc:
 
         if self._sizes.of(self.endpoint) == 1:
             return None
-        results = await self._exchange.exchange(body, decode, what, 2)
+        results = await self._together(body, decode, what, 2)
         if isinstance(results, RpcError):
             self._sizes.refused(self.endpoint)
             return None
@@ -225,13 +225,22 @@ class JsonRpc:
         def decode(data: bytes) -> Any:
             return self._any_order(data, idents, [(method, params, type) for method, params in calls], what)
 
-        results = await self._exchange.exchange(body, decode, what, len(calls))
+        results = await self._together(body, decode, what, len(calls))
         if isinstance(results, _TooMany) and len(calls) > 1:
             raise results
         if isinstance(results, RpcError):
             self._sizes.refused(self.endpoint)
             return [await self._alone(method, params, type) for method, params in calls]
         return [self._named(r) if isinstance(r, RpcError) else r for r in results]
+
+    async def _together(self, body: bytes, decode: Callable[[bytes], Any], what: str, calls: int) -> Any:
+        """What ``decode`` makes of the answer to a batch; the `RpcError` where it is no request for the endpoint."""
+        try:
+            return await self._exchange.exchange(body, decode, what, calls)
+        except Refused as error:
+            if error.status != 400:
+                raise
+            return (_TooMany if _TOO_MANY.search(error.detail) else RpcError)(str(error))
 
     def _refusal(self, what: str, error: _Error) -> RpcError:
         """The exception for an error object that stands for a whole batch."""

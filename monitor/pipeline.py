@@ -132,7 +132,6 @@ class Pipeline:
             )
         )
         work.tip = self.tips[chain] = block.ref
-        work.notes += self.engine.watchlist.derived.taken(block.ref)
         number = block.ref.number
         work.coverage.append(
             CoverageRange(chain, number, number, block.source, block.blind_spots, len(block.undecoded))
@@ -271,6 +270,7 @@ class Pipeline:
         final = self._final_at(chain, tip) if tip else None
         if final is not None:
             self._final[chain] = max(final, self._final.get(chain, final))
+        derived = self.engine.watchlist.derived.taken(tip) if tip else ()  # coins and history show use, too
         await self._store.commit(
             Commit(
                 chain=chain,
@@ -280,7 +280,7 @@ class Pipeline:
                 state=tuple(sorted(work.state.items())),
                 incidents=tuple((name, self.correlator.dump(name)) for name in work.incidents),
                 outbox=tuple(work.outbox),
-                notes=(*work.notes, *self.desk.taken()),
+                notes=(*work.notes, *derived, *self.desk.taken()),
                 coverage=tuple(work.coverage),
                 effective=tuple(work.effective.items()),
                 final=final,

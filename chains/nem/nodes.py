@@ -8,7 +8,6 @@ otherwise: a node that serves another block than two honest ones is not believed
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import random
 import time
@@ -206,7 +205,11 @@ class NemNodes:
         if self._agreed.get(number) == own:
             return True
         others = [e.name for e in self.pool.endpoints if e.name != source and self._may_vote(e.name, number)]
-        votes = await self._votes(others, number, own)
+        others.sort(key=lambda name: _slowness(self.pool.find(name).state(in_use=False)))
+        enough = (1 + len(others)) // 2  # of one opinion with the source, they are a majority
+        votes = await self._votes(others[:enough], number)
+        if not is_settled(own, votes, len(others) - len(votes)):
+            votes += await self._votes(others[enough:], number)
         if outvoted(own, votes) is not None:
             log.warning(
                 "%s: %s gives another block %d than %d others", self.spec.name, source, number, len(votes)
@@ -230,22 +233,18 @@ class NemNodes:
         endpoint = self.pool.find(name)
         return _is_free(endpoint) and (endpoint.head is None or endpoint.head >= number)
 
-    async def _votes(self, names: Sequence[str], number: int, own: Voice) -> list[Voice]:
-        """What these say that a block is; who is slow is not waited for once it can change nothing."""
+    async def _votes(self, names: Sequence[str], number: int) -> list[Voice]:
+        """What these say that a block is, as far as they say it within `PATIENCE`."""
+        if not names:
+            return []
         tasks = [asyncio.create_task(self._vote(name, number)) for name in names]
-        votes: list[Voice] = []
-        left = set(tasks)
         try:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(PATIENCE):
-                    while left and not is_settled(own, votes, len(left)):
-                        done, left = await asyncio.wait(left, return_when=asyncio.FIRST_COMPLETED)
-                        votes += [vote for task in done if (vote := task.result()) is not None]
+            done, _ = await asyncio.wait(tasks, timeout=PATIENCE)
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-        return votes
+        return [vote for task in done if (vote := task.result()) is not None]
 
     async def _vote(self, name: str, number: int) -> Voice | None:
         """What one node says that a block is; None where it does not say."""
@@ -281,6 +280,11 @@ def _is_free(endpoint: Endpoint) -> bool:
     """Whether an endpoint can be asked at once."""
     limited = endpoint.limiter is not None and endpoint.limiter.delay() > 0
     return endpoint.askable and not endpoint.resting and not limited
+
+
+def _slowness(state: EndpointState) -> tuple[int, float]:
+    """Whoever failed least and answers fastest comes first."""
+    return sum(state.failures.values()), state.seconds / max(1, state.requests)
 
 
 async def _at(single: Single, number: int) -> RawBlock:

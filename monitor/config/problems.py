@@ -102,9 +102,9 @@ def _remove_keys(node: Node, problems: list[Problem]) -> None:
     """Refuse private keys where names belong, which every message and the store would repeat."""
     for child in list(node.children()):
         is_name = child.key in _NAMES and isinstance(child.value, str)
-        if _is_key(str(child.key)) or (is_name and _is_key(child.value)):
-            where = node.label or "the configuration"
-            problems.append(child.problem(f"{where} has what looks like a private key in the place of a name: remove it"))
+        if _is_key(str(child.key), digits=False) or (is_name and _is_key(child.value, digits=False)):
+            what = "what looks like a private key in the place of a name: remove it"
+            problems.append(child.problem(f"{node.label or 'the configuration'} has {what}"))
             node.remove(child)
         else:
             _remove_keys(child, problems)
@@ -200,12 +200,12 @@ def shown(node: Node) -> str:
     return f"was {text}"
 
 
-def _is_key(text: str) -> bool:
+def _is_key(text: str, digits: bool = True) -> bool:
     from monitor.addresses import PrivateKeyGiven
     from monitor.addresses.extended import refuse_private  # loads a library: only where it is needed
 
     try:
-        refuse_private(text)
+        refuse_private(text, digits=digits)
     except PrivateKeyGiven:
         return True
     return False

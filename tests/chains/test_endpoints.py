@@ -283,7 +283,7 @@ def test_batch_sizes() -> None:
     assert sizes.of("b") == 10
 
 
-@pytest.mark.parametrize("how", ["413", "object", "truncated"])
+@pytest.mark.parametrize("how", ["413", "400", "object", "truncated"])
 async def test_batch_adapts(how: str, canned: Any, pool_of: Any, fault: Any) -> None:
     """Batches that are too large are halved until they pass, and stay small; every call is answered once, in order."""
     canned.methods = {"a": lambda n: n}
@@ -292,6 +292,8 @@ async def test_batch_adapts(how: str, canned: Any, pool_of: Any, fault: Any) -> 
         body = await request.json()
         if len(body) > 30 and how == "413":
             return web.Response(status=413, text="<html>")
+        if len(body) > 30 and how == "400":
+            return web.Response(status=400, text="too many requests in one batch: batch limit is 30")
         if len(body) > 30 and how == "object":
             return web.json_response({"id": None, "error": {"code": -32600, "message": "batch limit 30 exceeded"}})
         return web.json_response([canned.reply(one) for one in body[:30]])
@@ -318,12 +320,15 @@ async def test_batch_that_times_out_is_halved(canned: Any, pool_of: Any, ticks: 
     assert [len(body) for body in canned.asked] == [4, 2, 2]
 
 
-async def test_no_batches_is_remembered(canned: Any, pool_of: Any) -> None:
+@pytest.mark.parametrize("how", ["object", "400"])
+async def test_no_batches_is_remembered(how: str, canned: Any, pool_of: Any) -> None:
     """An endpoint that takes none is asked one by one from the start the next time."""
     canned.methods = {"a": lambda n: n}
 
     async def no_batches(request: web.Request) -> web.Response:
         body = await request.json()
+        if isinstance(body, list) and how == "400":
+            return web.Response(status=400, text="one call a request")
         if isinstance(body, list):
             return web.json_response({"id": None, "error": {"code": -32600, "message": "invalid request"}})
         return web.json_response(canned.reply(body))

@@ -15,6 +15,7 @@ from chains.nem.decode import EPOCH
 from chains.nem.history import NemHistory
 from chains.nem.watcher import NemChain
 from chains.recorded.nem import Move, RecordedNemServer, construct, make_block
+from chains.recorded.nem_accounts import Refusal
 from chains.recorded.nem_blocks import Recording
 from chains.recorded.pace import Pace
 from monitor.addresses.nem import of_public_key
@@ -245,3 +246,41 @@ async def test_another_endpoint_begins_a_view_anew(nis: Start) -> None:
     finally:
         await history.aclose()
         await whole.aclose()
+
+
+async def test_a_lie_about_a_past_block_is_outvoted(nis: Start) -> None:
+    """A payment that the first endpoint hides under the block's real signature is read from another one."""
+    recording = long_recording()
+    liar, *honest = servers = [await nis(recording) for _ in range(3)]
+    at = liar._at
+    liar._at = lambda height: {**at(height), "transactions": []} if height == 5_103 else at(height)
+    spec = ChainSpec("nem", "nem", "nem:mainnet", tuple(server.url for server in servers), replay=True,
+                     options={"signers": dict(recording.signers)})  # fmt: skip
+    history, whole = NemHistory(spec, {VICTIM}, 1e6), history_of(honest[0], VICTIM)
+    try:
+        with pytest.raises(ChainInconsistent, match="do not agree on block 5103"):
+            await history.history(5_100, 5_110)
+        found = await history.history(5_100, 5_110)
+        assert found.blocks == (await whole.history(5_100, 5_110)).blocks
+        assert 5_103 in {block.ref.number for block in found.blocks}
+    finally:
+        await history.aclose()
+        await whole.aclose()
+
+
+async def test_without_lists_of_accounts_blocks_are_read(nis: Start) -> None:
+    """An endpoint may refuse them, as one that keeps no index does."""
+    server = await nis(long_recording())
+
+    def refuse(_: Any) -> Any:
+        raise Refusal(404, "Not Found", "not here")
+
+    server._transfers_all = refuse
+    await server.stop()
+    await server.start()
+    history = history_of(server, VICTIM)
+    try:
+        found = await history.brief(5_100, 5_110)
+        assert found.blocks == (await history.history(5_100, 5_110)).blocks != ()
+    finally:
+        await history.aclose()
