@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Container, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from monitor.model import Block, BlockRef, Pending
@@ -24,6 +24,7 @@ __all__ = [
     "PendingSeen",
     "Stretch",
     "Terms",
+    "terms_within",
 ]
 
 
@@ -100,6 +101,14 @@ class ChainSpec:
     quorum: int = 1  # endpoints that must agree on a block
     accounts: tuple[str, ...] = ()  # watched addresses that are named one by one: their state may be read
     network: Network | None = None  # None: the built-in one of ``chain``
+
+
+def terms_within(spec: ChainSpec, rate: float | None) -> Mapping[str, Terms]:
+    """The terms of a chain's endpoints, none of them above ``rate`` calls a second; None: as they are."""
+    if rate is None:
+        return dict(spec.terms)
+    usual = {url: spec.terms.get(url, Terms()) for url in spec.endpoints}
+    return {url: replace(terms, rate=min(rate, terms.rate or rate)) for url, terms in usual.items()}
 
 
 class Chain(Protocol):

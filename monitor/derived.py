@@ -190,6 +190,10 @@ class DerivedBook:
     def __bool__(self) -> bool:
         return bool(self._derived)
 
+    def count(self, chain: str) -> int:
+        """How many derived addresses of a chain are watched by now."""
+        return sum(len(derived) for derived in self._derived if derived.chain == chain)
+
     def restore(self, notes: Iterable[tuple[str, bytes]]) -> None:
         """Take over what was kept: addresses that came into use once are watched from the start.
 

@@ -153,34 +153,55 @@ class Fetch:
                 if self._started is None:
                     self._started = (self._clock(), mark.block - top)
                 if top <= mark.low:
-                    if _fits(mark, kept):
+                    if not _fits(mark, kept):
+                        mark = await self._misfit(mark, kept[-1], between)
+                    elif all(head.watched == self._watched for head in kept):
                         return True
-                    mark = await self._misfit(mark, kept[-1], between)
+                    else:
+                        mark = await self._read_again(mark, kept, heads, between)
                     continue
                 for wanted in self._wanted(mark, heads, top)[: self._width if kept else 1]:
                     if wanted not in ahead:
                         ahead[wanted] = asyncio.create_task(self._stretch(mark, *wanted), name=f"blocks {wanted[0]}")
-                stretch = await ahead.pop(self._wanted(mark, heads, top)[0])
+                stretch, watched = await ahead.pop(self._wanted(mark, heads, top)[0])
                 expected = kept[-1].parent_hash if kept else mark.parent
                 if stretch.last.hash != expected:
                     self._misfits += 1
                     if kept and self._misfits > 1:  # it may be of the other branch: read it again
                         await self.keep(mark, {past_key(self.chain, kept[-1].first): None}, between)
                     raise ChainInconsistent(f"block {top - 1} is no parent of block {top}")
-                mark = await self._take(mark, heads, stretch, between)
+                mark = await self._take(mark, heads, stretch, watched, between)
         finally:
             for task in ahead.values():
                 task.cancel()
             await asyncio.gather(*ahead.values(), return_exceptions=True)
 
-    async def _stretch(self, mark: Mark, start: int, end: int) -> Stretch:
-        """A stretch, the cheap way (`chains.base.History.brief`) where nobody needs the headers of its blocks."""
+    @property
+    def _watched(self) -> int:
+        """How many derived addresses are watched by now: a stretch that was read with fewer may lack something."""
+        return self._pipeline.engine.watchlist.derived.count(self.chain)
+
+    async def _read_again(
+        self, mark: Mark, kept: Sequence[Head], heads: dict[int, Head], between: Between[Any]
+    ) -> Mark:
+        """Read stretches in which more addresses count by now, lowest first: use of a wallet goes up with time."""
+        for head in reversed(kept):
+            if head.watched != self._watched:
+                stretch, watched = await self._stretch(mark, head.first, head.last + 1)
+                mark = await self._take(mark, heads, stretch, watched, between)
+        return mark
+
+    async def _stretch(self, mark: Mark, start: int, end: int) -> tuple[Stretch, int]:
+        """A stretch, and how many derived addresses were watched when it was read.
+
+        The cheap way (`chains.base.History.brief`) where nobody needs the headers of its blocks.
+        """
         brief = getattr(self._past, "brief", None)
         undone = mark.state is MarkState.GAP and end > mark.block - self._pipeline.finality(self.chain)
         if brief is None or undone:
-            return await self._past.history(start, end)
+            brief = self._past.history
         found: Stretch = await brief(start, end)
-        return found
+        return found, self._watched
 
     def _wanted(self, mark: Mark, heads: Mapping[int, Head], top: int) -> list[tuple[int, int]]:
         """(start, end) of the next stretches below ``top``, highest first; those that are there are not read again."""
@@ -194,16 +215,19 @@ class Fetch:
                 break  # what comes next is there, if it fits
         return found
 
-    async def _take(self, mark: Mark, heads: dict[int, Head], stretch: Stretch, between: Between[Any]) -> Mark:
+    async def _take(
+        self, mark: Mark, heads: dict[int, Head], stretch: Stretch, watched: int, between: Between[Any]
+    ) -> Mark:
         """Store a stretch that fits what is above it."""
         start, end = stretch.first.number, stretch.last.number + 1
         self.troubles = self._misfits = self.refusals = 0
         final = mark.block - self._pipeline.finality(self.chain)
         head = head_of(stretch, final - 1 if mark.state is MarkState.GAP else None)
+        head = msgspec.structs.replace(head, watched=watched)
         gone = [old for old in heads.values() if old.last >= start and old.first < end]
         records: dict[bytes, bytes | None] = {past_key(self.chain, old.first): None for old in gone}
         records[past_key(self.chain, start)] = pack_stretch(head, stretch.blocks)
-        done = mark.block - start
+        done = max(mark.done, mark.block - start)
         mark = await self.keep(msgspec.structs.replace(mark, done=done), records, between)
         for old in gone:
             del heads[old.first]

@@ -51,6 +51,7 @@ class Head(msgspec.Struct, frozen=True):
     source: str = ""
     blind_spots: tuple[str, ...] = ()
     headers: tuple[tuple[str, int], ...] = ()  # hash and time of its highest blocks, those that may still be undone
+    watched: int = 0  # derived addresses that were watched when it was read
 
 
 class Said(msgspec.Struct, frozen=True):

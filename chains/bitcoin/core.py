@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from chains.base import ChainSpec, EndpointState, Terms
+from chains.base import ChainSpec, EndpointState, terms_within
 from chains.batching import BatchSizes
 from chains.bitcoin.base import Fetched, Prevout, Unspent
 from chains.bitcoin.block import RawBlock, parse_block
@@ -73,10 +73,7 @@ class CoreSource:
         rng: random.Random | None = None,
     ) -> None:
         self._spec, self._network, self._clock = spec, network, clock
-        terms = dict(spec.terms)
-        if rate is not None:
-            usual = {url: terms.get(url, Terms()) for url in spec.endpoints}
-            terms = {url: replace(term, rate=min(rate, term.rate or rate)) for url, term in usual.items()}
+        terms = terms_within(spec, rate)
         made: dict[str, Any] = {
             "rng": rng, "sleep": sleep, "clock": clock, "terms": terms, "on_connect": self._greet
         }  # fmt: skip

@@ -8,12 +8,11 @@ import random
 import re
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Annotated, Any, TypeVar
 
 import msgspec
 
-from chains.base import ChainSpec, EndpointState, Terms
+from chains.base import ChainSpec, EndpointState, terms_within
 from chains.bitcoin.base import Coin, Fetched, Prevout, Unspent
 from chains.bitcoin.block import RawBlock, parse_block, parse_tx
 from chains.endpoints.heads import HeadWatch
@@ -114,10 +113,7 @@ class RestSource:
         rng: random.Random | None = None,
     ) -> None:
         self._spec, self._network = spec, network
-        terms = dict(spec.terms)
-        if rate is not None:
-            usual = {url: terms.get(url, Terms()) for url in spec.endpoints}
-            terms = {url: replace(term, rate=min(rate, term.rate or rate)) for url, term in usual.items()}
+        terms = terms_within(spec, rate)
         self._pool = HttpPool(
             spec.endpoints, timeout=spec.timeout_seconds, rng=rng, sleep=sleep, clock=clock, on_connect=self._greet,
             terms=terms,

@@ -176,7 +176,7 @@ def _is_private_payload(token: str) -> bool:
 
 
 def _has_seed_phrase(text: str) -> bool:
-    words = re.split(r"[\s,;()]+", _FUNCTION.sub("(", text))
+    words = re.split(r"[\s,;()/\[\]]+", _FUNCTION.sub("(", text))
     return sum(_WORD.fullmatch(word) is not None for word in words) >= _SEED_WORDS
 
 
