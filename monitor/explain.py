@@ -50,7 +50,7 @@ def explain(incident: Incident, names: AssetNames) -> tuple[str, ...]:
     lines: list[str] = []
     if not incident.findings:
         return ()
-    first = max(incident.findings, key=lambda f: (f.severity, f.score, -f.at))
+    first = max(incident.findings, key=lambda f: ("replaced_by" not in f.evidence, f.severity, f.score, -f.at))
     lines.append(f"{TITLES.get(first.detector, first.detector)}: {first.summary}.")
     lines += waits(incident)
     lines += also(incident, first)

@@ -192,16 +192,16 @@ class Fetch:
         return mark
 
     async def _stretch(self, mark: Mark, start: int, end: int) -> tuple[Stretch, int]:
-        """A stretch, and how many derived addresses were watched when it was read.
+        """A stretch, and how many derived addresses were watched before it was read: its end may know more.
 
         The cheap way (`chains.base.History.brief`) where nobody needs the headers of its blocks.
         """
-        brief = getattr(self._past, "brief", None)
+        watched, brief = self._watched, getattr(self._past, "brief", None)
         undone = mark.state is MarkState.GAP and end > mark.block - self._pipeline.finality(self.chain)
         if brief is None or undone:
             brief = self._past.history
         found: Stretch = await brief(start, end)
-        return found, self._watched
+        return found, watched
 
     def _wanted(self, mark: Mark, heads: Mapping[int, Head], top: int) -> list[tuple[int, int]]:
         """(start, end) of the next stretches below ``top``, highest first; those that are there are not read again."""

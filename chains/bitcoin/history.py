@@ -53,17 +53,14 @@ class BitcoinHistory:
         return (await self._fetch(number)).raw.header.time
 
     async def history(self, start: int, end: int) -> Stretch:
-        """Blocks ``start`` to ``end`` (exclusive).
+        """Blocks ``start`` to ``end`` (exclusive), each with what is watched when it is read.
 
         Raises
         ------
         HistoryRefused : no endpoint has these blocks
         ChainUnavailable, ChainInconsistent : ask again later
         """
-        size = -1
-        while size != self._watched.size:  # where a gap limit moves on the way, the blocks before it count anew
-            size = self._watched.size
-            blocks = await self._blocks(start, end)
+        blocks = await self._blocks(start, end)
         first, last = blocks[0], blocks[-1]
         touching = tuple(block for block in blocks if block.transfers)
         spots = tuple(dict.fromkeys(spot for block in blocks for spot in block.blind_spots))
@@ -80,7 +77,10 @@ class BitcoinHistory:
         blocks: list[Block] = []
         for number in range(start, end):
             fetched = await self._fetch(number)
-            found = await self._prevouts.of_block(fetched)
+            size = -1
+            while size != self._watched.size:  # a gap limit moved with it
+                size = self._watched.size
+                found = await self._prevouts.of_block(fetched)
             block = decode_block(fetched, number, found, self._watched, self._network)
             if blocks and block.parent_hash != blocks[-1].ref.hash:
                 raise ChainInconsistent(f"{self.spec.name}: block {number} does not follow block {number - 1}")

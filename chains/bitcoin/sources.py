@@ -340,6 +340,6 @@ class Sources:
             raise next(iter(self._refused.values()))
         reasons = [self._unknown[url] for url in self._urls if url in self._unknown and url not in self._kinds]
         raise ChainUnavailable(
-            f"{self._spec.name}: {'; '.join(reasons) or 'no endpoint answers'}"
+            f"{'; '.join(reasons) or 'no endpoint answers'}"
             " (options.api says what endpoints speak where that cannot be found out)"
         )

@@ -244,6 +244,17 @@ async def test_changes_of_control_alarm_live(nis: Any, watch: Watch, tx: Json, s
     assert (incident.severity, [f.detector for f in incident.findings]) == (severity, ["CT-11"])
 
 
+async def test_many_cosignatories_at_once_fit_a_message(nis: Any, watch: Watch) -> None:
+    """The first ones are named, the others counted."""
+    change = _modification(2, 31, cosigner=1)
+    change["modifications"] = [{"modificationType": 1, "cosignatoryAccount": f"{n:02x}" * 32} for n in range(1, 33)]
+    recording = _blocks(_signed(change))
+    live = await watch(_mapping(), await nis(recording, 3))
+    await live.at(recording.blocks[-1])
+    (finding,) = live.incidents[0].findings
+    assert finding.summary.endswith(" and 28 more; 31 signatures more needed")
+
+
 @pytest.mark.parametrize(("mode", "word"), [(1, "activate"), (2, "deactivate")])
 async def test_importance_of_a_cold_wallet_handed_over(nis: Any, watch: Watch, mode: int, word: str) -> None:
     """A key that should rest was used."""

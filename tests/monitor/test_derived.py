@@ -5,20 +5,24 @@ from __future__ import annotations
 import gc
 import pickle
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from embit import base58, bip32, bip39
 
+from chains.base import Stretch
 from monitor import app
 from monitor.addresses.compact import AddressSet
 from monitor.assets import AssetNames
-from monitor.calibrate import Past, calibrate
+from monitor.calibrate import Past as Folded
+from monitor.calibrate import calibrate
 from monitor.cli import main
 from monitor.config import Config, config_from_mapping, load_config
 from monitor.derived import PREFIX, DerivedAddresses, DerivedBook
 from monitor.engine import Engine
+from monitor.fetch import Fetch
 from monitor.errors import ConfigError, StoreError
 from monitor.incidents import Correlator
 from monitor.memory_store import MemoryStore
@@ -26,6 +30,7 @@ from monitor.model import Block, BlockRef, Direction, Role, Transfer, TransferKi
 from monitor.networks import by_name
 from monitor.pipeline import Pipeline
 from monitor.policies.poisoning import Poisoning
+from monitor.spool import past_prefix, unpack_blocks
 from monitor.sqlite_store import SqliteStore
 from monitor.watchlist import Watchlist
 
@@ -121,6 +126,7 @@ def test_a_watch_list_beside_a_long_list() -> None:
     derived = made(gap_limit=1)
     watchlist = watched(derived, fleets=((CHAIN, AddressSet.of(["1long"])),))
     watch = watchlist.watch(CHAIN)
+    assert list(watch.single) == list(derived.addresses)  # type: ignore[attr-defined]
     second = derived.runs[0].at(1)[0]
     assert "1long" in watch and derived.addresses[0] in watch and second not in watch
     assert watch.used(derived.addresses[0]) and second in watch and not watch.used("1long")
@@ -224,6 +230,52 @@ async def test_use_is_kept_over_restarts(kind: str, tmp_path: Path) -> None:
         await store.aclose()
 
 
+class Past:
+    """A chain's history as `chains.bitcoin.history` reads it: use that a block shows counts from there on."""
+
+    def __init__(self, watchlist: Watchlist, blocks: Sequence[Block]) -> None:
+        self._watch, self._blocks = watchlist.watch(CHAIN), blocks
+
+    async def time_of(self, number: int) -> int:
+        return self._blocks[number].timestamp
+
+    async def history(self, start: int, end: int) -> Stretch:
+        run, touching = self._blocks[start:end], []
+        for item in run:
+            mine = tuple(transfer for transfer in item.transfers if transfer.to_address in self._watch)
+            touching += [replace(item, transfers=mine)] if mine else []
+            for transfer in mine:
+                self._watch.used(transfer.to_address)
+        first, last = run[0], run[-1]
+        return Stretch(first.ref, first.parent_hash, last.ref, first.timestamp, last.timestamp, "node", (), tuple(touching))
+
+    async def aclose(self) -> None: ...
+
+
+async def test_history_that_shows_more_use_is_read_again() -> None:
+    """It is fetched newest first, and older blocks show what counts in newer ones; all of it is kept at once."""
+    store, derived = MemoryStore(), made(gap_limit=2)
+    run = derived.runs[0]
+    blocks = [block(number, *([run.at(2 * number - 1)[0]] if number else ())) for number in range(11)]
+    pipeline = await started(store, derived)
+    pipeline.backfills[CHAIN] = 1_000_000
+    await pipeline.connect(block(11))
+    await pipeline.flush(CHAIN)
+    past = Past(pipeline.engine.watchlist, blocks)
+    fetch = Fetch("btc", CHAIN, lambda: past, pipeline, store, step=2, block_seconds=600, width=3, clock=lambda: 0.0)
+
+    async def between(_: str, do: Any) -> Any:
+        return await do()
+
+    assert await fetch.fetch(await fetch.reach(pipeline.marks[CHAIN], between), between)
+    stored = [unpack_blocks(value) async for _, value in store.state(past_prefix(CHAIN))]
+    paid = [transfer.to_address for stretch in stored for item in stretch for transfer in item.transfers]
+    assert paid == [run.at(2 * number - 1)[0] for number in range(1, 11)]
+    again = made(gap_limit=2)
+    await started(store, again)  # no live block came since
+    assert run.at(21)[0] in again
+
+
 async def test_only_news_are_stored() -> None:
     """A block that shows no new use adds no note, and what was restored is not stored again."""
     store = MemoryStore()
@@ -258,7 +310,7 @@ async def test_calibration_keeps_use() -> None:
     engine = Engine(watched(derived), [COIN])
     engine.watchlist.watch(CHAIN).used(derived.addresses[9])
     engine.connect(block(5, derived.addresses[9]))
-    await calibrate(store, engine, [Past(CHAIN, 1, 9, 1_700_000_000, 1_700_009_000)])
+    await calibrate(store, engine, [Folded(CHAIN, 1, 9, 1_700_000_000, 1_700_009_000)])
     live = made()
     await started(store, live)
     assert len(live) == 30

@@ -11,6 +11,8 @@ from monitor.policies.control.verdict import Facts, Verdict
 
 __all__ = ["delay", "owner", "role", "signatories", "signatories_of"]
 
+MOST_NAMED = 4  # signatories in one sentence
+
 
 def owner(change: Change, facts: Facts) -> Verdict | None:
     """CT-6: high, critical for an owner who is known to be bad; that an offer was taken back is nothing."""
@@ -62,14 +64,20 @@ def signatories_of(detail: Mapping[str, Any]) -> list[tuple[str, bool]]:
     return [(str(item["cosignatory"]), item["type"] == "add") for item in found]
 
 
+def _some(addresses: Sequence[str], facts: Facts) -> str:
+    """The first of them by name, and how many more there are: a NEM account may have 32."""
+    text = ", ".join(map(facts.named, addresses[:MOST_NAMED]))
+    return text if len(addresses) <= MOST_NAMED else f"{text} and {len(addresses) - MOST_NAMED} more"
+
+
 def signatories(change: Change, facts: Facts) -> Verdict:
     """CT-11: high, critical where fewer signatures are enough."""
     modified = signatories_of(change.detail)
     came = [address for address, is_new in modified if is_new]
     went = [address for address, is_new in modified if not is_new]
     less = int(change.detail.get("min_cosignatories_change") or 0)
-    parts = [f"added {', '.join(map(facts.named, came))}"] if came else []
-    parts += [f"removed {', '.join(map(facts.named, went))}"] if went else []
+    parts = [f"added {_some(came, facts)}"] if came else []
+    parts += [f"removed {_some(went, facts)}"] if went else []
     signatures = "signature" if abs(less) == 1 else "signatures"
     parts += [f"{abs(less)} {signatures} {'fewer' if less < 0 else 'more'} needed"] if less else []
     text = f"signatories of {change.account}: {'; '.join(parts) or f'changed, {change.value}'}"
