@@ -15,7 +15,7 @@ import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
-from http.client import HTTPConnection
+from http.client import HTTPConnection, RemoteDisconnected
 from pathlib import Path
 from typing import Any
 
@@ -95,19 +95,27 @@ class CoinNode:
 
     def rpc(self, method: str, *params: Any) -> Any:
         """The result of one call; amounts are `Decimal`. `RpcFailed` for an error."""
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
-        token = b64encode(f"{self.user}:{self.password}".encode()).decode()
+        body = json.dumps({"jsonrpc": "1.0", "id": 1, "method": method, "params": params})
         try:
-            body = json.dumps({"jsonrpc": "1.0", "id": 1, "method": method, "params": params})
-            connection.request("POST", "/", body, {"Authorization": f"Basic {token}"})
-            text = connection.getresponse().read()
-        finally:
-            connection.close()
+            text = self._post(body)
+        except RemoteDisconnected:  # a busy node closes some connections; what changes nothing is asked again
+            if not method.startswith(("get", "list")):
+                raise
+            text = self._post(body)
         assert text, f"{method}: no answer"
         answer = json.loads(text, parse_float=Decimal)
         if answer.get("error"):
             raise RpcFailed(method, answer["error"])
         return answer["result"]
+
+    def _post(self, body: str) -> bytes:
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
+        token = b64encode(f"{self.user}:{self.password}".encode()).decode()
+        try:
+            connection.request("POST", "/", body, {"Authorization": f"Basic {token}"})
+            return connection.getresponse().read()
+        finally:
+            connection.close()
 
     def mine(self, blocks: int = 1, address: str | None = None) -> list[str]:
         """Mine with what waits; hashes of the new blocks."""

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from embit import base58, bech32
 
 from monitor.addresses import PrivateKeyGiven, cashaddr
+from monitor.addresses.extended import refuse_private
 from monitor.networks import NETWORKS, Network
 
 __all__ = ["canonical"]
@@ -26,6 +27,7 @@ _EXTENDED_PRIVATE = re.compile(r"[A-Za-z]{1,4}prv[1-9A-HJ-NP-Za-km-z]{20,}|[A-Za
 _EXTENDED_PUBLIC = re.compile(r"[A-Za-z]{1,4}pub[1-9A-HJ-NP-Za-km-z]{90,}")
 _WIF = re.compile(r"[5-9KLcTQPUV6][1-9A-HJ-NP-Za-km-z]{50,51}|6P[1-9A-HJ-NP-Za-km-z]{56}")
 _HEX_KEY = re.compile(r"(0x)?[0-9a-fA-F]{64}")
+_PART = re.compile(r"^[A-Za-z_]+\(|[A-Za-z]{1,4}pub[1-9A-HJ-NP-Za-km-z]{90,}")
 _HASHED = "scripthash:"
 _LONGEST_PREFIX = 15  # of a CashAddr, that is shown in a message
 _TEST_HRPS = {"sb": "a private signet"}
@@ -59,6 +61,8 @@ def canonical(text: str, network: Network) -> str:
         raise ValueError(f"this is an address of an EVM network, not of {network.name}")
     if _segwit_hrp(text) is not None:
         return _segwit(text, network)
+    if not text.isalnum():
+        _refuse_more(text)
     if ":" in text or ("cashaddr" in network.params and len(text) >= 40):  # longer than any base58 address
         return _cashaddr(text, network)
     return _base58(text, network)
@@ -79,6 +83,16 @@ def _refuse_secrets(text: str) -> None:
         raise PrivateKeyGiven("this is an extended private key, which can spend: remove it, and list addresses only")
     if _WIF.fullmatch(text) or _HEX_KEY.fullmatch(text):
         raise PrivateKeyGiven("this looks like a private key, which can spend: remove it, and list addresses only")
+
+
+def _refuse_more(text: str) -> None:
+    """Secrets inside of something, and descriptors where one address is wanted or that are of no known form."""
+    refuse_private(text)
+    if _PART.search(text):
+        raise ValueError(
+            "this looks like a part of a descriptor, or like one of a function that is not known: expected "
+            "wpkh(xpub.../0/*) for example, in a wallet's `addresses`"
+        )
 
 
 def _base58(text: str, network: Network) -> str:

@@ -145,6 +145,8 @@ def _check_text(body: str) -> None:
             "hardened steps after an extended public key need the private one: export the key below them, and write "
             "them before it, in brackets"
         )
+    if re.search(r"/[,)/]", body):
+        raise ValueError("a step of a key's path is missing after '/'")
     deep = worst = 0
     for sign in body:
         deep += (sign in "({") - (sign in ")}")

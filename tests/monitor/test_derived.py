@@ -499,6 +499,7 @@ FORMS = {
     "file": 'addresses: ["bitcoin:file:list.txt"]',
     "gap limit": 'addresses: [{{descriptor: "bitcoin:x", gap_limit: "{}"}}]',
     "trusted": 'addresses: ["bitcoin:1BpEi6DfDAUFd7GtittLSdBeYJvcoaVggu"], trusted: ["bitcoin:{}"]',
+    "trusted descriptor": 'addresses: ["bitcoin:1BpEi6DfDAUFd7GtittLSdBeYJvcoaVggu"], trusted: ["bitcoin:wpkh({})"]',
 }
 
 
@@ -524,6 +525,37 @@ def test_nothing_private_is_ever_shown(
     could_be_public = what == "hex" and form == "no chain"  # of a NEM account
     if form not in ("variable", "gap limit") and not could_be_public:
         assert "private key" in printed or "seed phrase" in printed, printed
+
+
+PLAIN = 'id: own, role: personal, addresses: ["bitcoin:1BpEi6DfDAUFd7GtittLSdBeYJvcoaVggu"]'
+NAMED = {
+    "id": "wallets: [{id: KEY, role: personal, addresses: []}]",
+    "entity": "wallets: [{PLAIN, entity: KEY}]",
+    "label": "wallets: [{PLAIN, labels: {KEY: x}}]",
+    "list": "lists: {KEY: []}\nwallets: [{PLAIN}]",
+    "include": "include: [KEY]\nwallets: [{PLAIN}]",
+    "variable": "wallets: [{id: '${KEY}', role: personal, addresses: []}]",
+}
+
+
+@pytest.mark.parametrize("what", ["xprv", "Ltpv", "wif"])
+@pytest.mark.parametrize("place", sorted(NAMED))
+def test_keys_are_no_names(what: str, place: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A key in the place of a name, which messages would repeat for ever, is refused and not shown either."""
+    path = tmp_path / "h.yaml"
+    path.write_text(NAMED[place].replace("PLAIN", PLAIN).replace("KEY", CANARIES[what]) + "\n")
+    with pytest.raises(SystemExit) as stop:
+        main(["check", str(path)])
+    printed = "".join(capsys.readouterr())
+    assert stop.value.code == 2 and "private key" in printed and CANARIES[what][4:14] not in printed, printed
+
+
+def test_words_of_the_command_line_are_not_echoed(capsys: pytest.CaptureFixture[str]) -> None:
+    """Where they are private keys."""
+    with pytest.raises(SystemExit):
+        main(["case", "show", CANARIES["xprv"]])
+    printed = "".join(capsys.readouterr())
+    assert "(a private key)" in printed and CANARIES["xprv"][4:14] not in printed
 
 
 def test_the_schema_and_the_template_know_them(tmp_path: Path) -> None:

@@ -415,6 +415,15 @@ def test_short_forms():
     assert read_descriptor(f"tr({KEY[2:]})", BTC).shown == "tr(…)"
 
 
+def test_names_of_functions_are_no_seed_phrase():
+    """A tree of many scripts has over a dozen of them."""
+    leaves = [f"and_v(v:pk({XPUB}/{n}/*),older({n + 1}))" for n in range(13)]
+    tree = leaves[0]
+    for leaf in leaves[1:]:
+        tree = f"{{{tree},{leaf}}}"
+    assert read(f"tr({XPUB}/20/*,{tree})").runs[0].at(0)
+
+
 def test_one_address_knows_its_run():
     """A descriptor without * is part of the one with it."""
     [run] = read_descriptor(f"wpkh({X1}/0/5)", BTC).runs
