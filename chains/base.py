@@ -18,6 +18,7 @@ __all__ = [
     "ChainSpec",
     "EndpointState",
     "History",
+    "Kept",
     "Mempool",
     "PendingEvent",
     "PendingGone",
@@ -80,6 +81,17 @@ class EndpointState:
     offers: Mapping[str, bool] = field(default_factory=dict)  # by capability, where it is known
 
 
+class Kept(Protocol):
+    """What a reader wants back after a restart: small facts, stored with the blocks of its chain."""
+
+    @property
+    def facts(self) -> Mapping[str, bytes]:
+        """All of them, oldest first."""
+
+    def put(self, key: str, value: bytes) -> None:
+        """Keep one."""
+
+
 @dataclass(frozen=True, slots=True)
 class ChainSpec:
     """How to reach one chain, as the configuration says it.
@@ -101,6 +113,7 @@ class ChainSpec:
     quorum: int = 1  # endpoints that must agree on a block
     accounts: tuple[str, ...] = ()  # watched addresses that are named one by one: their state may be read
     network: Network | None = None  # None: the built-in one of ``chain``
+    kept: Kept | None = field(default=None, repr=False, hash=False, compare=False)
 
 
 def terms_within(spec: ChainSpec, rate: float | None) -> Mapping[str, Terms]:

@@ -16,6 +16,7 @@ from monitor.config import ChainConfig, Config, config_from_mapping, load_config
 from monitor.engine import Engine
 from monitor.errors import ConfigError
 from monitor.ids import from_iso
+from monitor.keepsakes import Keepsakes
 from monitor.watchlist import Watchlist
 
 __all__ = [
@@ -344,12 +345,12 @@ def make_store(config: Config) -> Any:
     return open_store(config.store.url.get_secret_value(), base=config.base)
 
 
-def make_chain(config: Config, chain: ChainConfig) -> Any:
-    """A chain family's reader for the watch list, not yet open."""
+def make_chain(config: Config, chain: ChainConfig, kept: Keepsakes | None = None) -> Any:
+    """A chain family's reader for the watch list, not yet open; ``kept`` is what it wanted back after a restart."""
     from monitor.registry import CHAINS, load
 
     watchlist = Watchlist(config.wallets)
-    spec = replace(chain_spec(chain), accounts=watchlist.accounts(chain.chain))
+    spec = replace(chain_spec(chain), accounts=watchlist.accounts(chain.chain), kept=kept)
     return load(CHAINS, chain.kind, "chain kind")(spec, watchlist.watch(chain.chain))
 
 

@@ -185,6 +185,7 @@ class Fetch:
         self, mark: Mark, kept: Sequence[Head], heads: dict[int, Head], between: Between[Any]
     ) -> Mark:
         """Read stretches in which more addresses count by now, lowest first: use of a wallet goes up with time."""
+        log.info("%s: history shows more addresses of descriptors in use: it is read again", self.name)
         for head in reversed(kept):
             if head.watched != self._watched:
                 stretch, watched = await self._stretch(mark, head.first, head.last + 1)

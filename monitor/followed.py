@@ -41,7 +41,7 @@ async def follow(
     from chains.follow import Follower
     from monitor import app
 
-    source = app.make_chain(config, chain)
+    source = app.make_chain(config, chain, pipeline.keepsakes.get(chain.chain))
     stack.push_async_callback(source.aclose)
     tip = await store.checkpoint(chain.chain)
     try:

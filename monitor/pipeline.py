@@ -20,6 +20,7 @@ from monitor.foresight import Foresight
 from monitor.gap import PROVISIONAL, known_balances, provisional
 from monitor.ids import iso
 from monitor.incidents import Change, Correlator, Record
+from monitor.keepsakes import Keepsakes, prefix_of
 from monitor.marks import Mark, MarkState, begun, left_out, mark_key, of_pipeline, read_mark, write_mark
 from monitor.model import Alert, Block, BlockRef
 from monitor.open_commit import KEPT, OpenCommit, flow_record
@@ -79,6 +80,7 @@ class Pipeline:
         self._clock = clock
         self._finality = finality
         self.final_heights: dict[str, int] = {}  # what nodes call final, by chain, where they are asked
+        self.keepsakes: dict[str, Keepsakes] = {}  # of chains' readers
         self._roles = {wallet.id: wallet.role for wallet in engine.watchlist.wallets.values()}
         self._old_tip: dict[str, int] = {}  # height of the branch that is being undone, until it is passed
         self._final: dict[str, int] = {}  # blocks at or below are stored without their undo
@@ -90,6 +92,8 @@ class Pipeline:
         """Take the stored state over."""
         self._load([item async for item in self._store.state()])
         self.engine.watchlist.derived.restore(await self._store.notes(DERIVED))
+        for chain in self.engine.watchlist.chains:
+            self.keepsakes[chain] = Keepsakes(chain, await self._store.notes(prefix_of(chain)))
         self.correlator.load(await self._store.incidents())
 
     def _load(self, records: Sequence[tuple[bytes, bytes | None]]) -> None:
@@ -280,7 +284,7 @@ class Pipeline:
                 state=tuple(sorted(work.state.items())),
                 incidents=tuple((name, self.correlator.dump(name)) for name in work.incidents),
                 outbox=tuple(work.outbox),
-                notes=(*work.notes, *derived, *self.desk.taken()),
+                notes=(*work.notes, *derived, *self._kept(chain), *self.desk.taken()),
                 coverage=tuple(work.coverage),
                 effective=tuple(work.effective.items()),
                 final=final,
@@ -288,6 +292,9 @@ class Pipeline:
             )
         )
         return bool(work.outbox)
+
+    def _kept(self, chain: str) -> tuple[tuple[str, bytes | None], ...]:
+        return self.keepsakes[chain].taken() if chain in self.keepsakes else ()
 
     # -- history --------------------------------------------------------------------------------------------------
 

@@ -79,6 +79,9 @@ def transfer_of(r: Mapping[str, Any], chain: str) -> Transfer:
         gas_limit=r["gas_limit"],
         n_outputs=r["n_outputs"],
         n_inputs=len(senders) if spends_coins else None,
+        version=r["version"],
+        flags=r["flags"] or 0,
+        script_type=r["script_type"] or "",
     )
     return Transfer(
         block=BlockRef(chain, int(r["block_number"]), ""),

@@ -20,7 +20,7 @@ ENGINE = [  # pure: no clock, no I/O, no random number
     "replay_policies", "report", "published", "explain", "explain_control", "priors", "model", "ids", "block_clock",
     "amounts", "assets", "networks", "addresses", "errors", "marks", "spool", "refold", "effects", "open_commit", "gap",
     "told", "lookalike", "replay_unweighed", "health", "drill_schedule", "drill_report",
-    "mempool", "unconfirmed", "explain_pending", "fees", "look", "derived", "coin_flows",
+    "mempool", "unconfirmed", "explain_pending", "fees", "look", "derived", "keepsakes", "coin_flows",
     "maturity",
 ]  # fmt: skip
 IMPURE = {

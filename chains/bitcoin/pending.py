@@ -176,7 +176,8 @@ class BitcoinMempool:
             await self._list()
             await self._check()
         for _ in range(FETCHED // BATCH):
-            await self._fetch(self._listed.take(self._batch))
+            if not await self._fetch(self._listed.take(self._batch)):
+                break
         await self._tell()
 
     async def _list(self) -> None:
@@ -207,10 +208,10 @@ class BitcoinMempool:
         await self._keep(txs)
         self._listed.read(tx.hash for tx in txs)
 
-    async def _fetch(self, hashes: Sequence[str]) -> None:
-        """Look at transactions of the pool. What a node chokes on is left out in the end, and hides no other."""
+    async def _fetch(self, hashes: Sequence[str]) -> bool:
+        """Look at transactions of the pool; whether to go on. What a node chokes on is left out, and hides no other."""
         if not hashes:
-            return
+            return False
         try:
             raws = await self._source.raw_transactions(hashes)
             txs = [self._parsed(raw) for raw in raws.values()]
@@ -218,16 +219,17 @@ class BitcoinMempool:
             await self._keep([tx for tx in txs if tx is not None and tx.hash in wanted])
         except (ChainUnavailable, ChainInconsistent):
             self._listed.give_back(hashes)
-            if self._batch == 1:
-                await self._leave_out(hashes[0])
-            self._batch = max(1, self._batch // 4)
-            raise
+            await self._source.head()  # where it does not answer either, no transaction is to blame
+            if len(hashes) == 1:
+                self._leave_out(hashes[0])
+            self._batch = max(1, min(self._batch, len(hashes)) // 4)
+            return False
         self._failed.pop(hashes[0], None)
         self._batch = min(BATCH, self._batch * 2)
+        return True
 
-    async def _leave_out(self, hash: str) -> None:
-        """It failed alone: after some tries it is left out, provided that the node answers otherwise."""
-        await self._source.head()
+    def _leave_out(self, hash: str) -> None:
+        """It failed alone: after some tries it is left out."""
         if len(self._failed) > FETCHED:
             self._failed.clear()
         self._failed[hash] = self._failed.get(hash, 0) + 1

@@ -9,9 +9,11 @@ where none is answered, what an input shows still says whose coins left.
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from chains.base import Kept
 from chains.bitcoin.base import Coin, Fetched, Prevout, Source
 from chains.bitcoin.block import RawBlock, RawTx
 from chains.bitcoin.script import spent_scripts, type_of
@@ -54,16 +56,21 @@ class Prevouts:
     ----------
     source : whom to ask
     watched : the watch set
+    kept : where coins outlast a restart which a source without an index cannot tell once they are spent, and of which
+        the input that spends them shows nothing
 
     Attributes
     ----------
     wants_coins : inputs stayed unknown that may have been watched ones: hand in the wallet's coins (`learn`)
     """
 
-    def __init__(self, source: Source, watched: WatchedScripts) -> None:
-        self._source, self._watched = source, watched
+    def __init__(self, source: Source, watched: WatchedScripts, kept: Kept | None = None) -> None:
+        self._source, self._watched, self._kept = source, watched, kept
         self._coins: dict[bytes, Prevout] = {}
-        self.wants_coins = False
+        self._unkept: deque[bytes] = deque(maxlen=COINS)  # coins that may have to be kept
+        self.wants_coins = self._looked = False
+        for key, value in (kept.facts if kept is not None else {}).items():
+            self._coins[bytes.fromhex(key)] = Prevout(int.from_bytes(value[:8], "little"), value[8:])
 
     def learn(self, coins: Iterable[Coin]) -> None:
         """Coins of watched addresses."""
@@ -148,6 +155,7 @@ class Prevouts:
 
     async def _search(self, raw: RawBlock, touched: set[int], known: dict[bytes, Prevout]) -> Found:
         """Which inputs are watched ones, where the source did not tell with the block."""
+        self._put_away()
         places = {hash: n for n, hash in enumerate(raw.hashes)}
         unknown: list[tuple[int, int, bytes]] = []
         for tx, n, point in _numbered(raw):
@@ -227,11 +235,28 @@ class Prevouts:
             return True  # they may hold some
         return any(type_of(script).startswith(("p2tr", "witness")) for script in self._watched.known())
 
+    def _put_away(self) -> None:
+        """Keep the coins of which an input shows nothing; ask once for those that are there already."""
+        if not self._looked:
+            self._looked = True
+            self.wants_coins |= any(_is_silent(script) for script in self._watched.known())
+        while self._unkept:
+            point = self._unkept.popleft()
+            coin = self._coins.get(point)
+            if self._kept is not None and coin is not None and _is_silent(coin.script):
+                self._kept.put(point.hex(), coin.value.to_bytes(8, "little") + coin.script)
+
     def _keep(self, point: bytes, prevout: Prevout) -> None:
         self._coins.pop(point, None)
         self._coins[point] = prevout
+        self._unkept.append(point)
         if len(self._coins) > COINS:
             del self._coins[next(iter(self._coins))]
+
+
+def _is_silent(script: bytes) -> bool:
+    """Whether the input that spends it shows nothing of it."""
+    return type_of(script) not in ("p2pkh", "p2sh", "p2wpkh", "p2wsh")
 
 
 def _inputs(raw: RawBlock) -> Iterator[tuple[int, bytes]]:

@@ -60,7 +60,7 @@ class BitcoinChain:
         self._network = network_of(spec)
         self.source = Sources(spec, self._network, sleep=sleep, clock=clock, rng=rng)
         self._watched = WatchedScripts(watch, self._network)
-        self._prevouts = Prevouts(self.source, self._watched)
+        self._prevouts = Prevouts(self.source, self._watched, spec.kept)
         self._balances = Balances(
             spec.name, self.source, self._watched, self._plain, self._prevouts.learn, clock
         )

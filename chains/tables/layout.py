@@ -49,6 +49,9 @@ FRAME: Mapping[str, pl.DataType] = {
     "fee_rate": pl.Float64(),
     "gas_limit": pl.Int64(),
     "n_outputs": pl.Int64(),
+    "version": pl.Int64(),
+    "flags": pl.Int64(),
+    "script_type": pl.String(),
 }
 BALANCES: Mapping[str, pl.DataType] = {
     "chain": pl.String(),

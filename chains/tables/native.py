@@ -49,6 +49,9 @@ def _build(raw: Raw, chain: ChainColumn) -> Build:
         "fee_rate": raw.number("fee_rate"),
         "gas_limit": raw.whole("gas_limit"),
         "n_outputs": raw.whole("n_outputs"),
+        "version": raw.whole("version"),
+        "flags": raw.whole("flags"),
+        "script_type": raw.text("script_type").str.to_lowercase(),
     }
     if chain.may_be_utxo:
         inputs = raw.list_text("from_address")
@@ -78,7 +81,7 @@ NATIVE = Layout(
     one_of=frozenset({"block_timestamp", "block_number"}),
     optional=(
         "chain", "transaction_index", "transfer_index", "kind", "status", "tx_from", "nonce", "fee", "fee_rate",
-        "gas_limit", "n_outputs", "input_values",
+        "gas_limit", "n_outputs", "version", "flags", "script_type", "input_values",
     ),
     evidence=("status", "tx_from", "nonce", "fee", "fee_rate", "gas_limit"),
     build=_build,

@@ -56,8 +56,13 @@ def canonical(network: Network, text: str) -> str:
 
 def _refuse_seed_phrase(text: str) -> None:
     words = text.split()
-    if len(words) >= 12 and all(word.isalpha() for word in words):
+    if len(words) < 12:
+        return
+    if all(word.isalpha() for word in words):
         raise PrivateKeyGiven("this looks like a seed phrase: a watch list needs addresses, never secrets; remove it")
+    from monitor.addresses.extended import refuse_private  # loads a library: only where it is needed
+
+    refuse_private(text)  # words within a descriptor
 
 
 def _refuse_strange_characters(text: str) -> None:

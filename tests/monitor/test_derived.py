@@ -22,8 +22,8 @@ from monitor.cli import main
 from monitor.config import Config, config_from_mapping, load_config
 from monitor.derived import PREFIX, DerivedAddresses, DerivedBook
 from monitor.engine import Engine
-from monitor.fetch import Fetch
 from monitor.errors import ConfigError, StoreError
+from monitor.fetch import Fetch
 from monitor.incidents import Correlator
 from monitor.memory_store import MemoryStore
 from monitor.model import Block, BlockRef, Direction, Role, Transfer, TransferKind, Tx, Wallet
@@ -247,7 +247,8 @@ class Past:
             for transfer in mine:
                 self._watch.used(transfer.to_address)
         first, last = run[0], run[-1]
-        return Stretch(first.ref, first.parent_hash, last.ref, first.timestamp, last.timestamp, "node", (), tuple(touching))
+        times = first.timestamp, last.timestamp
+        return Stretch(first.ref, first.parent_hash, last.ref, *times, "node", (), tuple(touching))
 
     async def aclose(self) -> None: ...
 

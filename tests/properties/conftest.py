@@ -148,7 +148,8 @@ def look_of(chain: str, draft: Draft) -> dict[str, Any]:
     usual = rng.random() < 0.85
     rate = rng.uniform(5e10, 7e10) if usual else 10 ** rng.uniform(8.0, 13.0)
     if chain == BTC:
-        return {"fee_rate": rate / 1e9, "n_outputs": len(draft.moves)}
+        signed = {"version": 2, "flags": 1, "script_type": "p2wpkh"} if usual else {"version": 1, "flags": 12}
+        return {"fee_rate": rate / 1e9, "n_outputs": len(draft.moves), **signed}
     number = int("0" + "".join(c for c in draft.hash.rsplit("tx", 1)[-1] if c.isdigit()))
     return {"fee_rate": rate, "gas_limit": 21_000 if usual else 900_000, "nonce": number + rng.choice([0, 0, 0, 40])}
 
@@ -579,7 +580,8 @@ def _row(t: Transfer, block: Block) -> dict[str, Any]:
         "input_values": [str(v) for v in t.input_values] if utxo else None,
         "to_address": t.to_address, "value": str(t.value), "amount": float(t.value), "tx_from": t.tx.initiator,
         "nonce": t.tx.nonce, "fee": str(t.tx.fee) if t.tx.fee is not None else None, "fee_rate": t.tx.fee_rate,
-        "gas_limit": t.tx.gas_limit, "n_outputs": t.tx.n_outputs,
+        "gas_limit": t.tx.gas_limit, "n_outputs": t.tx.n_outputs, "version": t.tx.version, "flags": t.tx.flags,
+        "script_type": t.tx.script_type or None,
     }  # fmt: skip
 
 

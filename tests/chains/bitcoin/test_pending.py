@@ -20,7 +20,7 @@ from chains.bitcoin.pending import BitcoinMempool
 from chains.bitcoin.pending_list import Listed
 from chains.bitcoin.script import address_of, spent_scripts
 from chains.exchange import MethodUnsupported
-from monitor.errors import ChainError, ChainUnavailable
+from monitor.errors import ChainError, ChainInconsistent, ChainUnavailable
 from monitor.model import BlockRef, TxFlag
 from monitor.networks import by_name
 
@@ -435,6 +435,21 @@ async def test_a_node_that_chokes_on_one_hides_no_other(node: Node, listen: List
     later = node.spend([node.coin(60)], {9: 51})
     node.wait(later)
     await listener.wait(later, PendingSeen)
+
+
+async def test_what_a_node_chokes_on_holds_nothing_up(
+    node: Node, listen: Listen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It answers otherwise: nobody waits longer and longer because of some transactions."""
+    rounds: list[int] = []
+    monkeypatch.setattr(module, "backoff", lambda rng, failures: rounds.append(failures) or 0.0)
+    bad = [node.spend([node.coin(n + 1)], {9: n + 1}) for n in range(5)]
+    theft = node.spend([node.coin(60)], {9: 50})
+    node.fails = lambda method, about: ChainInconsistent("no") if method == "raw" and set(bad) & set(about) else None
+    node.wait(*bad, theft)
+    listener = listen()
+    await listener.wait(theft, PendingSeen)
+    assert rounds == []
 
 
 async def test_a_node_that_is_away_loses_nothing(node: Node, listen: Listen) -> None:

@@ -17,6 +17,7 @@ from chains.bitcoin.prevouts import COSTLY, Prevouts
 from chains.bitcoin.script import address_of
 from chains.bitcoin.transfers import Spent, transfers_of
 from chains.bitcoin.watched import WatchedScripts
+from monitor.keepsakes import Keepsakes
 from monitor.model import BlockRef, TxFlag
 from monitor.networks import by_name
 
@@ -232,3 +233,30 @@ def test_coinbase_and_flags() -> None:
     wanted = TxFlag.REPLACEABLE | TxFlag.LOCKED | TxFlag.ROUND_FEE | TxFlag.ROUND_AMOUNT
     assert TxFlag(paid.tx.flags) == wanted and paid.tx.script_type == "p2wpkh"
     assert (paid.tx.n_inputs, paid.tx.n_outputs, paid.tx.version) == (1, 1, 2)
+
+
+async def test_coins_outlast_a_restart() -> None:
+    """A taproot coin that arrived before a restart is known after it, though nobody can tell it any more."""
+    kept, address = Keepsakes(NET.chain), address_of(TAPROOT, NET)
+    watched = WatchedScripts({address: None, ADDRESS: None}, NET)
+    before = Prevouts(Known({}), watched, kept)
+    arrival = spend([(point(1), OTHER_KEY)], [(70, TAPROOT), (5, OURS)])
+    await before.of_block(Fetched(block_of(arrival)))
+    before.learn([Coin(point(9), 30, TAPROOT, 3)])
+    await before.of_block(Fetched(block_of(height=8)))
+    assert len(kept.facts) == 2  # an input that spends the other one shows its key
+    again = Keepsakes(NET.chain, [(key, value) for key, value in kept.taken() if value is not None])
+    made_there = bytes.fromhex(parse_tx(arrival).hash)[::-1] + bytes(4)
+    theft = spend([(made_there, b""), (point(9), b"")], [(90, THIEF)])
+    found = await Prevouts(Known({}), watched, again).of_block(Fetched(block_of(theft, height=9)))
+    assert found.touched == (1,) and not found.blind
+    assert found.spent.known[made_there] == Prevout(70, TAPROOT) and found.spent.known[point(9)].value == 30
+
+
+async def test_sources_that_tell_prevouts_keep_nothing() -> None:
+    """Where blocks come with what their inputs spend, nothing has to outlast a restart."""
+    kept = Keepsakes(NET.chain)
+    resolver = Prevouts(Known({}), WatchedScripts({address_of(TAPROOT, NET): None}, NET), kept)
+    arrival = block_of(spend([(point(1), OTHER_KEY)], [(70, TAPROOT)]))
+    await resolver.of_block(Fetched(arrival, {point(1): Prevout(80, THEIRS)}, True))
+    assert not kept.facts and not resolver.wants_coins

@@ -34,7 +34,7 @@ def test_one_row_becomes_canonical(tmp_path: Path, read_alice: Any, native_row: 
         "transaction_index": 0, "transfer_index": 0, "kind": "token", "asset": f"eip155:1/erc20:{TOKEN}",
         "from_address": ALICE, "inputs": None, "input_values": None, "to_address": BOB, "value": str(BIG),
         "amount": float(BIG), "tx_from": CAROL, "nonce": 7, "fee": "21", "fee_rate": 1.5, "gas_limit": 21000,
-        "n_outputs": None,
+        "n_outputs": None, "version": None, "flags": None, "script_type": None,
     }  # fmt: skip
     assert (reading.rows, reading.bad_rows, reading.transfers) == (1, 0, 1)
     assert (reading.first, reading.last) == (1_500_000_000, 1_500_000_000)
