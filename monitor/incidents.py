@@ -346,8 +346,9 @@ class Correlator:
         doubled = any(
             value >= 2 * int(record.raised_lost.get(asset, "0")) > 0 for asset, value in incident.lost
         )
-        first = bool(incident.lost) and not record.raised_lost  # until now nothing had left: a change of control, say
-        if int(incident.severity) > record.told or doubled or first:
+        before = {asset.partition("/")[0] for asset in record.raised_lost}
+        wider = any(asset.partition("/")[0] not in before for asset, _ in incident.lost)  # the first loss on a chain
+        if int(incident.severity) > record.told or doubled or wider:
             return "escalated"
         lost = {asset: str(value) for asset, value in incident.lost}
         news = record.told_return or lost != record.told_lost or (record.told_unconfirmed and not incident.unconfirmed)

@@ -79,7 +79,8 @@ def _row(t: Transfer, at: int) -> dict[str, Any]:
         "transaction_index": t.tx.index, "transfer_index": t.index, "kind": "native", "asset": ASSET,
         "inputs": list(t.from_addresses), "input_values": [str(v) for v in t.input_values], "to_address": t.to_address,
         "value": str(t.value), "amount": float(t.value), "fee": str(t.tx.fee), "fee_rate": t.tx.fee_rate,
-        "n_outputs": t.tx.n_outputs,
+        "n_outputs": t.tx.n_outputs, "version": t.tx.version, "flags": int(t.tx.flags),
+        "script_type": t.tx.script_type or None,
     }  # fmt: skip
 
 
@@ -211,15 +212,17 @@ def test_missing_evidence() -> None:
     assert "fee rate and version" in finding_of(hit, AssetNames()).evidence["missing"]
 
 
-def test_history_is_folded_as_live_blocks_are() -> None:
-    """A table says less (no version, no form of scripts): on what both say, state and findings are equal."""
+@pytest.mark.parametrize("told_all", [True, False])
+def test_history_is_folded_as_live_blocks_are(told_all: bool) -> None:
+    """State and findings are equal, be it that a table tells the version, flags and the form of scripts or not."""
     live = Chain()
-    less = {"version": None, "script_type": "", "flags": 0}
+    less: dict[str, Any] = {} if told_all else {"version": None, "script_type": "", "flags": 0}
+    odd = {"version": 1, "flags": TxFlag.ROUND_FEE, "script_type": "p2pkh"} | less
     for n in range(PAYMENTS):
         value = COIN // 2 + n * 3331
         live.block([("q1", 3 * COIN)], [(f"c{n % 7}", value), ("q2", 3 * COIN - value - 4000)], **less)
     coins = [("q1", 400 * COIN), *[("q2", COIN)] * 130]
-    theft = live.block(coins, [("thief", 530 * COIN)], fee_rate=1500.0, n_outputs=2, **less)
+    theft = live.block(coins, [("thief", 530 * COIN)], fee_rate=1500.0, n_outputs=2, **odd)
     findings = [finding_of(hit, live.names) for hit in theft.hits]
     past = Engine(Watchlist([HOT]), [ASSET])
     told = pl.DataFrame(
@@ -231,4 +234,5 @@ def test_history_is_folded_as_live_blocks_are() -> None:
     assert [(f.id, f.summary, f.evidence) for f in incident.findings] == [
         (f.id, f.summary, f.evidence) for f in findings
     ]
+    assert any("has version 1 (usually 2)" in f.summary for f in findings) is told_all
     assert any("spends 131 coins (usually 1)" in f.summary for f in findings) and np.isfinite(incident.share_lost or 0)

@@ -163,7 +163,8 @@ def test_outputs_of_one_transaction_keep_their_inputs(
 ) -> None:
     """On UTXO chains inputs are lists (joined by | in CSV), case is kept, outputs are counted where all are here."""
     bitcoin = three_chains["bitcoin"].chain
-    common = {"chain": "bitcoin", "from_address": None, "input_values": None}
+    look = {"version": 1, "flags": 12, "script_type": "P2PKH"}
+    common = {"chain": "bitcoin", "from_address": None, "input_values": None, **look}
     rows = [native_row(**common, to_address=to, value=v, transfer_index=i) for i, (to, v) in
             enumerate([("bc1Thief", "70"), ("1Change", "25"), ("1Data", "0")])]  # fmt: skip
     lists = [row | {"from_address": ["1Hot", "1Other"], "input_values": ["60", "40"]} for row in rows]
@@ -179,6 +180,7 @@ def test_outputs_of_one_transaction_keep_their_inputs(
         assert out["input_values"].to_list() == [["60", "40"]] * 2
         assert out["n_outputs"].to_list() == [3, 3]
         assert out["from_address"].to_list() == [None, None]
+        assert out.select("version", "flags", "script_type").rows() == [(1, 12, "p2pkh")] * 2
         assert reading.frame.filter(transaction_hash="0x02")["n_outputs"].to_list() == [None]
         assert (reading.bad_rows, reading.transfers) == (0, 3)
 
