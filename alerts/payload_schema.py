@@ -22,7 +22,7 @@ _DESCRIPTION = (
 )
 _WHEN = {
     "incident.opened": "A theft was found. Once an incident.",
-    "incident.escalated": "Its severity rose, its first coins left, another chain lost coins, or a loss doubled since it was last told so.",
+    "incident.escalated": "Its severity rose, the first coins left a chain, or a loss doubled since told so.",
     "incident.updated": "The loss grew otherwise.",
     "incident.resolved": "A person closed it, or the funds came back.",
     "incident.retracted": "A reorganisation took all its transactions away for good.",

@@ -492,7 +492,7 @@ def test_a_verdict_on_nothing_changes_nothing() -> None:
 
 
 def test_people_hear_of_each_doubling_and_each_severity() -> None:
-    """Opened, updated by more, escalated when the loss doubles since the last alarm or the severity rises."""
+    """Escalated when a loss doubles since the last alarm, another chain loses coins, or the severity rises."""
     case = Case()
     assert case.kinds(case.add([found(0)], [sent(0, 100)])) == ["opened"]
     assert case.kinds(case.add([], [sent(1, 99)])) == ["updated"]
@@ -500,7 +500,11 @@ def test_people_hear_of_each_doubling_and_each_severity() -> None:
     assert case.kinds(case.add([], [sent(3, 199)])) == ["updated"]
     assert case.kinds(case.add([found(4, "y", severity=HIGH)])) == ["escalated"]
     assert case.kinds(case.add([found(5, "z", severity=HIGH)])) == [None]
-    assert case.one.revision == 6
+    there = {"chain": "b:2", "asset": "b:2/coin"}
+    assert case.kinds(case.add([found(6, "w", **there)], [sent(6, 1, "w", **there)])) == ["escalated"]
+    token = {"chain": "b:2", "asset": "b:2/token"}
+    assert case.kinds(case.add([], [sent(7, 1, "w", **token)])) == ["updated"]
+    assert case.one.revision == 8
 
 
 def test_a_resolution_is_told_once() -> None:

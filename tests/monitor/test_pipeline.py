@@ -156,7 +156,7 @@ async def test_one_incident_over_two_chains() -> None:
     monitor = await opened()
     await monitor.block(("thief", HELD // 2), chain=BSC)
     (incident,) = monitor.incidents
-    assert [asset for asset, _ in incident.lost] == sorted(ETHER.values()) and monitor.kinds == ["opened", "updated"]
+    assert [asset for asset, _ in incident.lost] == sorted(ETHER.values()) and monitor.kinds == ["opened", "escalated"]
 
 
 async def test_another_chain_s_news_are_stored_first() -> None:
