@@ -229,6 +229,17 @@ async def test_a_replacement_to_another_destination_is_a_race() -> None:
     assert monitor.waits == set() and not monitor.incident.unconfirmed
 
 
+async def test_what_is_said_first_is_of_the_one_that_counts() -> None:
+    """A replacement that takes less than the theft before it: the first line has the amount that may be lost."""
+    monitor = await warm()
+    larger = Spend("larger", ("a:0", "b:0"), (("thief", HELD * 60 // 100),))
+    await monitor.hear(seen(larger))
+    await monitor.hear(seen(OTHER), gone(larger, "replaced"))
+    first = explain(monitor.incident, AssetNames())[0]
+    (counts,) = (f for f in monitor.incident.findings if f.tx == OTHER.hash)
+    assert counts.summary in first and monitor.incident.lost == ((COIN, HELD * 45 // 100),)
+
+
 async def test_a_cancellation_takes_the_alarm_back() -> None:
     """The coins go back to the wallet at a higher fee; the theft is mined all the same: the same incident."""
     monitor = await robbed()
