@@ -206,4 +206,5 @@ def test_evidence_of_random_features_is_finite() -> None:
         values = {name: rng.choice([0.0, 10 ** rng.uniform(-12, 30)]) for name in FEATURES.names or ()}
         values |= {"typical": 10 ** rng.uniform(-77, 77), "season": rng.uniform(0.3, 4.0), "share": rng.random()}
         values |= {"kind": rng.randrange(16), "foreign": rng.randrange(2), "suspect": 0, "probe": rng.choice([-1, 5])}
+        values |= {"usual": rng.randrange(16)}
         assert np.isfinite(seen(features(**values), rng.choice([Role.HOT, Role.PERSONAL]))).all()

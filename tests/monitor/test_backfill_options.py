@@ -69,7 +69,7 @@ def test_check_says_what_it_takes() -> None:
 
 
 def test_families_with_history() -> None:
-    """EVM and NEM chains give history, Bitcoin does not."""
+    """All families give history, two weeks of it by default, each through a reader of its own."""
     made = config()
     history = make_history(made, made.chains[0])
     assert type(history).__name__ == "EvmHistory"
@@ -78,7 +78,8 @@ def test_families_with_history() -> None:
     wallet = {"id": "a", "role": "hot", "addresses": ["bitcoin:1A1zP1eP5QGefi2DMPTfTL5SLmv7DivfNa"]}
     text = {"version": 1, "chains": [bitcoin], "wallets": [wallet]}
     other = config_from_mapping(text, Path.cwd(), "config")
-    assert other.chains[0].backfill == 0 and make_history(other, other.chains[0]) is None
+    assert other.chains[0].backfill == 14 * 86400
+    assert type(make_history(other, other.chains[0])).__name__ == "BitcoinHistory"
 
 
 async def pipeline(mark: Mark | None) -> tuple[Any, MemoryStore]:
