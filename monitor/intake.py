@@ -234,14 +234,20 @@ class Intake:
             elif flow.transfer.kind is TransferKind.FEE or not flow.counterparty:
                 builder.add(slot, place, at, SPEND, float(flow.value))
             else:
-                answer = Trust.PLANNED if flow.authorised else self._trust.answer(flow, at)
-                if answer:
-                    trust[place_of(flow)] = answer
-                flags = TRUSTED if answer or self.is_exact(flow.wallet) else self._signs(flow, at)
-                marks = 0 if flags & (TRUSTED | FOREIGN) else marks_of(flow)
-                builder.add(slot, place, at, OUT, float(flow.value), destination_key(flow.counterparty), flags, marks)
+                self._pay(flow, slot, place, at, builder, trust)
             kept.append(flow)
         return Taken(builder.build(), kept, real, shown, trust), proven
+
+    def _pay(
+        self, flow: Flow, slot: int, place: int, at: int, builder: RowBuilder, trust: dict[Place, Trust]
+    ) -> None:
+        """A payment to somebody: whether it is expected, and what it looks like."""
+        answer = Trust.PLANNED if flow.authorised else self._trust.answer(flow, at)
+        if answer:
+            trust[place_of(flow)] = answer
+        flags = TRUSTED if answer or self.is_exact(flow.wallet) else self._signs(flow, at)
+        marks = 0 if flags & (TRUSTED | FOREIGN) else marks_of(flow)
+        builder.add(slot, place, at, OUT, float(flow.value), destination_key(flow.counterparty), flags, marks)
 
     def _tell(
         self, told: Mapping[tuple[str, str, str], int], at: int, builder: RowBuilder, kept: list[Flow | None]

@@ -85,8 +85,7 @@ class Prevouts:
         ChainUnavailable : the source does not answer
         """
         raw = fetched.raw
-        owned = self._outputs(raw)
-        touched = {tx for tx, _ in owned}
+        touched = self._paid(raw)
         known, complete = dict(fetched.prevouts), fetched.complete
         if known and not can_be(raw, known):
             log.warning("%s tells impossible inputs of block %s: they are looked up", fetched.endpoint, raw.header.hash)
@@ -134,21 +133,21 @@ class Prevouts:
 
     # -- blocks ---------------------------------------------------------------------------------------------------
 
-    def _outputs(self, raw: RawBlock) -> list[tuple[int, int]]:
-        """(transaction, output of it) of what pays watched addresses; a gap limit may move on the way."""
+    def _paid(self, raw: RawBlock) -> set[int]:
+        """The transactions that pay watched addresses; a gap limit may move on the way."""
         watched = self._watched.match(raw.output_scripts)
         while self._watched.used(watched.values()):
             watched = self._watched.match(raw.output_scripts)
         if not watched:
-            return []
-        found = []
+            return set()
+        found = set()
         tx, first = 0, raw.first_output
         for place, script in enumerate(raw.output_scripts):
             if script not in watched:
                 continue
             while first[tx + 1] <= place:
                 tx += 1
-            found.append((tx, place - first[tx]))
+            found.add(tx)
             point = raw.hashes[tx] + (place - first[tx]).to_bytes(4, "little")
             self._keep(point, Prevout(raw.output_values[place], script))
         return found

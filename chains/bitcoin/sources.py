@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 ASIDE = 30.0  # seconds after which the preferred kind is asked again
-PROBE_SECONDS = 60.0  # how often an endpoint that did not answer is asked what it is
+PROBE_SECONDS, PROBE_SOON = 60.0, 2.0  # how often endpoints that did not answer are asked what they are; if all did not
 _FEEDS = ("tcp", "ipc")
 
 
@@ -264,7 +264,8 @@ class Sources:
     # -- which is which -------------------------------------------------------------------------------------------
 
     def _is_due(self) -> bool:
-        return self._probed_at is None or self._clock() - self._probed_at > PROBE_SECONDS
+        seconds = PROBE_SECONDS if self._sources else PROBE_SOON
+        return self._probed_at is None or self._clock() - self._probed_at > seconds
 
     async def _probe(self) -> None:
         """Find out what endpoints are of which it is not known; new ones join their kind."""
@@ -322,6 +323,11 @@ class Sources:
                 errors.append(error)
                 if len(self._sources) > 1:
                     self._aside[kind] = self._clock() + ASIDE
+            except ChainError as error:
+                if type(error) is not ChainError or len(self._sources) == 1:  # of this very question
+                    raise
+                self._refused[kind] = error  # of another chain, seen when it came back: the others go on
+                log.error("%s: %s", self._spec.name, error)
             else:
                 self._current = kind
                 return answer

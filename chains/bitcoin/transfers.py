@@ -59,12 +59,12 @@ def transfers_of(
         for point, prevout in zip(tx.outpoints, prevouts, strict=False)
     ]
     total = sum(values)
-    amounts = _amounts(prevouts, [sender in watch for sender in senders], total)
+    mine = [sender in watch for sender in senders]
+    amounts = _amounts(prevouts, mine, total)
     fee = _fee(tx, prevouts, total)
     receivers = [book.of(script) for script in scripts]
-    own = set(senders) - {""}
-    own_watched = any(sender in watch for sender in own)
-    change = {n for n, to in enumerate(receivers) if to in own or (own_watched and to in watch)}
+    payers, is_ours = set(senders) - {""}, any(mine)
+    change = {n for n, to in enumerate(receivers) if to in payers or (is_ours and to in watch)}
     shape = shape_of(tx, prevouts, change, fee)
     shown = Tx(
         hash=tx.hash,
@@ -76,9 +76,7 @@ def transfers_of(
         n_inputs=len(prevouts),
         n_outputs=len(values),
         script_type=shape.script_type,
-        spends=tuple(
-            outpoint_text(point) for point, sender in zip(tx.outpoints, senders, strict=False) if sender in watch
-        ),
+        spends=tuple(outpoint_text(point) for point, is_own in zip(tx.outpoints, mine, strict=False) if is_own),
     )
     senders_, amounts_ = tuple(senders), tuple(amounts)
     return tuple(

@@ -20,6 +20,7 @@ __all__ = ["Chains", "bad"]
 
 _CAIP2 = re.compile(r"[a-z0-9-]{3,8}:[A-Za-z0-9_-]{1,32}")
 _FAMILIES = {"eip155": "evm", "bip122": "bitcoin", "nem": "nem"}
+_COIN_OPTIONS = ("api", "like")  # beside the parameters of the network
 BACKFILL_SECONDS = 14 * 86400
 _ASSET_HINT = "tokens are listed under assets"
 
@@ -58,6 +59,7 @@ class Chains:
                 self.problems.append(node.problem(f"{node.label} is {network.chain}, as chain {other!r} is already"))
             else:
                 self._check_endpoints(entry, node, network)
+                self._check_options(entry, node, network)
                 if entry.finality not in (None, "depth") and network.kind != "evm":
                     place = node.at("finality")
                     self.problems.append(place.problem(f"{place.label} needs an EVM chain: others know no such tag"))
@@ -88,6 +90,15 @@ class Chains:
         elif entry.quorum > 1 and entry.quorum > len(hosts):
             what = f"{place.label} {shown(place)}, but its endpoints are at {len(hosts)} different hosts"
             self.problems.append(place.problem(what))
+
+    def _check_options(self, entry: ChainEntry, node: Node, network: Network) -> None:
+        """Of the Bitcoin family, where a wrong word would change what is read; other families check theirs later."""
+        if network.kind != "bitcoin":
+            return
+        for key in entry.options:
+            if key not in (known := {*_COIN_OPTIONS, *network.params}):
+                place = node.at("options", key)
+                self.problems.append(place.problem(f"{place.label} is unknown: {did_you_mean(key, known)}"))
 
     def _network(self, entry: ChainEntry, node: Node) -> Network | None:
         kinds = sorted({*CHAINS, *ADDRESSES})

@@ -261,6 +261,8 @@ def test_private_networks_take_their_family_from_options():
     assert (network.params["work"], network.params["p2sh"], network.block_seconds) == ("scrypt", (5,), 60)
     found = problems_of(made, chains=[{**chain, "options": {"like": "dogcoin"}}], wallets=[entry])
     assert "did you mean 'dogecoin'" in found[0]
+    found = problems_of(made, chains=[{**chain, "options": {"p2kh": [111]}}], wallets=[entry])
+    assert "chains[0].options.p2kh is unknown: did you mean 'p2pkh'?" in found[0]
     found = problems_of(made, chains=[{**chain, "options": {"p2pkh": "x"}}], wallets=[entry])
     assert "chains[0].options.p2pkh is not of the form of (0,)" in found[0]
 

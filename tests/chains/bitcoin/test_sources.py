@@ -195,3 +195,56 @@ def test_endpoints_that_make_no_sense() -> None:
     with pytest.raises(ConfigError, match="not an http"):
         Sources(spec("ws://node/secretpath"), NETWORK)
     assert feeds_of(spec("http://a", "tcp://b:1", "ipc:///c")) == ("tcp://b:1", "ipc:///c")
+
+
+async def test_a_stranger_that_comes_back_ends_nothing(serve: Serve) -> None:
+    """A service that was away at the start and turns out to be of another chain is left alone; the node goes on."""
+    state = {"node": True, "service": False}
+    good, away = node(NODE), node({}, status=503)
+    wrong = rest({**ESPLORA, "block-height/0": "ee" * 32})
+
+    async def first(request: web.Request) -> web.Response:
+        return await (good if state["node"] else away)(request)
+
+    async def second(request: web.Request) -> web.Response:
+        return await wrong(request) if state["service"] else web.Response(status=503)
+
+    now = [1000.0]
+
+    async def nap(seconds: float) -> None:
+        now[0] += seconds
+
+    sources = Sources(spec(await serve(first), await serve(second)), NETWORK, sleep=nap, clock=lambda: now[0])
+    await sources.open()
+    state["service"] = True
+    now[0] += 3600
+    assert (await sources.head()).number == 7 and set(sources.kinds.values()) == {Kind.RPC, Kind.ESPLORA}
+    state["node"] = False
+    with pytest.raises(ChainUnavailable):
+        await sources.head()
+    state["node"] = True
+    now[0] += 3600
+    assert (await sources.head()).number == 7
+    await sources.aclose()
+
+
+async def test_all_away_at_the_start(serve: Serve) -> None:
+    """Where nothing answered yet, endpoints are asked again within seconds."""
+    state = {"up": False}
+    good, away = node(NODE), node({}, status=503)
+
+    async def handle(request: web.Request) -> web.Response:
+        return await (good if state["up"] else away)(request)
+
+    now = [1000.0]
+
+    async def nap(seconds: float) -> None:
+        now[0] += seconds
+
+    sources = Sources(spec(await serve(handle)), NETWORK, sleep=nap, clock=lambda: now[0])
+    with pytest.raises(ChainUnavailable):
+        await sources.open()
+    state["up"] = True
+    now[0] += 3.0
+    assert (await sources.head()).number == 7
+    await sources.aclose()
