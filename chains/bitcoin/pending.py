@@ -292,7 +292,12 @@ class BitcoinMempool:
         wanted = [one for one in parents if one not in ripe and one not in self._told and one in self._listed]
         if not wanted:
             return {}
-        raws = await self._source.raw_transactions(wanted[:BATCH])
+        try:
+            raws = await self._source.raw_transactions(wanted[:BATCH])
+        except (ChainUnavailable, ChainInconsistent) as error:
+            await self._source.head()  # it chokes on these: what spends their coins is told without them
+            log.info("%s: arrivals that wait cannot be read: %s", self.spec.name, error)
+            return {}
         txs = [tx for raw in raws.values() if (tx := self._parsed(raw)) is not None and tx.hash in parents]
         return {waits.pending.tx.hash: waits for waits in await self._read(txs)}
 

@@ -452,6 +452,17 @@ async def test_what_a_node_chokes_on_holds_nothing_up(
     assert rounds == []
 
 
+async def test_a_parent_that_a_node_chokes_on_hides_no_theft(node: Node, listen: Listen) -> None:
+    """What spends coins that wait themselves is told without their arrival, where that cannot be read."""
+    arrival = node.spend([node.coin(60, 2)], {1: 55}, by=2)
+    theft = node.spend([(arrival, 0)], {9: 50})
+    node.fails = lambda method, about: ChainInconsistent("no") if method == "raw" and arrival in about else None
+    node.wait(arrival, theft)
+    listener = listen()
+    await listener.wait(theft, PendingSeen)
+    assert [event.pending.tx.hash for event in listener.events] == [theft]
+
+
 async def test_a_node_that_is_away_loses_nothing(node: Node, listen: Listen) -> None:
     """Whatever fails on the way is done again; that all requests fail is no fault of a transaction."""
     thefts = [node.spend([node.coin(60)], {9: n + 1}) for n in range(30)]
