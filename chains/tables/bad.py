@@ -43,7 +43,13 @@ class BadRows:
         """
         rows = list(rows)
         self.count += len(rows) if count is None else count
-        self.kept += [BadRow(path, row, reason) for row, reason in rows[: KEPT - len(self.kept)]]
+        shown = str(path)  # a URL without its secrets: rows are stored
+        self.kept += [BadRow(shown, row, reason) for row, reason in rows[: KEPT - len(self.kept)]]
+
+    def join(self, other: BadRows) -> None:
+        """Take those of other files, however many were kept of them."""
+        self.count += other.count
+        self.kept += other.kept
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,12 @@ import polars as pl
 from chains.tables.bad import Check
 from chains.tables.raw import Raw
 from chains.tables.source import ChainInfo
+from monitor.networks import by_chain
 
 __all__ = ["ChainColumn"]
 
 _UTXO = frozenset({"bitcoin"})
+_DECIMALS = {"evm": 18, "bitcoin": 8, "nem": 6}  # of the coins of networks that are not built in
 _TOKEN_NAMESPACE = {"evm": "erc20", "nem": "mosaic"}  # CAIP-19 asset namespace of a bare token identifier
 
 
@@ -32,6 +34,8 @@ class ChainColumn:
         if raw.has("chain"):
             self._infos = {info.chain: info for info in chains.values()}
             names = {name: info.chain for name, info in chains.items()} | {chain: chain for chain in self._infos}
+            numbers = {info.chain.rpartition(":")[2]: info.chain for info in chains.values() if info.kind == "evm"}
+            names = numbers | names  # a chain may be said by its EVM chain id alone
             text = raw.text("chain")
             self.name = text.fill_null(default.chain if default else "")
             if default is None:
@@ -94,6 +98,14 @@ class ChainColumn:
         """CAIP-19 of a bare token identifier (contract address, mosaic); null where the chain has no tokens."""
         return self._pick(lambda info: _token(text, info))
 
+    def decimals(self, asset: pl.Expr) -> pl.Expr:
+        """How many decimals an asset (CAIP-19) of the configuration has, or the chain's own coin; else null. Int64."""
+        known = {asset: decimals for info in self._infos.values() for asset, decimals in info.decimals.items()}
+        for info in self._infos.values():
+            network = by_chain(info.chain)
+            known.setdefault(info.native, network.decimals if network is not None else _DECIMALS.get(info.kind, 0))
+        return asset.replace_strict(known, default=None, return_dtype=pl.Int64)
+
     def asset(self, name: str) -> pl.Expr:
         """CAIP-19 of a column with ``native``, a bare token identifier or CAIP-19, checked."""
         text = self._raw.text(name)
@@ -105,11 +117,11 @@ class ChainColumn:
         shown = text.str.slice(0, 60).fill_null("")
         self._raw.checks += [
             Check(
-                self.known & is_full & ~full.str.starts_with(pl.concat_str(self.chain, pl.lit("/"))),
+                self.known & is_full & ~self._pick(lambda info: full.str.starts_with(f"{info.chain}/")),
                 pl.format("{} was '{}', expected an asset of {}", pl.lit(name), shown, self.chain),
             ),
             Check(
-                self.known & ~is_full & ~native & self.token(text).is_null(),
+                self.known & ~is_full & ~native & ~self._pick(lambda info: _is_token(text, info)),
                 pl.format("{} was '{}', expected native, a contract address or CAIP-19", pl.lit(name), shown),
             ),
         ]
@@ -131,6 +143,13 @@ def _canonical(text: pl.Expr, kind: str) -> pl.Expr:
     if kind == "nem":
         return text.str.replace_all("-", "", literal=True).str.to_uppercase()
     return text
+
+
+def _is_token(text: pl.Expr, info: ChainInfo) -> pl.Expr:
+    """Whether `_token` knows it by a name."""
+    if info.kind == "evm":
+        return text.str.starts_with("0x") | text.str.starts_with("0X")
+    return text.is_not_null() & (info.kind in _TOKEN_NAMESPACE)
 
 
 def _token(text: pl.Expr, info: ChainInfo) -> pl.Expr:

@@ -1,4 +1,8 @@
-"""The native table: one row a transfer, on any chain; on UTXO chains one row an output."""
+"""The native table: one row a transfer, on any chain; on UTXO chains one row an output.
+
+A table of transfers that names no transactions is read, too: the block and the place in it, or else the time and what
+moved, stand in for the hash.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +14,17 @@ from chains.tables.layout import Build, Layout
 from chains.tables.raw import Raw
 from monitor.model import TransferKind
 
-__all__ = ["NATIVE"]
+__all__ = ["NATIVE", "UNHASHED"]
 
 _KINDS = [str(kind) for kind in TransferKind]
 
 
 def _build(raw: Raw, chain: ChainColumn) -> Build:
-    raw.need("transaction_hash")
-    value = raw.value("value")
-    asset = chain.asset("asset")
+    if raw.has("transaction_hash"):
+        raw.need("transaction_hash")
+    told = raw.has("asset") and raw.dtypes["asset"] != pl.Null
+    asset = chain.asset("asset") if told else chain.native  # else the unit of the value says so, see table.py
+    value = raw.value("value", decimals=chain.decimals(asset))
     failed = raw.failed("status")
     said = raw.text("kind").str.to_lowercase()
     raw.checks.append(
@@ -28,14 +34,20 @@ def _build(raw: Raw, chain: ChainColumn) -> Build:
     sender, receiver = raw.text("from_address"), raw.text("to_address")
     utxo = chain.utxo if chain.may_be_utxo else pl.lit(False)
     is_fee = (said == TransferKind.FEE).fill_null(False)
+    is_paid_out = (said == TransferKind.INTERNAL).fill_null(False)  # a validator's withdrawal comes from nobody
     raw.checks += [
-        Check(chain.known & sender.is_null() & ~utxo, pl.lit("from_address is empty")),
+        Check(chain.known & sender.is_null() & ~utxo & ~is_paid_out, pl.lit("from_address is empty")),
         Check(chain.known & receiver.is_null() & ~utxo & ~is_fee, pl.lit("to_address is empty")),
     ]
     one, to = chain.address(sender), chain.address(receiver)
+    time = raw.time("block_timestamp") if raw.has("block_timestamp") else None
+    number = raw.whole("block_number", needed=raw.has("block_number"))
+    hash = chain.hash(raw.text("transaction_hash"))
+    if not raw.has("transaction_hash"):
+        hash = _stand_in(raw, time, [one, to, value])
     columns = {
-        "block_number": raw.whole("block_number", needed=raw.has("block_number")),
-        "transaction_hash": chain.hash(raw.text("transaction_hash")),
+        "block_number": number,
+        "transaction_hash": hash,
         "transaction_index": raw.whole("transaction_index"),
         "transfer_index": raw.whole("transfer_index"),
         "kind": pl.coalesce(said, guessed),
@@ -45,7 +57,7 @@ def _build(raw: Raw, chain: ChainColumn) -> Build:
         "value": value,
         "tx_from": chain.address(raw.text("tx_from")),
         "nonce": raw.whole("nonce"),
-        "fee": raw.value("fee", needed=False),
+        "fee": raw.value("fee", needed=False, decimals=chain.decimals(chain.native)),
         "fee_rate": raw.number("fee_rate"),
         "gas_limit": raw.whole("gas_limit"),
         "n_outputs": raw.whole("n_outputs"),
@@ -68,22 +80,51 @@ def _build(raw: Raw, chain: ChainColumn) -> Build:
         ]
         columns["inputs"] = pl.when(utxo).then(inputs)
         columns["input_values"] = pl.when(utxo).then(values)
-    moves = raw.positive("value") & ~failed
-    time = raw.time("block_timestamp") if raw.has("block_timestamp") else None
-    return Build(columns, time, moves, columns["from_address"], to, columns.get("inputs"))
+    moved, still = raw.positive("value") & ~failed, raw.still("value", "status")
+    stays = ~failed & (~utxo | moved)  # what succeeded without value moves nothing, but says who dealt with whom
+    return Build(
+        columns, time, stays, columns["from_address"], to, columns.get("inputs"), transfers=moved, still=still
+    )
 
 
+def _stand_in(raw: Raw, time: pl.Expr | None, moved: list[pl.Expr]) -> pl.Expr:
+    """What stands for a transaction that is not named: its place in the chain, or when and what was moved."""
+    number = raw.text("block_number")
+    if raw.has("block_number") and raw.has("transaction_index"):
+        return pl.concat_str(number, raw.text("transaction_index").fill_null(""), separator="-")
+    when = number if raw.has("block_number") or time is None else time.cast(pl.String)
+    return pl.concat_str([when, *[text.fill_null("") for text in moved]], separator="-")
+
+
+_OPTIONAL = (
+    "chain", "transaction_index", "transfer_index", "kind", "status", "tx_from", "nonce", "fee", "fee_rate",
+    "gas_limit", "n_outputs", "version", "flags", "script_type", "input_values",
+)  # fmt: skip
+_EVIDENCE = ("status", "tx_from", "nonce", "fee", "fee_rate", "gas_limit")
 NATIVE = Layout(
     name="the native table",
     gives="transfers",
     kind=None,
     required=frozenset({"transaction_hash", "from_address", "to_address", "asset", "value"}),
     one_of=frozenset({"block_timestamp", "block_number"}),
-    optional=(
-        "chain", "transaction_index", "transfer_index", "kind", "status", "tx_from", "nonce", "fee", "fee_rate",
-        "gas_limit", "n_outputs", "version", "flags", "script_type", "input_values",
-    ),
-    evidence=("status", "tx_from", "nonce", "fee", "fee_rate", "gas_limit"),
+    optional=_OPTIONAL,
+    evidence=_EVIDENCE,
     build=_build,
     extras=True,
+    shows=frozenset({"native", "internal", "token"}),
+)
+UNHASHED = Layout(
+    name="the native table without hashes",
+    gives="transfers",
+    kind=None,
+    required=frozenset({"from_address", "to_address", "asset", "value"}),
+    one_of=frozenset({"block_timestamp", "block_number"}),
+    optional=_OPTIONAL,
+    evidence=_EVIDENCE,
+    build=_build,
+    extras=True,
+    unless=frozenset({"transaction_hash", "hash", "token_address", "trace_type", "input_values"}),
+    shows=frozenset({"native", "internal", "token"}),
+    note="no transaction_hash column: block_number-transaction_index stands in for it, or where one of them is missing"
+    " the time, the addresses and the value",
 )

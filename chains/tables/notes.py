@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import polars as pl
 
 from chains.tables.layout import STATUS
-from chains.tables.scan import Plan
+from chains.tables.task import Plan
 
 __all__ = ["notes_of"]
 
@@ -32,6 +32,8 @@ def notes_of(
     skipped : files of folders that are no data
     """
     notes = [note for layout in _by_layout(plans).values() for note in _missing(layout)]
+    notes += [f"{group[0].layout.name}: {group[0].layout.note}" for group in _by_layout(plans).values()
+              if group[0].layout.note]  # fmt: skip
     notes += _order(plans)
     notes += [
         f"chain {name!r} is not configured: {count} rows are counted but not watched"
@@ -96,7 +98,8 @@ def _order(plans: Sequence[Plan]) -> list[str]:
         for column in wanted:
             count = sum(column not in plan.table.dtypes for plan in group)
             if count:
-                notes.append(f"{_where(group, count)}: no {column} column: file order stands in for it")
+                stand_in = "the block time" if column == "block_number" else "file order"
+                notes.append(f"{_where(group, count)}: no {column} column: {stand_in} stands in for it")
     return notes
 
 

@@ -2,62 +2,106 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from chains.tables.assemble import all_touched, balances, controls, finish, look_up
-from chains.tables.bad import BadRow
-from chains.tables.blind import blind_spots_of
-from chains.tables.layout import detect
+from chains.tables.arrange import Arranged, Range, arrange, ranges
+from chains.tables.bad import KEPT, BadRow
+from chains.tables.blind import blind_spots_of, valued_by
+from chains.tables.count import COUNTS
+from chains.tables.disorder import FILE
+from chains.tables.layout import BALANCES, CONTROLS, FRAME
 from chains.tables.notes import notes_of
-from chains.tables.scan import Found, Plan, Scan, Wanted
-from chains.tables.source import ChainInfo, Source, default_chain, expand
-from chains.tables.table import open_table
+from chains.tables.pieces import Piece
+from chains.tables.plans import plans_of, tasks_of
+from chains.tables.sift import sift
+from chains.tables.source import ChainInfo, Source, expand
+from chains.tables.task import HASH, Plan, Sifted, Task, Wanted
+from chains.tables.text import ROW
 from chains.tables.times import BlockTimes
 from monitor.addresses.compact import WatchedAddresses
 from monitor.errors import ConfigError, Problem
 from monitor.networks import by_chain
-from monitor.registry import did_you_mean
 
-__all__ = ["Reading", "read"]
+__all__ = ["Each", "Reading", "read"]
+
+Each = Callable[[Callable[..., Sifted], Sequence[Task]], Sequence[Sifted]]
+"""Does a work on every task; the results in the order of the tasks."""
 
 
 @dataclass
 class Reading:
-    """History, read.
+    """History, read: counted, and ready to be gone through in chain order.
 
     Attributes
     ----------
-    frame : rows that touch the watch set, in chain order; columns and types are `chains.tables.layout.FRAME`
     rows : data rows in the input, bad ones included
     bad_rows : rows that cannot be read
-    bad : the first hundred of them
+    bad : the first hundred of them, in the order of the files
     transfers : movements in the time range, watched or not (fees apart)
     first, last : UTC seconds over all readable rows in the range, None where there is none
     chains : CAIP-2 to ``rows``, ``transfers``, ``first``, ``last``
-    notes : sentences on what the data cannot say or what was assumed
     balances : ``chain, address, asset, block_number, value`` of watched addresses, None without such a table
     blind_spots : what the data cannot show, by CAIP-2
     controls : changes of control of watched addresses in chain order (`chains.tables.layout.CONTROLS`), None without
         such a table
+    assets : CAIP-19 to what rows call it: symbol and decimals
+    ranges : what `chains.tables.arrange.arrange` makes the rows of, in order
+    wanted : what was asked
     """
 
-    frame: pl.DataFrame
     rows: int
     bad_rows: int
     bad: tuple[BadRow, ...]
     transfers: int
     first: int | None
     last: int | None
-    chains: dict[str, dict[str, Any]] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
-    balances: pl.DataFrame | None = None
-    blind_spots: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    controls: pl.DataFrame | None = None
+    chains: dict[str, dict[str, Any]]
+    balances: pl.DataFrame | None
+    blind_spots: dict[str, tuple[str, ...]]
+    controls: pl.DataFrame | None
+    assets: dict[str, tuple[str, int]]
+    ranges: list[Range]
+    wanted: Wanted
+    _notes: Callable[[Counter[int], int, int], tuple[str, ...]]
+    _arranged: dict[int, Arranged] = field(default_factory=dict)
+
+    def frames(self) -> Iterator[tuple[str, pl.DataFrame]]:
+        """Rows that touch the watch set as (CAIP-2, whole blocks in chain order), again and again.
+
+        Columns and types are `chains.tables.layout.FRAME`; chains come sorted by name.
+        """
+        for number, part in enumerate(self.ranges):
+            found = arrange(part, self.wanted)
+            self.count(number, found)
+            yield part.chain, found.frame
+
+    def count(self, number: int, found: Arranged) -> None:
+        """Take note of what was found when a range was arranged, here or elsewhere."""
+        self._arranged.setdefault(number, replace(found, frame=pl.DataFrame()))
+
+    @cached_property
+    def frame(self) -> pl.DataFrame:
+        """All rows in one frame, for histories that fit into memory."""
+        return pl.concat([pl.DataFrame(schema=dict(FRAME)), *(frame for _, frame in self.frames())])
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences on what the data cannot say or what was assumed; complete once all was gone through."""
+        if len(self._arranged) < len(self.ranges):
+            for _ in self.frames():
+                pass
+        filled: Counter[int] = Counter()
+        for found in self._arranged.values():
+            filled.update(found.filled)
+        duplicates = sum(found.duplicates for found in self._arranged.values())
+        return self._notes(filled, duplicates, sum(found.unplaced for found in self._arranged.values()))
 
 
 def read(
@@ -70,6 +114,10 @@ def read(
     strict: bool = False,
     rename: Mapping[str, str] | None = None,
     progress: Callable[[int, int], None] | None = None,
+    each: Each | None = None,
+    folder: str | None = None,
+    room: int = 1 << 62,
+    parts: int = 1,
 ) -> Reading:
     """Read history tables of any known layout.
 
@@ -82,130 +130,163 @@ def read(
     strict : check every row of Parquet files, not those alone that touch the watch set
     rename : new column name to the file's own, where a file has it
     progress : told (bytes on disk done, bytes on disk in all)
+    each : does the tasks; None: one after another, here
+    folder : where rows go that are too many for memory; None keeps them all
+    room : bytes of rows that may stay in memory
+    parts : into how many tasks the files should be cut at least, where there are as many
 
     Raises
     ------
     ConfigError : a file is missing, empty, corrupt, of no known layout, or its chain or times cannot be known
+    StoreError : rows cannot be put aside
     """
     files, skipped = expand(sources)
-    plans = _plans(files, chains, rename or {})
+    plans = plans_of(files, chains, rename or {})
     wanted = Wanted(chains, {chain: _watched(addresses) for chain, addresses in watch.items()}, strict=strict)
-    wanted.start = wanted.start if start is None else max(start, wanted.start)
-    wanted.end = wanted.end if end is None else min(end, wanted.end)
-    wanted.knots = any(not plan.timed for plan in plans)
-    scan = Scan(wanted)
-    _scan_all(scan, plans, progress)
-    found = scan.found
-    times = _Times(found, plans, chains)
-    rows, unplaced = look_up(all_touched(found), found)
-    frame, filled, duplicates = finish(rows, times.of, wanted.start, wanted.end)
-    stats = pl.concat([*found.stats, *[_counted(part, times, wanted) for part in found.by_block]], how="diagonal")
+    wanted = replace(
+        wanted,
+        start=wanted.start if start is None else max(start, wanted.start),
+        end=wanted.end if end is None else min(end, wanted.end),
+        knots=any(not plan.timed for plan in plans),
+        valued=valued_by(plans, chains),
+        folder=folder,
+        room=room,
+    )
+    found = _sift_all(plans, wanted, each or _Here(plans, progress, folder, room), parts)
+    times = _times_of(found, plans, chains)
+    counted = [*found.stats, *[_counted(part, times, wanted) for part in found.by_block]]
+    stats = pl.concat([pl.DataFrame(schema=COUNTS), *counted], how="diagonal")  # all files may be empty answers
     per_chain = _per_chain(stats)
     firsts = [entry["first"] for entry in per_chain.values() if entry["first"] is not None]
     lasts = [entry["last"] for entry in per_chain.values() if entry["last"] is not None]
+    order = {plan.table.path: plan.order for plan in plans}
     return Reading(
-        frame=frame,
         rows=found.rows,
         bad_rows=found.bad.count,
-        bad=tuple(found.bad.kept),
+        bad=tuple(sorted(found.bad.kept, key=lambda bad: (order[bad.path], bad.row))[:KEPT]),
         transfers=sum(entry["transfers"] for entry in per_chain.values()),
         first=min(firsts, default=None),
         last=max(lasts, default=None),
         chains=per_chain,
-        notes=notes_of(plans, stats, filled, duplicates, unplaced, skipped),
-        balances=balances(found),
-        blind_spots=blind_spots_of(plans, per_chain),
-        controls=controls(found),
+        balances=_balances(found),
+        blind_spots=_blind(blind_spots_of(plans, per_chain), found),
+        controls=_controls(found),
+        assets=_named(found),
+        ranges=ranges(found.touched, found.facts, times),
+        wanted=wanted,
+        _notes=lambda filled, duplicates, unplaced: (
+            *notes_of(plans, stats, filled, duplicates, unplaced, skipped),
+            *_disordered(plans, found.disorder),
+            *(sentence.format(count) for sentence, count in sorted(found.notes.items())),
+        ),
     )
+
+
+def _named(found: Sifted) -> dict[str, tuple[str, int]]:
+    """What most rows call an asset; of equally many the first by name."""
+    chosen: dict[str, tuple[str, int]] = {}
+    for (asset, symbol, decimals), _ in sorted(found.names.items(), key=lambda item: (-item[1], item[0])):
+        chosen.setdefault(asset, (symbol, decimals))
+    return dict(sorted(chosen.items()))
+
+
+def _disordered(plans: Sequence[Plan], first: Mapping[int, int]) -> list[str]:
+    if not first:
+        return []
+    paths = {plan.order: plan.table.path for plan in plans}
+    file = min(first)
+    files = "1 file is" if len(first) == 1 else f"{len(first)} files are"
+    return [f"{files} not in chain order and were sorted (first at {paths[file]}:{first[file]})"]
+
+
+def _blind(spots: Mapping[str, tuple[str, ...]], found: Sifted) -> dict[str, tuple[str, ...]]:
+    """Blind spots of tables and documents together."""
+    chains = sorted({*spots, *(chain for chain, _ in found.blind)})
+    return {
+        chain: tuple(dict.fromkeys((*spots.get(chain, ()), *sorted(spot for its, spot in found.blind if its == chain))))
+        for chain in chains
+    }
 
 
 def _watched(addresses: frozenset[str] | WatchedAddresses) -> WatchedAddresses:
     return addresses if isinstance(addresses, WatchedAddresses) else WatchedAddresses(addresses)
 
 
-def _plans(
-    files: Sequence[tuple[str, Source]], chains: Mapping[str, ChainInfo], rename: Mapping[str, str]
-) -> list[Plan]:
-    """Look at every file; all problems are reported together."""
-    plans: list[Plan] = []
-    problems: list[Problem] = []
-    columns: set[str] = set()
-    for order, (path, source) in enumerate(files):
-        try:
-            table = open_table(path, rename)
-            columns |= set(table.names)
-            layout = detect(path, list(table.dtypes))
-        except ConfigError as error:
-            problems += error.problems
-            continue
-        default = default_chain(path, source, layout.kind, chains)
-        if isinstance(default, str) and ("chain" not in table.dtypes or source.chain is not None):
-            problems.append(Problem(default, path))
-            continue
-        plans.append(Plan(table, layout, None if isinstance(default, str) else default, order))
-    if columns:  # else nothing could be opened, and --map is not at fault
-        problems += [
-            Problem(f"--map {new}={old}: no file has a column {old!r}: {did_you_mean(old, columns)}")
-            for new, old in rename.items()
-            if old not in columns
-        ]
-    if problems:
-        raise ConfigError(problems)
-    return plans
+class _Here:
+    """Does tasks one after another, in this process; rows beyond ``room`` bytes are put aside."""
+
+    def __init__(
+        self, plans: Sequence[Plan], progress: Callable[[int, int], None] | None, folder: str | None, room: int
+    ) -> None:
+        self._progress, self._folder, self._room = progress, folder, room
+        self._total, self._done, self._held = sum(plan.table.size for plan in plans), 0, 0
+
+    def __call__(self, work: Callable[..., Sifted], tasks: Sequence[Task]) -> list[Sifted]:
+        found = []
+        for task in tasks:
+            found.append(work(task, self._tick))
+            self._done += task.size
+            self._keep(found[-1])
+        return found
+
+    def _tick(self, read: int) -> None:
+        if self._progress is not None:
+            self._progress(self._done + read, self._total)
+
+    def _keep(self, found: Sifted) -> None:
+        for name in ("touched", "facts"):
+            pieces = getattr(found, name)
+            self._held += sum(piece.frame.estimated_size() for piece in pieces if piece.frame is not None)
+            if self._folder is not None and self._held > self._room:
+                setattr(found, name, [piece.put_aside(self._folder) for piece in pieces])
 
 
-def _scan_all(scan: Scan, plans: Sequence[Plan], progress: Callable[[int, int], None] | None) -> None:
-    """Read tables that look up transactions first, so that one pass over the transactions is enough."""
-    total, done = sum(plan.table.size for plan in plans), 0
-    ordered = sorted(plans, key=lambda plan: (not plan.layout.joins, plan.order))
-    for plan in ordered:
-        if not plan.layout.joins and scan.wanted.hashes is None and any(p.layout.joins for p in plans):
-            rows = all_touched(scan.found)
-            scan.wanted.hashes = rows.filter("__joins").select("chain", "transaction_hash").unique()
-
-        def tick(read: int, before: int = done) -> None:
-            if progress is not None:
-                progress(before + read, total)
-
-        scan.read(plan, tick)
-        done += plan.table.size
-        if progress is not None:
-            progress(done, total)
+def _sift_all(plans: Sequence[Plan], wanted: Wanted, each: Each, parts: int) -> Sifted:
+    """All files. Tables that look up transactions come first, so that one pass over the transactions is enough."""
+    found = Sifted()
+    joining = [plan for plan in plans if plan.layout.joins]
+    for some in (joining, [plan for plan in plans if not plan.layout.joins]):
+        if joining and some is not joining:
+            wanted = replace(wanted, hashes=_hashes(found.touched))
+        for one in each(sift, tasks_of(some, wanted, parts)):
+            found.join(one)
+    return found
 
 
-class _Times:
-    """Block times by chain, made when first asked for."""
-
-    def __init__(self, found: Found, plans: Sequence[Plan], chains: Mapping[str, ChainInfo]) -> None:
-        self._found, self._plans, self._chains = found, plans, chains
-        self._made: dict[str, BlockTimes] = {}
-
-    def of(self, chain: str) -> BlockTimes:
-        """The block times of a chain; ConfigError where not one is known."""
-        if chain not in self._made:
-            knots = [part.filter(pl.col("chain") == chain).drop("chain") for part in self._found.knots]
-            if not any(part.height for part in knots):
-                paths = [plan.table.path for plan in self._plans if not plan.timed]
-                message = (
-                    "the rows carry no times and no other table has times of this chain's blocks:"
-                    " add the blocks table (number, hash, timestamp) of the same range to --data"
-                )
-                raise ConfigError([Problem(message, path) for path in paths])
-            info = next(info for info in self._chains.values() if info.chain == chain)
-            network = by_chain(chain)
-            seconds = info.block_seconds or (network.block_seconds if network else 0.0)
-            self._made[chain] = BlockTimes(knots, seconds)
-        return self._made[chain]
+def _hashes(pieces: Sequence[Piece]) -> pl.DataFrame:
+    """Transactions of pieces, each once: chain, transaction_hash."""
+    schema = {"chain": pl.String, HASH: pl.String}
+    found = (piece.read().select(pl.lit(piece.chain).alias("chain"), HASH).unique() for piece in pieces)
+    return pl.concat([pl.DataFrame(schema=schema), *found]).unique(maintain_order=True)
 
 
-def _counted(by_block: pl.DataFrame, times: _Times, wanted: Wanted) -> pl.DataFrame:
+def _times_of(found: Sifted, plans: Sequence[Plan], chains: Mapping[str, ChainInfo]) -> dict[str, BlockTimes]:
+    """Block times of the chains that have rows without a time; ConfigError where not one is known."""
+    made: dict[str, BlockTimes] = {}
+    untimed = {chain for part in found.by_block for chain in part["__chain"].unique() if chain is not None}
+    for chain in sorted(untimed):
+        knots = [part.filter(pl.col("chain") == chain).drop("chain") for part in found.knots]
+        if not any(part.height for part in knots):
+            paths = [plan.table.path for plan in plans if not plan.timed]
+            message = (
+                "the rows carry no times and no other table has times of this chain's blocks:"
+                " add the blocks table (number, hash, timestamp) of the same range to --data"
+            )
+            raise ConfigError([Problem(message, path) for path in paths])
+        info = next(info for info in chains.values() if info.chain == chain)
+        network = by_chain(chain)
+        seconds = info.block_seconds or (network.block_seconds if network else 0.0)
+        made[chain] = BlockTimes(knots, seconds)
+    return made
+
+
+def _counted(by_block: pl.DataFrame, times: Mapping[str, BlockTimes], wanted: Wanted) -> pl.DataFrame:
     """Counts by block of a table without times as counts by chain within the time range."""
     parts: list[pl.DataFrame] = []
     for (_, chain), part in by_block.group_by("__name", "__chain", maintain_order=True):
-        moment = np.zeros(part.height, np.int64) if chain is None else times.of(str(chain)).at(
-            part["block_number"].to_numpy()
-        )[0]
-        inside = (pl.col("time") >= wanted.start) & (pl.col("time") < wanted.end)
+        numbers = part["block_number"].fill_null(0).to_numpy()
+        moment = np.zeros(part.height, np.int64) if chain is None else times[str(chain)].at(numbers)[0]
+        inside = (pl.col("time") >= wanted.start) & (pl.col("time") < wanted.end) & pl.col("block_number").is_not_null()
         parts.append(
             part.with_columns(pl.Series("time", moment)).group_by("__name", "__chain").agg(
                 pl.col("rows", "skipped", "unknown_status").sum(),
@@ -227,3 +308,22 @@ def _per_chain(stats: pl.DataFrame) -> dict[str, dict[str, Any]]:
         .sort("__chain")
     )
     return {row.pop("__chain"): row for row in found.iter_rows(named=True)}
+
+
+def _controls(found: Sifted) -> pl.DataFrame | None:
+    """All changes of control in chain order, then in that of the files; None where no file had any."""
+    if not found.controls:
+        return None
+    own: dict[str, pl.DataType] = {FILE: pl.Int64(), ROW: pl.Int64()}
+    rows = pl.concat([pl.DataFrame(schema=dict(CONTROLS) | own), *found.controls]).sort(FILE, ROW).drop(FILE, ROW)
+    return rows.unique(maintain_order=True).sort(
+        "chain", "block_number", "transaction_index", maintain_order=True, nulls_last=True
+    )
+
+
+def _balances(found: Sifted) -> pl.DataFrame | None:
+    """All balances in order of chain, address, asset and block; None where no file had any."""
+    if not found.balances:
+        return None
+    rows = pl.concat([pl.DataFrame(schema=dict(BALANCES)), *found.balances]).unique()
+    return rows.sort("chain", "address", "asset", "block_number", "value")

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import glob
+import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from chains.tables.lines import reading
+from chains.tables.place import Url, address, clean, place
+from chains.tables.remote import listed
 from monitor.errors import ConfigError, Problem
 from monitor.registry import did_you_mean
 
 __all__ = ["ChainInfo", "Source", "chain_named", "default_chain", "expand", "parse_source"]
 
 _PREFIX = re.compile(r"([A-Za-z0-9][A-Za-z0-9_.:-]*)=(.+)", re.DOTALL)
-_NOT_DATA = re.compile(r"(readme|license|copying|notice|changelog)(\..*)?|.*\.(md|rst|crc|sha256|md5)", re.IGNORECASE)
+_NOT_DATA = re.compile(
+    r"(readme|license|copying|notice|changelog)(\..*)?|xor\.dat|.*\.(md|rst|crc|sha256|md5)", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True)
@@ -23,7 +29,7 @@ class Source:
 
     Attributes
     ----------
-    path : a file, a folder or a glob
+    path : a file, a folder or a glob; `chains.tables.place.Url` of what lies on another machine
     chain : chain name or CAIP-2 for files without a chain column, None where the user gave none
     """
 
@@ -41,12 +47,14 @@ class ChainInfo:
     kind : chain family, ``evm`` for example
     native : CAIP-19 of the native asset
     block_seconds : the usual time between blocks, in seconds; only for estimates, 0 where it is not known
+    decimals : CAIP-19 of assets whose decimals are configured, for tables that hold amounts in coins
     """
 
     chain: str
     kind: str
     native: str
     block_seconds: float = 0.0
+    decimals: Mapping[str, int] = field(default_factory=dict, hash=False)
 
 
 def parse_source(text: str) -> Source:
@@ -56,13 +64,19 @@ def parse_source(text: str) -> Source:
     Source(path='history/*.csv', chain='ethereum')
     >>> parse_source("history/day=1/a.csv")
     Source(path='history/day=1/a.csv', chain=None)
+
+    Raises
+    ------
+    ConfigError : it is empty, or a URL that cannot be read
     """
     match = _PREFIX.fullmatch(text)
-    if match and not Path(text).exists():
-        return Source(match[2], match[1])
-    if not text.strip():
+    chain, path = (match[1], match[2]) if match and not os.path.exists(text) else (None, text)  # noqa: PTH110
+    if not path.strip():
         raise ConfigError("--data was empty, expected [CHAIN=]PATH")
-    return Source(text)
+    try:
+        return Source(place(path), chain)
+    except ValueError as error:
+        raise ConfigError(Problem(str(error), clean(path))) from None
 
 
 def expand(sources: Sequence[Source]) -> tuple[list[tuple[str, Source]], list[str]]:
@@ -70,41 +84,75 @@ def expand(sources: Sequence[Source]) -> tuple[list[tuple[str, Source]], list[st
 
     Returns
     -------
-    (files, skipped) : (path, its source) pairs; files of folders that are documents or hidden, left out
+    (files, skipped) : (path, its source) pairs, a path being text or `chains.tables.place.Url`; files of folders that
+        are documents or hidden, left out
 
     Raises
     ------
-    ConfigError : a path that is not there, a folder or glob without a file
+    ConfigError : a path that is not there, a folder or glob without a file, an object store that cannot be listed
     """
-    files: dict[str, Source] = {}
+    files: dict[str, tuple[str, Source]] = {}
     skipped: list[str] = []
     problems: list[Problem] = []
     for source in sources:
-        path = Path(source.path)
-        if path.is_dir():
-            inside = sorted(str(p) for p in path.rglob("*") if p.is_file())
-            hidden = [p for p in inside if _hidden(Path(p).relative_to(path))]
-            skipped += [p for p in hidden if not Path(p).name.startswith((".", "_"))]
-            found = [p for p in inside if p not in set(hidden)]
-            what = "the folder has no data file"
-        elif path.exists():
-            found, what = [source.path], ""
-        elif glob.has_magic(source.path):
-            found = sorted(p for p in glob.iglob(source.path, recursive=True) if Path(p).is_file())  # noqa: PTH207
-            what = "no file matches"
-        else:
-            found, what = [], "no such file or folder"
+        try:
+            found, left, what = _remote(source.path) if isinstance(source.path, Url) else _local(source.path)
+        except ConfigError as error:
+            problems += error.problems
+            continue
+        skipped += left
         if not found:
             problems.append(Problem(what, source.path))
         for name in found:
-            files.setdefault(name, source)
+            files.setdefault(_same(name), (name, source))
     if problems:
         raise ConfigError(problems)
-    return list(files.items()), skipped
+    return list(files.values()), list(dict.fromkeys(skipped))
 
 
-def _hidden(path: Path) -> bool:
-    return any(part.startswith((".", "_")) for part in path.parts) or _NOT_DATA.fullmatch(path.name) is not None
+def _local(path: str) -> tuple[list[str], list[str], str]:
+    """Files of a path, those left out, and what to say where there is none."""
+    if os.path.isdir(path):  # noqa: PTH112  # a name that is too long is no error of its own
+        inside = sorted((str(p), str(p.relative_to(path))) for p in Path(path).rglob("*") if p.is_file())
+        return (*_without_hidden(inside), "the folder has no data file")
+    if os.path.exists(path):  # noqa: PTH110
+        return [path], [], ""
+    if glob.has_magic(path):
+        found = sorted(p for p in glob.iglob(path, recursive=True) if Path(p).is_file())  # noqa: PTH207
+        return found, [], "no file matches"
+    return [], [], "no such file or folder"
+
+
+def _remote(url: Url) -> tuple[list[str], list[str], str]:
+    """Objects of a URL: itself, those that match a glob, or those below it where it ends with a slash."""
+    path = url.address.split("://", 1)[1]
+    if not url.listable:
+        if path.endswith("/") or "*" in path.split("?")[0]:
+            return [], [], "a folder or glob of an HTTP server cannot be listed: name each file"
+        return [url], [], ""
+    if not path.endswith("/") and not glob.has_magic(path):
+        return [url], [], ""
+    with reading(url):
+        if not path.endswith("/"):
+            return [name for name in listed(url) if "/." not in name], [], "no object matches"  # as a glob of files
+        inside = [(name, name.removeprefix(url)) for name in listed(Url(f"{url.address}**/*"))]
+    return (*_without_hidden(inside), "there is no data file below it")
+
+
+def _without_hidden(inside: Sequence[tuple[str, str]]) -> tuple[list[str], list[str]]:
+    """Files of a folder, each with its name in there, without documents and hidden ones; and the documents."""
+    hidden = {path for path, name in inside if _hidden(name.split("/"))}
+    told = [path for path, name in inside if path in hidden and not name.rsplit("/", 1)[-1].startswith((".", "_"))]
+    return [path for path, _ in inside if path not in hidden], told
+
+
+def _same(path: str) -> str:
+    """What two names of one file have in common: the whole URL, or the path without links and detours."""
+    return address(path) if isinstance(path, Url) else os.path.realpath(path)
+
+
+def _hidden(parts: Sequence[str]) -> bool:
+    return any(part.startswith((".", "_")) for part in parts) or _NOT_DATA.fullmatch(parts[-1]) is not None
 
 
 def chain_named(name: str, chains: Mapping[str, ChainInfo]) -> ChainInfo | None:

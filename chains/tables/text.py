@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import polars as pl
 
 from chains.tables.lines import lines
+from chains.tables.nested import LISTS, PARTS, part_of, parts_dtype, texts
 from monitor.errors import ConfigError, Problem
 
 __all__ = [
@@ -22,6 +24,7 @@ __all__ = [
     "Chunk",
     "csv_chunks",
     "csv_header",
+    "is_envelope",
     "json_chunks",
     "json_columns",
     "json_records",
@@ -31,6 +34,7 @@ __all__ = [
 
 ROW = "__row"
 _OBJECTS = frozenset({"detail"})  # columns whose nested objects are read, as JSON text
+_FILLED = re.compile(r"\S")
 _SMALL = 512  # lines below which a chunk with a broken line is read one by one
 # Numbers that a JSON reader would round: with a point or exponent, or beyond 64 bits. Quoting one inside a string
 # makes the line invalid, and an invalid line is read by the exact, slow way.
@@ -39,10 +43,22 @@ _ROUNDED = r"([:\[,]\s*)(-?[0-9]+[.eE][0-9.eE+-]*|-?[0-9]{19,})(\s*[,}\]])"
 
 @dataclass
 class Chunk:
-    """Some rows of a file: ``frame`` has `ROW` (Int64, as in the file) and text columns, null where empty."""
+    """Some rows of a file: ``frame`` has `ROW` (Int64, as in the file) and text columns, null where empty.
+
+    Of documents, whose transactions may be many rows or none, ``rows`` counts the transactions, bad ones too; ``blind``
+    is what these cannot show (`monitor.model.Block.blind_spots`), ``notes`` sentences to how often each holds.
+    """
 
     frame: pl.DataFrame
     bad: list[tuple[int, str]] = field(default_factory=list)
+    rows: int | None = None
+    blind: frozenset[str] = frozenset()
+    notes: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def counted(self) -> int:
+        """Data rows, bad ones too."""
+        return self.frame.height + len(self.bad) if self.rows is None else self.rows
 
 
 def separator(header: str) -> str:
@@ -98,6 +114,8 @@ def _csv_frame(rows: pl.DataFrame, header: Sequence[str], mark: str, places: lis
     text = "\n".join(rows["line"].to_list()) if rows.height < _SMALL else rows["line"].str.join("\n").item()
     frame = pl.read_csv(f"{text}\n".encode(), has_header=False, separator=mark, columns=places, infer_schema=False)
     frame.columns = names
+    if '"' in text:  # a field that is quoted and empty is an empty text, and no other field is
+        frame = frame.with_columns(pl.when(pl.col(name) != "").then(pl.col(name)).alias(name) for name in names)
     if frame.height != rows.height:  # a quoting that polars and the count above read differently
         fields = list(csv.reader(rows["line"].to_list(), delimiter=mark))
         columns = {header[i]: [f[i] or None for f in fields] for i in places}
@@ -107,6 +125,7 @@ def _csv_frame(rows: pl.DataFrame, header: Sequence[str], mark: str, places: lis
 
 def _numbered(first: int, series: pl.Series) -> pl.DataFrame:
     """Lines that are not blank, with their numbers."""
+    series = series.str.strip_prefix("\ufeff") if first == 1 else series
     frame = pl.DataFrame({"line": series}).with_row_index(ROW, first).cast({ROW: pl.Int64})
     return frame.filter(pl.col("line").str.strip_chars() != "")
 
@@ -129,12 +148,25 @@ def ndjson_chunks(
     path: str, wanted: dict[str, bool], tick: Callable[[int], None] | None = None
 ) -> Iterator[Chunk]:
     """The rows of a JSON lines file; ``wanted`` is column to "has lists" (they come joined by ``|``)."""
-    dtype = pl.Struct({name: pl.List(pl.String) if lists else pl.String for name, lists in wanted.items()})
+    fields: dict[str, Any] = {}
+    made: list[pl.Expr] = []
+    parts: dict[str, list[str]] = {}
+    for name, lists in wanted.items():
+        outer, _, part = name.partition(".")
+        if part in PARTS.get(outer, ()):
+            parts.setdefault(outer, []).append(part)
+            text = texts(outer, part)
+            made.append((text if outer in LISTS else pl.when(text != "").then(text)).alias(name))
+        else:
+            fields[name] = pl.List(pl.String) if lists else pl.String
+            text = pl.col(name).list.join("|") if lists else pl.col(name)
+            made.append(pl.when(text != "").then(text).alias(name))
+    dtype = pl.Struct(fields | {outer: parts_dtype(outer, names) for outer, names in parts.items()})
     for first, series in lines(path, tick):
-        yield _decode(_numbered(first, series), dtype)
+        yield _decode(_numbered(first, series), dtype, made, list(wanted))
 
 
-def _decode(rows: pl.DataFrame, dtype: pl.Struct) -> Chunk:
+def _decode(rows: pl.DataFrame, dtype: pl.Struct, made: list[pl.Expr], names: list[str]) -> Chunk:
     exact = pl.col("line").str.replace_all(_ROUNDED, '$1"$2"$3')
     if rows["line"].str.contains("[", literal=True).any():  # neighbours in a list share a comma
         exact = exact.str.replace_all(_ROUNDED, '$1"$2"$3')
@@ -142,17 +174,14 @@ def _decode(rows: pl.DataFrame, dtype: pl.Struct) -> Chunk:
         frame = rows.select(ROW, exact.str.json_decode(dtype).alias("line")).unnest("line")
     except pl.exceptions.PolarsError:
         if rows.height <= _SMALL:
-            return _one_by_one(rows, dtype)
+            return _one_by_one(rows, names)
         half = rows.height // 2
-        one, two = _decode(rows[:half], dtype), _decode(rows[half:], dtype)
+        one, two = _decode(rows[:half], dtype, made, names), _decode(rows[half:], dtype, made, names)
         return Chunk(pl.concat([one.frame, two.frame]), one.bad + two.bad)
-    texts = [
-        pl.col(f.name).list.join("|") if isinstance(f.dtype, pl.List) else pl.col(f.name) for f in dtype.fields
-    ]
-    return Chunk(frame.select(ROW, *[pl.when(text != "").then(text) for text in texts]))
+    return Chunk(frame.select(ROW, *made))
 
 
-def _one_by_one(rows: pl.DataFrame, dtype: pl.Struct) -> Chunk:
+def _one_by_one(rows: pl.DataFrame, names: list[str]) -> Chunk:
     good: list[tuple[int, Any]] = []
     bad: list[tuple[int, str]] = []
     for row, line in rows.select(ROW, "line").iter_rows():
@@ -160,17 +189,43 @@ def _one_by_one(rows: pl.DataFrame, dtype: pl.Struct) -> Chunk:
             good.append((row, json.loads(line, parse_int=str, parse_float=str)))
         except (ValueError, RecursionError) as error:
             bad.append((row, f"not valid JSON: {error}"))
-    return _records(good, [f.name for f in dtype.fields], bad)
+    return _records(good, names, bad)
+
+
+def is_envelope(record: Any) -> bool:
+    """Whether it is the answer of a block explorer's API, whose ``result`` holds the records."""
+    return isinstance(record, dict) and {"status", "result"} <= record.keys() <= {"status", "message", "result"}
 
 
 def json_records(path: str) -> list[Any]:
-    """The entries of a JSON array with every number as its text; the file is read as a whole."""
-    text = "\n".join(line for _, series in lines(path) for line in series)
+    """The entries of a JSON array with every number as its text, or those in a block explorer's answers, one a line;
+    the file is read as a whole.
+    """
+    text = "\n".join(line for _, series in lines(path) for line in series).lstrip("\ufeff")
     try:
-        records = json.loads(text.lstrip("\ufeff"), parse_int=str, parse_float=str)
+        records = _values(text)
     except (ValueError, RecursionError) as error:
         raise ConfigError(Problem(f"not valid JSON: {error}", path)) from None
-    return records if isinstance(records, list) else [records]
+    found: list[Any] = []
+    for record in records:
+        if not is_envelope(record):
+            found.append(record)
+        elif isinstance(record["result"], list):
+            found += record["result"]
+        else:
+            raise ConfigError(Problem(f"the explorer's answer is an error: {str(record['result'])[:100]}", path))
+    return found
+
+
+def _values(text: str) -> list[Any]:
+    """A JSON array, or values one after another; numbers as their text."""
+    decoder = json.JSONDecoder(parse_int=str, parse_float=str)
+    found: list[Any] = []
+    place, end = 0, len(text.rstrip())
+    while place < end:
+        value, place = decoder.raw_decode(text, _FILLED.search(text, place).start())  # type: ignore[union-attr]
+        found += value if isinstance(value, list) else [value]
+    return found
 
 
 def json_chunks(path: str, wanted: Iterable[str]) -> Iterator[Chunk]:
@@ -183,7 +238,7 @@ def _records(records: list[tuple[int, Any]], names: list[str], bad: list[tuple[i
     bad = sorted(bad + [(row, "not a JSON object") for row, record in records if not isinstance(record, dict)])
     columns: dict[str, Any] = {ROW: [row for row, _ in objects]}
     for name in names:
-        columns[name] = [_text(record.get(name)) for _, record in objects]
+        columns[name] = [_text(record[name]) if name in record else part_of(record, name) for _, record in objects]
     return Chunk(pl.DataFrame(columns, schema={ROW: pl.Int64} | dict.fromkeys(names, pl.String)), bad)
 
 

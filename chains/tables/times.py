@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import copy
 
 import numpy as np
 import polars as pl
@@ -29,6 +30,16 @@ class BlockTimes:
         span = int(self._blocks[-1] - self._blocks[0])
         mean = float(self._times[-1] - self._times[0]) / span if span else 0.0
         self._seconds = block_seconds or mean
+
+    def cut(self, low: int, high: int) -> BlockTimes:
+        """The same for the blocks [low, high) alone, in less memory."""
+        first = max(int(np.searchsorted(self._blocks, low)) - 1, 0)
+        last = int(np.searchsorted(self._blocks, high)) + 1
+        part = copy(self)
+        part._blocks, part._times = self._blocks[first:last].copy(), self._times[first:last].copy()
+        if not len(part._blocks):
+            part._blocks, part._times = self._blocks[-1:].copy(), self._times[-1:].copy()
+        return part
 
     def at(self, blocks: Integers) -> tuple[Integers, Integers]:
         """Times of blocks.

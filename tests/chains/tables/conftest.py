@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 
 from chains.tables import ChainInfo, Reading, Source, read
+from monitor.model import Block
 
 ALICE, BOB, CAROL = ("0x" + c * 40 for c in "abc")
 TOKEN = "0x" + "d" * 40
@@ -91,3 +92,42 @@ def real_data() -> Path:
     if not path.is_dir():
         pytest.skip("no real data: set HEISTWATCH_DATA")
     return path
+
+
+@pytest.fixture(scope="session")
+def as_decoded() -> Callable[..., list[tuple[Any, ...]]]:
+    """What a live block's transfers are as rows of a frame, in chain order; zero amounts too."""
+
+    def rows(*blocks: Block) -> list[tuple[Any, ...]]:
+        return [
+            (
+                block.ref.number, block.timestamp, t.tx.hash, t.tx.index, t.index, str(t.kind), t.asset,
+                t.from_addresses, tuple(map(str, t.input_values)), t.to_address, str(t.value), t.tx.initiator,
+                t.tx.nonce, None if t.tx.fee is None else str(t.tx.fee), t.tx.fee_rate, t.tx.gas_limit,
+                t.tx.n_outputs, t.tx.version, t.tx.flags, t.tx.script_type,
+            )
+            for block in sorted(blocks, key=lambda block: block.ref.number)
+            for t in sorted(block.transfers, key=lambda t: (t.tx.index, t.index))
+        ]  # fmt: skip
+
+    return rows
+
+
+@pytest.fixture(scope="session")
+def as_read() -> Callable[[pl.DataFrame], list[tuple[Any, ...]]]:
+    """The rows of a frame in the form of `as_decoded`."""
+
+    def rows(frame: pl.DataFrame) -> list[tuple[Any, ...]]:
+        return [
+            (
+                r["block_number"], r["block_timestamp"], r["transaction_hash"], r["transaction_index"],
+                r["transfer_index"], r["kind"], r["asset"],
+                tuple(r["inputs"]) if r["inputs"] is not None else (r["from_address"] or "",),
+                tuple(r["input_values"]) if r["input_values"] is not None else (r["value"],), r["to_address"] or "",
+                r["value"], r["tx_from"], r["nonce"], r["fee"], r["fee_rate"], r["gas_limit"], r["n_outputs"],
+                r["version"], r["flags"], r["script_type"] or "",
+            )
+            for r in frame.iter_rows(named=True)
+        ]  # fmt: skip
+
+    return rows

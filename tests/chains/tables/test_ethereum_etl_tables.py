@@ -187,7 +187,7 @@ def _count(path: Path, watched: frozenset[str]) -> dict[str, Any]:
     with gzip.open(path, "rt") as file:
         rows = list(csv.DictReader(file))
     moving = [r for r in rows if int(r["value"]) > 0 and r["to_address"]]
-    touching = [r for r in moving if watched & {r["from_address"], r["to_address"]}]
+    touching = [r for r in rows if r["to_address"] and watched & {r["from_address"], r["to_address"]}]
     touching.sort(key=lambda r: (int(r["block_number"]), int(r["transaction_index"])))
     times = [int(r["block_timestamp"]) for r in rows]
     return {

@@ -9,7 +9,9 @@ import polars as pl
 import pytest
 
 from chains.tables import lines
+from chains.tables.arrange import arrange, ranges
 from chains.tables.layout import BALANCES
+from monitor.errors import ConfigError
 
 ALICE, BOB, CAROL = ("0x" + c * 40 for c in "abc")
 
@@ -81,3 +83,55 @@ def test_an_empty_watch_set_still_counts(tmp_path: Path, read_alice: Any, native
     header_only.write_text(",".join(native_row()) + "\n")
     reading = read_alice(header_only)
     assert (reading.rows, reading.transfers, reading.first, reading.chains) == (0, 0, None, {})
+
+
+def test_an_empty_answer_is_no_rows(tmp_path: Path, read_alice: Any) -> None:
+    """What an explorer or a node answers where there is nothing, and nothing beside it."""
+    for text in ("[]", '{"status": "0", "message": "No transactions found", "result": []}'):
+        (tmp_path / "a.json").write_text(text)
+        reading = read_alice(tmp_path / "a.json")
+        assert (reading.rows, reading.transfers, reading.first, reading.frame.height) == (0, 0, None, 0)
+
+
+def test_line_ends_and_a_byte_order_mark(tmp_path: Path, read_alice: Any, native_row: Any, write: Any) -> None:
+    """A mark at the beginning belongs to no row; line ends that are none of ours are said, not read as nothing."""
+    path = write(tmp_path / "a.ndjson", [native_row(), native_row(value="x")])
+    path.write_text("\ufeff" + path.read_text())
+    reading = read_alice(path)
+    assert (reading.rows, reading.transfers, [bad.row for bad in reading.bad]) == (2, 1, [2])
+    path = write(tmp_path / "a.csv", [native_row()])
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r"))
+    with pytest.raises(ConfigError, match="carriage return"):
+        read_alice(path)
+
+
+@pytest.mark.parametrize("dtype", [pl.String, pl.Categorical, pl.Enum(["", "ethereum"])])
+def test_an_empty_text_of_any_type_is_nothing(tmp_path: Path, read_alice: Any, native_row: Any, dtype: Any) -> None:
+    """A chain that is empty is the default one, also where the column holds categories."""
+    rows = pl.DataFrame([native_row(), native_row(chain="", value="6")])
+    rows.with_columns(pl.col("chain").cast(dtype)).write_parquet(tmp_path / "a.parquet")
+    reading = read_alice(tmp_path / "a.parquet")
+    assert reading.frame["value"].to_list() == ["5", "6"] and reading.transfers == 2
+
+
+def test_a_bad_block_number_has_no_time(tmp_path: Path, read_alice: Any, native_row: Any, write: Any) -> None:
+    """A row that nobody looks at, because it touches no watched address, moves no first or last time."""
+    rows = [native_row(block_timestamp=None), native_row(block_timestamp=None, from_address=CAROL, value="6")]
+    path = tmp_path / "a.parquet"
+    pl.DataFrame(rows).with_columns(block_number=pl.Series(["10", "ten"])).write_parquet(path)
+    blocks = write(tmp_path / "b.csv", [{"number": 10, "hash": "0x0a", "timestamp": 1_500_000_000}])
+    reading = read_alice(path, blocks)
+    assert (reading.first, reading.last, reading.transfers) == (1_500_000_000, 1_500_000_000, 1)
+
+
+def test_files_in_no_order_are_cut_finely(tmp_path: Path, read_alice: Any, native_row: Any, write: Any) -> None:
+    """Pieces that all reach over all blocks: a range holds few of their rows all the same, and no row is lost."""
+    paths = []
+    for part in range(5):
+        rows = [native_row(block_number=n * 7 % 400 * 5 + part, value=n) for n in range(1, 401)]
+        paths.append(write(tmp_path / f"{part}.csv", rows))
+    reading = read_alice(*paths)
+    parts = ranges([piece for part in reading.ranges for piece in part.pieces], [], {}, rows=100)
+    found = [arrange(part, reading.wanted).frame for part in parts]
+    assert max(frame.height for frame in found) <= 200
+    assert pl.concat(found).equals(reading.frame) and reading.frame.height == 2000

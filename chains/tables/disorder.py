@@ -1,0 +1,36 @@
+"""Where files leave the order of their chain: nothing is lost by it, but people want to know."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from chains.tables.pieces import AXIS
+from chains.tables.text import ROW
+
+__all__ = ["FILE", "Disorder"]
+
+FILE = "__file"
+
+
+class Disorder:
+    """Looks at rows in the order of their file.
+
+    Attributes
+    ----------
+    first : by the file's place among the files: the first row of an earlier block than a row before it
+    """
+
+    def __init__(self) -> None:
+        self.first: dict[int, int] = {}
+        self._tops: dict[tuple[str, int], int] = {}  # latest block so far, by chain and file
+
+    def look(self, chain: str, rows: pl.DataFrame) -> None:
+        """More rows of a chain, maybe of several files."""
+        for (file,), part in rows.group_by(FILE, maintain_order=True):
+            axis, key = part[AXIS], (chain, int(file))
+            top = self._tops.get(key, int(axis[0]))
+            if not axis.is_sorted() or int(axis[0]) < top:
+                before = axis.cum_max().clip(lower_bound=top)
+                row = int(part[ROW][int((axis < before).arg_true()[0])])
+                self.first[key[1]] = min(row, self.first.get(key[1], row))
+            self._tops[key] = max(top, int(axis.cum_max()[-1]))

@@ -1,0 +1,309 @@
+"""Files through their layout: bad rows set aside, rows counted, those that touch the watch set kept.
+
+`sift` is a plain function of one task: a few files of one layout. It runs in this process or in any other one, and
+what it gives does not depend on which files stand in one task, or in which order tasks end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import accumulate
+
+import polars as pl
+
+from chains.tables.bad import KEPT, any_bad, first_reason
+from chains.tables.chain import ChainColumn
+from chains.tables.count import count, count_fast
+from chains.tables.disorder import FILE, Disorder
+from chains.tables.layout import BALANCES, CONTROLS, FRAME, PART, Build
+from chains.tables.lines import reading
+from chains.tables.pieces import AXIS, Heap
+from chains.tables.raw import Raw
+from chains.tables.table import scan_tables
+from chains.tables.task import FACTS, HASH, Plan, Sifted, Task, Wanted
+from chains.tables.text import ROW
+from chains.tables.together import together
+from chains.tables.touching import touching
+
+__all__ = ["sift"]
+
+_BATCH = 100_000  # rows of a Parquet file that are looked at together
+
+
+def sift(task: Task, tick: Callable[[int], None] | None = None) -> Sifted:
+    """Read the files of a task.
+
+    Parameters
+    ----------
+    tick : told the bytes on disk read so far
+
+    Raises
+    ------
+    ConfigError : a file is corrupt
+    StoreError : rows cannot be put aside
+    """
+    work = _Sifting(task.wanted, task.plans[0])
+    if task.plans[0].table.form == "parquet":
+        work.parquet(task.plans)
+    else:
+        done = 0
+        for plan in task.plans:
+            work.text(plan, None if tick is None else partial(_onwards, tick, done))
+            done += plan.table.size
+    if tick is not None:
+        tick(task.size)
+    return work.done()
+
+
+def _onwards(tick: Callable[[int], None], before: int, read: int) -> None:
+    tick(before + read)
+
+
+@dataclass(frozen=True)
+class _Made:
+    """The expressions of one file, or of one chunk of it."""
+
+    raw: Raw
+    chain: ChainColumn
+    build: Build
+    plan: Plan
+
+
+class _Sifting:
+    """One task at work."""
+
+    def __init__(self, wanted: Wanted, plan: Plan) -> None:
+        self.wanted = wanted
+        self.found = Sifted()
+        self._heaps = {name: Heap(wanted.folder, wanted.room) for name in ("touched", "facts")}
+        self._disorder = Disorder()
+        self._extra = sorted(set(plan.table.dtypes) - plan.layout.known) if plan.layout.extras else []
+
+    def done(self) -> Sifted:
+        self.found.touched, self.found.facts = (self._heaps[name].pieces() for name in ("touched", "facts"))
+        self.found.disorder = self._disorder.first
+        return self.found
+
+    # -- text -----------------------------------------------------------------------------------------------------
+
+    def text(self, plan: Plan, tick: Callable[[int], None] | None) -> None:
+        """One CSV, JSON or document file, chunk by chunk; every row is checked."""
+        table, found = plan.table, self.found
+        wanted = frozenset(table.dtypes) if plan.layout.extras else plan.layout.known
+        with reading(table.path):
+            chunks = table.chunks(wanted, tick, self.wanted.watch)
+            for chunk in together(chunks, plan.layout.together) if plan.layout.prepare else chunks:
+                found.bad.add(table.path, chunk.bad)
+                found.rows += chunk.counted
+                found.notes.update(chunk.notes)
+                found.blind.update((plan.default.chain, spot) for spot in chunk.blind if plan.default is not None)
+                frame = chunk.frame
+                if plan.layout.prepare is not None:
+                    frame = plan.layout.prepare(frame.lazy(), frame.columns).collect()
+                made = self._made(plan, frame.drop(ROW).schema, frame)
+                frame = frame.with_columns(**made.raw.made) if made.raw.made else frame
+                frame = self._checked(frame, made, [plan])
+                self._count(made, frame.lazy())
+                self._others(made, frame.lazy())
+                self._keep(made, frame.filter(self._touches(made)).with_columns(_file(plan)))
+
+    # -- Parquet --------------------------------------------------------------------------------------------------
+
+    def parquet(self, plans: Sequence[Plan]) -> None:
+        """Parquet files of one schema as one; unless strict, rows that touch the watch set alone are checked."""
+        plan, paths = plans[0], [plan.table.path for plan in plans]
+        with reading(paths[0] if len(paths) == 1 else ", ".join(paths[:3])):
+            made = self._made(plan, plan.table.dtypes, None)
+            lengths = [int(plan.table.scan().select(pl.len()).collect().item()) for plan in plans]
+            self.found.rows += sum(lengths)
+            begins = list(accumulate(lengths, initial=0))
+            rows = scan_tables([plan.table for plan in plans])
+            if plan.layout.prepare is not None:
+                rows = plan.layout.prepare(rows, list(plan.table.dtypes))
+            rows = rows.with_columns(**made.raw.made) if made.raw.made else rows
+            strict = self.wanted.strict or plan.layout.gives == "times"  # a wrong time would move other rows
+            touches = self._touches(made)
+            looked_at = any_bad(made.raw.checks) if strict else touches
+            bad = 0
+            if strict:
+                for frame in _large(rows.filter(looked_at).collect_batches()):
+                    placed = _placed(frame, plans, begins)
+                    bad += placed.height - self._checked(placed, made, plans).height
+            broken = any_bad(made.raw.checks)
+            kept = rows.filter(~broken) if bad else rows
+            for frame in _large(kept.filter(touches).collect_batches()) if plan.layout.gives != "times" else ():
+                placed = _placed(frame, plans, begins)
+                good = placed if strict else self._checked(placed, made, plans)
+                bad += placed.height - good.height
+                self._keep(made, good)
+            if bad:
+                rows = rows.filter(~broken if strict else ~(touches & broken))
+            if bad or not count_fast(self.found.stats, made.chain, made.build, rows, sum(lengths), self.wanted):
+                self._count(made, rows)
+            self._others(made, rows)
+
+    # -- both -----------------------------------------------------------------------------------------------------
+
+    def _made(self, plan: Plan, dtypes: Mapping[str, pl.DataType], frame: pl.DataFrame | None) -> _Made:
+        raw = Raw(dtypes, frame, plan.table.units)
+        chain = ChainColumn(raw, self.wanted.chains, plan.default)
+        build = plan.layout.build(raw, chain)
+        if build.roots is not None and self.wanted.valued:
+            elsewhere = pl.any_horizontal([chain.is_one(name) for name in sorted(self.wanted.valued)])
+            build = replace(build, moves=build.moves & ~(build.roots & elsewhere))
+        return _Made(raw, chain, build, plan)
+
+    def _checked(self, frame: pl.DataFrame, made: _Made, plans: Sequence[Plan]) -> pl.DataFrame:
+        """The good rows; the others are counted and the first of them kept."""
+        mask = frame.select(any_bad(made.raw.checks).alias("bad"))["bad"]
+        if mask.len() != frame.height or not mask.any():  # no check looks at a column, or none fails
+            return frame
+        broken = frame.filter(mask)
+        reasons = broken.with_columns(reason=first_reason(made.raw.checks))
+        if FILE not in reasons.columns:
+            reasons = reasons.with_columns(_file(plans[0]))
+        path = {plan.order: plan.table.path for plan in plans}
+        for (order,), part in reasons.group_by(FILE, maintain_order=True):
+            self.found.bad.add(path[int(order)], part.head(KEPT).select(ROW, "reason").iter_rows(), part.height)
+        return frame.filter(~mask)
+
+    def _touches(self, made: _Made) -> pl.Expr:
+        build = made.build
+        if build.receivers is not None:
+            return touching(made.chain, self.wanted.watch, [], [build.senders, build.receivers])
+        return touching(made.chain, self.wanted.watch, [build.sender, build.receiver], [build.senders])
+
+    def _count(self, made: _Made, rows: pl.LazyFrame) -> None:
+        untimed = made.build.time is None and made.plan.layout.gives == "transfers"
+        (self.found.by_block if untimed else self.found.stats).append(
+            count(made.chain, made.build, rows, self.wanted, untimed)
+        )
+
+    def _others(self, made: _Made, rows: pl.LazyFrame) -> None:
+        """Block times, and transactions that other tables look up."""
+        build, layout, chain = made.build, made.plan.layout, made.chain.chain.alias("chain")
+        known = rows if made.chain.constant else rows.filter(made.chain.known)
+        if build.time is not None and self.wanted.knots and "block_number" in build.columns:
+            knots = known.select(chain, build.columns["block_number"].alias("block_number"), time=build.time)
+            self.found.knots.append(knots.filter(pl.col("block_number").is_not_null()).unique().collect(
+                engine="streaming"
+            ))
+        if self.wanted.hashes is None or layout.joins or layout.gives != "transfers" or layout.kind != "evm":
+            return
+        columns = _made_columns(build.columns, {name: FRAME[name] for name in ("block_number", *FACTS, HASH)})
+        place = [pl.lit(made.plan.order, dtype=pl.Int64).alias(FILE), pl.col(ROW)]
+        asked = known.select(chain, *columns, *place).join(self.wanted.hashes.lazy(), on=["chain", HASH], how="semi")
+        self._heap("facts", made, asked.with_columns(pl.col("block_number").alias(AXIS)).collect(engine="streaming"))
+
+    def _keep(self, made: _Made, frame: pl.DataFrame) -> None:
+        """Good rows that touch the watch set, as columns of their table."""
+        build, layout = made.build, made.plan.layout
+        if frame.is_empty() or layout.gives == "times":
+            return
+        if layout.splits:
+            frame = self._split(made, frame)
+        chain = made.chain.chain.alias("chain")
+        if layout.gives == "balances":
+            self.found.balances.append(frame.select(chain, *_cast(build.columns, BALANCES)))
+            return
+        if build.time is not None:
+            frame = frame.filter(self.wanted.within(build.time))
+        if layout.gives == "controls":
+            self.found.controls.append(frame.select(chain, *_cast(build.columns, CONTROLS), FILE, ROW))
+            return
+        self._name(made, frame)
+        self._heap("touched", made, frame.select(chain, *self._canonical(made)))
+
+    def _name(self, made: _Made, frame: pl.DataFrame) -> None:
+        """What rows call their assets."""
+        if made.raw.has("symbol") and made.raw.has("decimals") and "asset" in made.build.columns:
+            decimals = made.raw.text("decimals").cast(pl.Int64, strict=False)
+            said = frame.select(asset=made.build.columns["asset"], symbol=made.raw.text("symbol"), decimals=decimals)
+            said = said.filter(pl.col("decimals").is_between(0, 77)).drop_nulls()
+            for *name, rows in said.group_by("asset", "symbol", "decimals").len().iter_rows():
+                self.found.names[name[0], name[1], name[2]] += rows
+
+    def _split(self, made: _Made, frame: pl.DataFrame) -> pl.DataFrame:
+        """Rows that are several transfers made into one row each, and those kept that touch the watch set."""
+        names, build = made.plan.layout.splits, made.build
+        lists = {name: made.raw.list_text(name) for name in names}
+        number = pl.int_ranges(0, lists[names[0]].list.len(), dtype=pl.Int64)
+        parts = frame.with_columns(**lists, **build.whole, **{PART: number}).explode(*names, PART)
+        return parts.filter(touching(made.chain, self.wanted.watch, [build.receiver], [build.senders]))
+
+    def _heap(self, name: str, made: _Made, rows: pl.DataFrame) -> None:
+        if made.chain.constant is not None:
+            parts = [(made.chain.constant, rows)]
+        else:
+            parts = [(str(chain), part) for (chain,), part in rows.group_by("chain", maintain_order=True)]
+        for chain, part in parts:
+            if name == "touched":
+                self._disorder.look(chain, part)
+            self._heaps[name].add(chain, part.drop("chain"))
+
+    def _canonical(self, made: _Made) -> Iterator[pl.Expr]:
+        build, layout = made.build, made.plan.layout
+        columns = dict(build.columns)
+        if build.time is not None:
+            columns["block_timestamp"] = build.time
+        columns["amount"] = columns["value"].cast(pl.Float64, strict=False)
+        yield from _made_columns(columns, FRAME)
+        number = columns.get("block_number", pl.lit(None)).cast(pl.Int64)
+        yield pl.coalesce(number, pl.lit(None) if build.time is None else build.time).fill_null(0).cast(
+            pl.Int64
+        ).alias(AXIS)
+        yield build.moves.alias("__moves")
+        yield touching(made.chain, self.wanted.watch, [build.sender], [build.senders]).alias("__sent")
+        if build.fee_rows:
+            yield pl.lit(True).alias("__fee_row")
+        if layout.joins:
+            yield pl.lit(True).alias("__joins")
+        yield from (pl.col(FILE), pl.col(ROW))
+        dtypes = made.plan.table.dtypes
+        plain = [name for name in self._extra if not dtypes[name].is_nested() and dtypes[name] != pl.Binary]
+        texts = [pl.col(name).cast(pl.String, strict=False).fill_null("") for name in plain]
+        if build.marks is not None:
+            texts.append(build.marks.fill_null(""))
+        if texts:
+            yield pl.concat_str(texts, separator="\x1f").alias("__extra")
+
+
+def _large(batches: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    """The same rows in fewer batches: where few rows touch, most batches are nearly empty."""
+    held: list[pl.DataFrame] = []
+    rows = 0
+    for batch in batches:
+        held.append(batch)
+        rows += batch.height
+        if rows >= _BATCH:
+            yield pl.concat(held)
+            held, rows = [], 0
+    if rows:
+        yield pl.concat(held)
+
+
+def _file(plan: Plan) -> pl.Expr:
+    return pl.lit(plan.order, dtype=pl.Int64).alias(FILE)
+
+
+def _placed(frame: pl.DataFrame, plans: Sequence[Plan], begins: Sequence[int]) -> pl.DataFrame:
+    """Rows numbered through all files with their file, and their number in it."""
+    if len(plans) == 1:
+        return frame.with_columns(_file(plans[0]))
+    starts = pl.Series("begin", begins[:-1], dtype=pl.Int64)
+    place = starts.search_sorted(frame[ROW] - 1, side="right").cast(pl.Int64) - 1
+    orders = pl.Series(FILE, [plan.order for plan in plans], dtype=pl.Int64)
+    return frame.with_columns(orders.gather(place).alias(FILE), frame[ROW] - starts.gather(place))
+
+
+def _made_columns(columns: Mapping[str, pl.Expr], schema: Mapping[str, pl.DataType]) -> list[pl.Expr]:
+    """Columns of the schema that the layout makes; the others are null and are added when rows are arranged."""
+    return [columns[name].cast(dtype).alias(name) for name, dtype in schema.items() if name in columns]
+
+
+def _cast(columns: Mapping[str, pl.Expr], schema: Mapping[str, pl.DataType]) -> list[pl.Expr]:
+    """Every column of the schema but ``chain``, null where it is not made."""
+    made = {name: columns.get(name, pl.lit(None)).cast(dtype) for name, dtype in schema.items() if name != "chain"}
+    return [expression.alias(name) for name, expression in made.items()]
