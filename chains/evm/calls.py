@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from chains.evm.wire import LONGEST
 from monitor.errors import ChainInconsistent, ChainUnavailable
 
 __all__ = ["Frame", "InternalCall", "ParityTrace", "Reward", "Traced", "TxFrame", "from_frames", "from_parity"]
@@ -236,6 +237,6 @@ def _number(quantity: object) -> int:
     if isinstance(quantity, int) and not isinstance(quantity, bool):
         return max(0, quantity)
     try:
-        return int(quantity, 16) if isinstance(quantity, str) and quantity[:2] == "0x" else 0
+        return int(quantity[:LONGEST], 16) if isinstance(quantity, str) and quantity[:2] == "0x" else 0
     except ValueError:
         return 0

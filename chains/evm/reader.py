@@ -6,7 +6,7 @@ Pure. A quantity that is not there, or makes no sense, is None; it never costs m
 from __future__ import annotations
 
 from chains.evm.abi import keccak
-from chains.evm.wire import RpcReceipt, RpcTx
+from chains.evm.wire import LONGEST, RpcReceipt, RpcTx
 from monitor.model import Tx
 
 __all__ = ["TxReader", "created_address", "number_of"]
@@ -91,7 +91,7 @@ def _fee(receipt: RpcReceipt | None, rate: int | None) -> int | None:
 
 def number_of(quantity: object) -> int | None:
     """A hex quantity; None where there is none or it makes no sense."""
-    if not isinstance(quantity, str) or quantity[:2] != "0x":
+    if not isinstance(quantity, str) or quantity[:2] != "0x" or len(quantity) > LONGEST:
         return None
     try:
         return int(quantity, 16)

@@ -13,6 +13,7 @@ import msgspec
 from monitor.errors import ChainInconsistent, DecodeError
 
 __all__ = [
+    "LONGEST",
     "RpcAuthorization",
     "RpcBlock",
     "RpcHeader",
@@ -30,6 +31,7 @@ __all__ = [
 
 
 ZERO = "0x" + "0" * 40
+LONGEST = 66  # characters of a quantity: 256 bits
 STATE_SYNC = ("eip155:137", "eip155:80002")  # Polygon and its test network
 
 
@@ -96,6 +98,7 @@ class RpcTx(msgspec.Struct, rename="camel", gc=False):
     mint: Any = None
     deposit_value: Any = None
     fee_currency: str | None = None
+    chain_id: Any = None
 
     @property
     def is_system(self) -> bool:
@@ -226,4 +229,8 @@ def check_logs(block: RpcBlock, logs: Sequence[RpcLog]) -> None:
 
 
 def _name(block: RpcBlock) -> str:
-    return f"{int(block.number, 16)} {block.hash[:66]}"
+    try:
+        number = str(int(block.number[:LONGEST], 16))
+    except ValueError:
+        number = "of no number"
+    return f"{number} {block.hash[:66]}"
