@@ -185,6 +185,12 @@ class History(Protocol):
     async def history(self, start: int, end: int) -> Stretch:
         """Blocks ``start`` to ``end`` (exclusive, above ``start``)."""
 
+    def contradicted(self) -> None:
+        """What was read does not fit what was read elsewhere: another endpoint is preferred for a while."""
+
+    def endpoints(self) -> Sequence[EndpointState]:
+        """What each endpoint is worth now."""
+
     async def aclose(self) -> None:
         """Close connections; calling it twice is fine."""
 

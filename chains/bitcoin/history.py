@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Container
+from collections.abc import Awaitable, Callable, Container, Sequence
 from typing import Any
 
-from chains.base import ChainSpec, Stretch
+from chains.base import ChainSpec, EndpointState, Stretch
 from chains.bitcoin.base import Fetched
 from chains.bitcoin.decode import decode_block
 from chains.bitcoin.prevouts import Prevouts
@@ -68,6 +68,14 @@ class BitcoinHistory:
             first.ref, first.parent_hash, last.ref, first.timestamp, last.timestamp, last.source, spots, touching,
             tuple((block.ref.hash, block.timestamp) for block in blocks),
         )  # fmt: skip
+
+    def contradicted(self) -> None:
+        """What was read does not fit what was read elsewhere: another endpoint is preferred for a while."""
+        self._source.contradicted()
+
+    def endpoints(self) -> Sequence[EndpointState]:
+        """What each endpoint is worth now."""
+        return self._source.endpoints()
 
     async def aclose(self) -> None:
         """Close connections; calling it twice is fine."""

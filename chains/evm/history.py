@@ -15,7 +15,7 @@ import time
 from collections.abc import Awaitable, Callable, Container, Mapping, Sequence, Set
 from typing import Any
 
-from chains.base import ChainSpec, Stretch
+from chains.base import ChainSpec, EndpointState, Stretch
 from chains.evm.decode import NO_TRACES, touching
 from chains.evm.emitted import Emitted
 from chains.evm.reconcile import RECONCILED
@@ -48,6 +48,10 @@ class EvmHistory:
     spec, watch : as for `chains.evm.EvmChain`; the connections are others than those of the watcher
     rate : calls a second; each call of a batch is one
     sleep, clock : pause and monotonic time, for tests
+
+    Attributes
+    ----------
+    checks_headers : recompute the hash of every block, not of those alone that touch the watch set
     """
 
     def __init__(
@@ -71,6 +75,7 @@ class EvmHistory:
         self._log_blocks = FIRST_LOG_BLOCKS
         self._batch = max(1, min(MOST_BATCH, int(rate)))
         self._opened = False
+        self.checks_headers = False
 
     async def time_of(self, number: int) -> int:
         """The time of a block, UTC seconds."""
@@ -90,6 +95,7 @@ class EvmHistory:
         blocks = await self._blocks(start, end)
         _check_links(blocks)
         source = self._rpc.endpoint
+        unchecked = {self._chain.check_header(block, source) for block in blocks if self.checks_headers}
         logs = await self._logs_of(blocks, start, end)
         called = await self._called(blocks, start, end)
         found: list[Block] = []
@@ -101,6 +107,7 @@ class EvmHistory:
                 await self._throttle.take(BLOCK_CALLS + (STATE_CALLS if self.spec.accounts else 0))
                 found.append(await self._chain.complete(block, source, emitted=emitted))
         spots = {NO_TRACES if spot == RECONCILED else spot for block in found for spot in block.blind_spots}
+        spots.update(spot for spot in unchecked if spot is not None)
         if called is None and logs is not None:
             spots.add(NO_TRACES)
         first, last = blocks[0], blocks[-1]
@@ -110,6 +117,14 @@ class EvmHistory:
             tuple(block for block in found if block.transfers or block.controls or block.readings),
             tuple((block.hash.lower(), _number(block.timestamp)) for block in blocks),
         )  # fmt: skip
+
+    def contradicted(self) -> None:
+        """What was read does not fit what was read elsewhere: another endpoint is preferred for a while."""
+        self._chain.nodes.pool.contradicted()
+
+    def endpoints(self) -> Sequence[EndpointState]:
+        """What each endpoint is worth now."""
+        return self._chain.endpoints()
 
     async def aclose(self) -> None:
         """Close connections; calling it twice is fine."""

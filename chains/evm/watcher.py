@@ -219,6 +219,15 @@ class EvmChain:
             return block, None
         return await self._rpc.call(asked[0], *asked[1], type=RpcBlock), None
 
+    def check_header(self, block: RpcBlock, source: str) -> str | None:
+        """Recompute a block's hash from its header; the blind spot where the network's cannot be, else None.
+
+        Raises
+        ------
+        ChainInconsistent : it is another one
+        """
+        return self._headers.see(block, source)
+
     async def complete(
         self, block: RpcBlock, source: str, receipts: list[RpcReceipt] | None = None, emitted: Emitted | None = None
     ) -> Block:
@@ -231,7 +240,7 @@ class EvmChain:
         ChainUnavailable : they cannot be had, or too few endpoints for the quorum
         ChainInconsistent : they are not those of this block, its hash is not its header's, or endpoints disagree
         """
-        spot = self._headers.see(block, source)
+        spot = self.check_header(block, source)
         if receipts is None or not block.transactions:
             receipts = await self._receipts(block)
         logs = None

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Collection, Container, Mapping
+from collections.abc import Awaitable, Callable, Collection, Container, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from chains.base import ChainSpec, Stretch
+from chains.base import ChainSpec, EndpointState, Stretch
 from chains.nem.accounts import AccountViews, TooBusy
 from chains.nem.agreement import voice
 from chains.nem.decode import BLIND_SPOTS, RawBlock, timestamp
@@ -123,6 +123,14 @@ class NemHistory:
             self._views = None
             return await self.history(start, end)
         return _stretch(blocks, ())
+
+    def contradicted(self) -> None:
+        """What was read does not fit what was read elsewhere: another endpoint is preferred for a while."""
+        self._chain.nodes.pool.contradicted()
+
+    def endpoints(self) -> Sequence[EndpointState]:
+        """What each endpoint is worth now."""
+        return self._chain.endpoints()
 
     async def aclose(self) -> None:
         """Close connections; calling it twice is fine."""
