@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from monitor.assets import AssetNames
 from monitor.detectors import DETECTORS
 from monitor.detectors.pw4 import SPLITS, WITHIN
@@ -15,12 +18,23 @@ from monitor.features.maths import exp10
 from monitor.fusion import FAST, OF_CHANNEL
 from monitor.ids import finding_id
 from monitor.look import BLIND_INPUTS, ODD, has_unknown_inputs, made_by, unlike
-from monitor.model import UNEXPLAINED, Finding, Movement, Severity
+from monitor.model import UNEXPLAINED, Finding, Flow, Movement, Severity
 from monitor.policies import POLICIES
 from monitor.rows import BAD, EXCHANGE, SERVICE, UNLABELLED
 from monitor.signals import UNDER
 
-__all__ = ["MEDIUM_DAYS", "SAYS", "finding_of", "is_news", "movement_of", "severity_of", "span", "with_blind_spots"]
+__all__ = [
+    "MEDIUM_DAYS",
+    "SAYS",
+    "bare_findings",
+    "finding_of",
+    "is_news",
+    "movement_of",
+    "severity_of",
+    "span",
+    "title_of",
+    "with_blind_spots",
+]
 
 MEDIUM_DAYS, HIGH_DAYS, CRITICAL_DAYS = 365.0, 3650.0, 10950.0
 CRITICAL_GONE = 0.60
@@ -47,7 +61,13 @@ SAYS = {
     "again_24h": "in repeated payments to the same addresses, within a day",
     "again_10d": "to one address beyond its largest payment, within ten days",
 }
+_IN_SHARES = np.isin(np.arange(len(STATISTICS)), (STATISTICS.index("single"), STATISTICS.index("dest_1h")))
 TITLES = {detector.id: detector.title for detector in (*DETECTORS, *POLICIES)}
+
+
+def title_of(finding: Finding) -> str:
+    """What the detector of a finding is called; detectors of the user's own say it in their evidence."""
+    return TITLES.get(finding.detector) or str(finding.evidence.get("title") or finding.detector)
 
 
 def severity_of(return_days: float, *, statistical: bool, guard: bool, gone: float) -> Severity:
@@ -72,6 +92,59 @@ def severity_of(return_days: float, *, statistical: bool, guard: bool, gone: flo
 
 def finding_of(hit: Hit, names: AssetNames) -> Finding:
     """The finding of a hit that fired; of one close under its threshold, a signal (see `monitor.signals`)."""
+    found, top, guard = _judged(hit)
+    evidence = {**_evidence(hit, top, names, guard=guard), **found.evidence}
+    return replace(found, summary=_summary(hit, top, names, guard=guard), evidence=evidence)
+
+
+def bare_findings(
+    flows: Sequence[Flow],
+    records: NDArray[np.void],
+    said: Sequence[dict[tuple[str, int], Finding]],
+    scored: Sequence[bool],
+) -> list[Finding]:
+    """Findings without what people read, all at once: for counting incidents, when there are very many.
+
+    Parameters
+    ----------
+    flows, records : of hits that fired or are signals, shape (n,)
+    said : of each flow, what was said of it before by (detector, severity): then that is given, not an equal one
+    scored : whether the score matters: others get the score 0, and no period
+    """
+    fired, days = records["fired"].tolist(), records["return_days"].tolist()
+    under, gone = (records["kind"] == SIGNAL).tolist(), records["gone"].tolist()
+    bits = (records["fired"][:, None] >> np.arange(len(CHANNELS))) & 1
+    above = records["score"] - records["tau"]
+    deficit = (above[:, FAST] / records["width"][:, FAST]).tolist()
+    asked = np.where(bits.any(axis=1, keepdims=True), bits, np.arange(len(CHANNELS)) == FAST) == 1
+    judged = np.where((records["personal"] == 1)[:, None], _IN_SHARES, asked[:, np.array(OF_CHANNEL)])
+    top = np.where(judged, records["z"], -np.inf).argmax(axis=1).tolist()
+    personal = (records["personal"] == 1).tolist()
+    scores = np.where(bits.any(axis=1), np.where(bits == 1, above, -np.inf).max(axis=1), 0.0).tolist()
+    found = []
+    for n, (flow, known) in enumerate(zip(flows, said, strict=True)):
+        statistical, guard = bool(fired[n] & ~GUARD_BIT), bool(fired[n] & GUARD_BIT)
+        severity = severity_of(days[n], statistical=statistical, guard=guard, gone=gone[n])
+        if not (statistical or under[n]):
+            detector = "GUARD"
+        else:
+            detector = _detector_of(records[n], top[n]) if personal[n] else _OF_STATISTIC[STATISTICS[top[n]]]
+        if under[n]:
+            score = min(0.0, deficit[n])
+            evidence = {UNDER: round(-score, 6)}
+            found.append(_finding(flow, detector, severity, score, None, under=True, evidence=evidence))
+            continue
+        if scored[n]:
+            found.append(_finding(flow, detector, severity, scores[n], None, under=False, evidence={}))
+            continue
+        if (detector, severity) not in known:
+            known[detector, severity] = _finding(flow, detector, severity, 0.0, None, under=False, evidence={})
+        found.append(known[detector, severity])
+    return found
+
+
+def _judged(hit: Hit) -> tuple[Finding, int, bool]:
+    """What is decided: the finding without words, its statistic, whether the guard rail was exceeded."""
     r, flow = hit.record, hit.flow
     fired = int(r["fired"])
     channels = [c for c in range(len(CHANNELS)) if fired & (1 << c)]
@@ -81,12 +154,28 @@ def finding_of(hit: Hit, names: AssetNames) -> Finding:
     top = _top_statistic(hit, channels)
     under = int(r["kind"]) == SIGNAL
     detector = _detector_of(r, top) if channels or under else "GUARD"
-    transfer = flow.transfer
     score = max((float(r["score"][c] - r["tau"][c]) for c in channels), default=0.0)
-    evidence = _evidence(hit, top, names, guard=guard)
+    evidence: dict[str, Any] = {}
     if under:
         score = min(0.0, float((r["score"][FAST] - r["tau"][FAST]) / r["width"][FAST]))
         evidence[UNDER] = round(-score, 6)
+    period = float(r["return_days"]) if channels else None
+    finding = _finding(flow, detector, severity, score, period, under=under, evidence=evidence)
+    return finding, top, guard
+
+
+def _finding(
+    flow: Flow,
+    detector: str,
+    severity: Severity,
+    score: float,
+    period: float | None,
+    *,
+    under: bool,
+    evidence: dict[str, Any],
+) -> Finding:
+    """The finding about a payment, without words; ``period`` in days."""
+    transfer = flow.transfer
     return Finding(
         id=finding_id(detector, flow.wallet, transfer.tx.hash, transfer.asset, flow.counterparty),
         detector=detector,
@@ -94,7 +183,7 @@ def finding_of(hit: Hit, names: AssetNames) -> Finding:
         chain=transfer.block.chain,
         severity=severity,
         score=score,
-        summary=_summary(hit, top, names, guard=guard),
+        summary="",
         tx=transfer.tx.hash,
         at=flow.timestamp,
         block_number=transfer.block.number,
@@ -102,7 +191,7 @@ def finding_of(hit: Hit, names: AssetNames) -> Finding:
         asset=transfer.asset,
         destination=flow.counterparty,
         value=flow.value,
-        return_period_days=float(r["return_days"]) if channels else None,
+        return_period_days=period,
         budget_exceeded=not under,
         evidence=evidence,
     )

@@ -201,7 +201,7 @@ def _plain_hit(h, i, w, a, t, first):  # type: ignore[no-untyped-def]
     h.warm = 1 if t >= w.warm_from else 0
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def fold(  # type: ignore[no-untyped-def]
     begin, slots, wallets, times, ops, amounts, keys, flags, marks, identities, settings,
     assets, fusions, tables, first_suspects, pool, used, peers, features, hits, counts, undo, undone,

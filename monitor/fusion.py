@@ -20,7 +20,18 @@ from monitor.features.dtypes import CHANNELS, MAXIMA_DAYS, RECENT_ASSETS, STATIS
 from monitor.features.maths import exp, exp10, log, log10
 from monitor.priors import SPLIT
 
-__all__ = ["advance_day", "learn", "remember", "return_days", "score", "start", "thresholds"]
+__all__ = [
+    "advance_day",
+    "channels",
+    "learn",
+    "levels",
+    "pass_days",
+    "remember",
+    "return_days",
+    "score",
+    "start",
+    "thresholds",
+]
 
 K = len(STATISTICS)
 C = len(CHANNELS)
@@ -200,6 +211,12 @@ def advance_day(w, t, q, peer):  # type: ignore[no-untyped-def]
         return
     if w.active != 0:
         _close_day(w, peer)
+    pass_days(w, day, q, peer)
+
+
+@njit(cache=True)
+def pass_days(w, day, q, peer):  # type: ignore[no-untyped-def]
+    """Midnights up to ``day``, the one being accumulated closed already."""
     passed = day - w.day
     if passed > GAP_DAYS:  # nobody looked, or nobody paid in or out: such days say nothing of how active the wallet is
         w.born += (passed - 1) * DAY
@@ -245,6 +262,13 @@ def score(w, q, e, z, s):  # type: ignore[no-untyped-def]
     Inside a channel the rates are averaged as e-values (valid under any dependence up to a constant, which the
     calibration of the sum removes); context terms are added, then the sum is calibrated.
     """
+    levels(w, e, z)
+    channels(q, e, z, s)
+
+
+@njit(cache=True)
+def levels(w, e, z):  # type: ignore[no-untyped-def]
+    """How rare each statistic is: -log10 of the rate of days on which it is exceeded, approximately."""
     for k in range(K):
         z0 = Z_AT_U if k < RARE else Z_AT_RARE
         if e[k] > w.u[k]:
@@ -252,6 +276,11 @@ def score(w, q, e, z, s):  # type: ignore[no-untyped-def]
         else:
             z[k] = Z_AT_U + max(-0.5, (e[k] - w.u[k]) * 0.25)
         z[k] = min(z[k], Z_MAX)
+
+
+@njit(cache=True)
+def channels(q, e, z, s):  # type: ignore[no-untyped-def]
+    """The scores of the channels, from the levels of the statistics and what the context adds."""
     context = e[Evidence.ODD] + e[Evidence.KIND] + e[Evidence.SWEPT]
     signs = e[Evidence.PROBE] + e[Evidence.DRAIN] + e[Evidence.OTHERS]
     for k in range(Evidence.FRESH, Evidence.TOPUP + 1):

@@ -12,7 +12,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from monitor.model import Finding, Movement
-from monitor.returns import returned_to
+from monitor.returns import Answers
 from monitor.signals import awake
 
 __all__ = ["GAP", "Group", "group", "is_early", "order", "suspect"]
@@ -92,14 +92,10 @@ def group(
 
 
 def _give_back(returns: Mapping[str, Movement], groups: Sequence[Group]) -> None:
-    known: dict[tuple[str, str], list[Finding]] = {}
-    home: dict[str, Group] = {}
-    for found in groups:
-        for finding in found.findings:
-            known.setdefault((finding.chain, finding.destination), []).append(finding)
-            home[finding.id] = found
+    home = {finding.id: found for found in groups for finding in found.findings}
+    known = Answers(finding for found in groups for finding in found.findings)
     for key, back in sorted(returns.items(), key=lambda item: (order(item[1]), item[0])):
-        answered = returned_to(back, known.get((back.chain, back.counterparty), ()))
+        answered = known.to(back)
         if answered is not None:
             home[answered.id].returned[key] = back
 

@@ -18,7 +18,7 @@ from monitor.grouping import GAP, Group, group, suspect
 from monitor.ids import stable_id
 from monitor.incident_record import Limbo, Record, build, movement_key
 from monitor.model import Finding, Incident, Movement, Severity, Status
-from monitor.returns import is_returned, returned_to
+from monitor.returns import Answers, is_returned
 from monitor.signals import KEPT, Reach, is_signal
 
 __all__ = ["GAP", "Change", "Correlator", "Limbo", "Record", "movement_key"]
@@ -139,11 +139,12 @@ class Correlator:
         open_ = [f for f, record in mine if record.status in COLLECTING] + list(news.findings.values())
         open_ += [f for record in self._waiting(entity) for f in record.findings.values()]
         closed = {f.id: (f, record) for f, record in mine if record.status in CLOSED}
+        of_open, of_closed = Answers(open_), Answers(f for f, _ in closed.values())
         for key, back in list(news.returned.items()):
-            if returned_to(back, open_) is not None:
+            if of_open.to(back) is not None:
                 continue
             del news.returned[key]
-            answered = returned_to(back, (f for f, _ in closed.values()))
+            answered = of_closed.to(back)
             home = closed[answered.id][1] if answered is not None else None
             if home is not None and home.returned.get(key) != back:
                 home.returned[key] = back

@@ -11,6 +11,11 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from monitor.addresses.digest import keys
 from monitor.ids import hash64
 from monitor.labels import LabelBook
 from monitor.maturity import MaturityBook, is_new
@@ -36,16 +41,22 @@ from monitor.state import EngineState, asset_key
 from monitor.trust import Trust, TrustBook
 from monitor.watchlist import Watchlist
 
-__all__ = ["Intake", "Taken", "destination_key"]
+__all__ = ["Intake", "Taken", "destination_key", "destination_keys"]
 
 MAX_ASSETS = 512  # records a wallet may have on one chain
 UTXO = "bip122:"
+_TO = "to"
 MAX_UNPROVEN = 256  # of them, opened by arrivals alone
 
 
 def destination_key(address: str) -> int:
     """The 64-bit key of a destination in the compiled tables."""
-    return hash64("to", address)
+    return hash64(_TO, address)
+
+
+def destination_keys(addresses: pl.Series) -> NDArray[np.uint64]:
+    """`destination_key` of each address: shape (n,); null is the empty text, as in a `Transfer`."""
+    return keys(addresses, _TO)
 
 
 def marks_of(flow: Flow) -> int:
@@ -112,6 +123,7 @@ class Intake:
         self._listed = frozenset(listed)
         self._settings = settings or {}
         self._places: dict[tuple[str, str], int] = {}
+        self._parameters: dict[tuple[Role, float], NDArray[np.void]] = {}  # of wallets with no settings of their own
         self.labels = labels
         self.maturing = MaturityBook()
 
@@ -119,8 +131,14 @@ class Intake:
         """The fusion record of a wallet on a chain, made if needed."""
         place = self._places.get((wallet, chain))
         if place is None:
-            role, budget = self._watchlist.wallets[wallet].role, self._watchlist.budget(wallet, chain)
-            place = self._state.wallet(wallet, chain, parameters(role, budget, self._settings.get(wallet)))
+            usual = self._watchlist.wallets[wallet].role, self._watchlist.budget(wallet, chain)
+            settings = self._settings.get(wallet)
+            record = None if settings else self._parameters.get(usual)
+            if record is None:
+                record = parameters(*usual, settings)
+                if not settings:
+                    self._parameters[usual] = record
+            place = self._state.wallet(wallet, chain, record)
             self._places[wallet, chain] = place
         return place
 

@@ -12,9 +12,14 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
+import polars as pl
+
 from monitor.ids import chain_of_asset
 
-__all__ = ["LEADING", "TRAILING", "Lookalikes", "chance", "difference", "folded", "is_counterfeit", "key_of", "shared"]
+__all__ = [
+    "LEADING", "TRAILING", "Lookalikes", "chance", "difference", "folded", "is_counterfeit", "key_of", "keys_of",
+    "shared",
+]  # fmt: skip
 
 LEADING, TRAILING = 3, 4  # characters that are equal at least
 _SHORTEST = 16  # characters behind the prefix: what is shorter is read as a whole
@@ -45,6 +50,21 @@ def key_of(address: str) -> str | None:
     if len(body) < _SHORTEST or body.startswith(_SYSTEM):
         return None
     return body[:LEADING] + body[-TRAILING:]
+
+
+def keys_of(addresses: pl.Series) -> pl.Series:
+    """`key_of` of each address: shape (n,); null has none."""
+    text = pl.col("address")
+    plain = text.str.starts_with("0x") & (text.str.len_bytes() == text.str.len_chars())
+    seen = (text.str.len_bytes() >= 2 + _SHORTEST) & ~text.str.starts_with(f"0x{_SYSTEM}")
+    ends = pl.concat_str(text.str.slice(2, LEADING), text.str.tail(TRAILING)).str.to_lowercase()
+    frame = pl.DataFrame({"address": addresses.cast(pl.String)})
+    found = frame.select(pl.when(plain & seen).then(ends)).to_series()
+    odd = frame.select((~plain).fill_null(False)).to_series().arg_true()
+    if len(odd):
+        keys = [key_of(address) for address in frame["address"].gather(odd).to_list()]
+        found = found.scatter(odd, pl.Series(keys, dtype=pl.String))
+    return found
 
 
 def shared(one: str, other: str) -> tuple[int, int]:
@@ -89,7 +109,7 @@ class Lookalikes:
     """
 
     def __init__(self, addresses: Iterable[str] = ()) -> None:
-        self._by_key: dict[str, set[str]] = {}
+        self._by_key: dict[str, tuple[str, ...]] = {}  # nearly always one: there may be millions
         for address in addresses:
             self.add(address)
 
@@ -97,20 +117,28 @@ class Lookalikes:
         """Take an address in; one that is too short to be mistaken is left out."""
         key = key_of(address)
         if key is not None:
-            self._by_key.setdefault(key, set()).add(address)
+            self.put(key, address)
+
+    def put(self, key: str, address: str) -> None:
+        """As `add`, where the key is known."""
+        known = self._by_key.get(key, ())
+        if address not in known:
+            self._by_key[key] = (*known, address)
 
     def discard(self, address: str) -> None:
         """Take an address out, where it is in."""
         key = key_of(address)
         if key is not None and key in self._by_key:
-            self._by_key[key].discard(address)
-            if not self._by_key[key]:
+            left = tuple(known for known in self._by_key[key] if known != address)
+            if left:
+                self._by_key[key] = left
+            else:
                 del self._by_key[key]
 
     def like(self, address: str) -> tuple[str, ...]:
         """Others that look like it, sorted."""
-        found = self._by_key.get(key_of(address) or "")
-        return tuple(sorted(found - {address})) if found else ()
+        found = self._by_key.get(key_of(address) or "", ())
+        return tuple(sorted(known for known in found if known != address))
 
 
 # -- letters ----------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Replay of account chains, column by column: flows, admission and rows as a live block would give them."""
+"""Replay of account chains, column by column: flows, admission and rows as a live block would give them, in batches."""
 
 from __future__ import annotations
 
@@ -9,57 +9,95 @@ import polars as pl
 from numpy.typing import NDArray
 
 from monitor.assets import AssetNames
-from monitor.engine import Engine, Hit
-from monitor.grouping import GAP
-from monitor.intake import destination_key
+from monitor.engine import Engine
 from monitor.model import Direction
 from monitor.policies.base import place_of
-from monitor.replay_policies import Changes, PolicyBlock, judge
-from monitor.replay_rows import Accounts, account_rows, flow_from, flow_of, numbers_of, with_told
+from monitor.replay_gather import AccountBatch, AccountGather, Fold, fold_of, gather_batch, lone_wallets
+from monitor.replay_policies import Changes, PendingChanges, PolicyBlock, judge
+from monitor.replay_recent import RecentPayments
+from monitor.replay_rows import Accounts, account_rows, flow_from, numbers_of
+from monitor.replay_told import Due, PendingBalances, with_told
 from monitor.replay_unweighed import add_unweighed
-from monitor.replayed import Evidence, Replayed, WalletCount, add_early, by_suspect, evidence_of, told_balances
-from monitor.returns import returns_of
-from monitor.rows import IN, OUT, FlowRows
+from monitor.replayed import Evidence, Replayed, WalletCount
+from monitor.rows import FlowRows
 from monitor.trust import Trust
 
-__all__ = ["replay_accounts"]
+__all__ = ["AccountReplay"]
 
 
-def replay_accounts(
-    engine: Engine,
-    chain: str,
-    frame: pl.DataFrame,
-    names: AssetNames,
-    told: pl.DataFrame | None,
-    result: Replayed,
-    changes: Changes | None = None,
-) -> Evidence:
-    """Fold the rows of one account chain (in chain order); ``told`` holds after its blocks. Counts go to ``result``.
+class AccountReplay:
+    """Folds the rows of one account chain, batch by batch; how they are cut into batches changes nothing.
 
-    ``changes`` are those of control.
+    Parameters
+    ----------
+    engine : its state goes on from batch to batch
+    chain : CAIP-2
+    names : what assets are called
+    told : told balances of the chain, each holds after its block
+    result : takes the counts
+    changes : of control, in order of their blocks
+    only : wallets that are replayed, None for all; flows of the others are left out
+    fold : of one or several settings; the engine's own where it is not given
+    gathers : the evidence of each setting
     """
-    wallet_ids = sorted(engine.watchlist.wallets)
-    asset_names = frame["asset"].unique(maintain_order=True).to_list()
-    flows = _account_flows(engine, chain, frame, wallet_ids, asset_names, result)
-    slots = _admit(engine, chain, frame, flows, wallet_ids, asset_names)
-    kept = (slots >= 0) | flows.touch
-    result.ignored += int((~kept).sum())
-    trust: dict[int, Trust] = {}
-    rows = account_rows(engine, chain, frame, flows, slots, kept, wallet_ids, trust)
-    origin = flows.row[kept]
-    exact = _policy_blocks(engine, chain, frame, flows, np.flatnonzero(kept), wallet_ids, trust, told)
-    dealings = add_unweighed(engine, chain, frame, flows, kept, wallet_ids, trust, changes or {}, exact)
-    rows, origin = with_told(engine, chain, frame, rows, origin, told)
-    records, _ = engine.state.fold(rows)
-    hits = [
-        Hit(flow_of(frame, int(origin[int(r["row"])]), chain, _wallet_name(engine, rows, int(r["row"]))), r)
-        for r in records
-    ]
-    evidence = evidence_of(hits, names)
-    judge(engine, chain, exact.values(), names, evidence, changes, dealings)
-    _add_movements(evidence, engine, chain, frame, rows, origin)
-    _add_returns(evidence, engine, chain, frame, rows, origin)
-    return evidence
+
+    def __init__(
+        self,
+        engine: Engine,
+        chain: str,
+        names: AssetNames,
+        told: pl.DataFrame | None,
+        result: Replayed,
+        changes: Changes | None = None,
+        only: frozenset[str] | None = None,
+        fold: Fold | None = None,
+        gathers: Sequence[AccountGather] = (),
+    ) -> None:
+        self._fold = fold or fold_of(engine)
+        self._gathers = gathers or (AccountGather(chain, names, lone_wallets(engine.watchlist)),)
+        self._engine, self._chain, self._names, self._result = engine, chain, names, result
+        self._wallet_ids = sorted(engine.watchlist.wallets)
+        self._only = None if only is None else np.array([name in only for name in self._wallet_ids], np.bool_)
+        self._told = PendingBalances(engine, chain, told, only)
+        self._changes = PendingChanges(engine, chain, changes or {}, only)
+        self._paid = RecentPayments(chain)
+
+    def feed(self, frame: pl.DataFrame) -> None:
+        """Fold a batch of whole blocks, in chain order."""
+        if frame.is_empty():
+            return
+        engine, chain, wallet_ids = self._engine, self._chain, self._wallet_ids
+        asset_names = frame["asset"].unique(maintain_order=True).to_list()
+        flows = _account_flows(engine, chain, frame, wallet_ids, asset_names, self._result, self._only)
+        numbers = frame["block_number"].to_numpy()[flows.row]
+        told = self._told.due(flows, numbers, wallet_ids)
+        slots = _admit(engine, chain, frame, flows, wallet_ids, asset_names, told)
+        kept = (slots >= 0) | flows.touch
+        self._result.ignored += int((~kept).sum())
+        trust: dict[int, Trust] = {}
+        rows = account_rows(engine, chain, frame, flows, slots, kept, wallet_ids, trust)
+        origin = flows.row[kept]
+        placed = self._told.placed(rows, numbers[kept])
+        exact = _policy_blocks(engine, chain, frame, flows, np.flatnonzero(kept), wallet_ids, trust, placed)
+        last = int(frame["block_number"][-1])
+        changes = self._changes.until(last)
+        dealings = add_unweighed(engine, chain, frame, flows, kept, wallet_ids, trust, self._changes.all, exact)
+        rows, origin = with_told(rows, origin, placed)
+        found = self._fold(rows)
+        judged = judge(engine, chain, exact.values(), self._names, changes, dealings)
+        gather_batch(AccountBatch(engine, chain, frame, rows, origin), self._gathers, found, judged, self._paid)
+        self._paid.forget(int(frame["block_timestamp"].max()))  # type: ignore[arg-type]
+
+    def finish(self) -> list[Evidence]:
+        """The evidence of each setting, with what is left: balances and changes of control that came last."""
+        engine = self._engine
+        rest = self._told.rest()
+        if len(rest):
+            self._fold(rest)
+        judged = judge(engine, self._chain, (), self._names, self._changes.until(None))
+        for gather in self._gathers:
+            gather.end(engine, judged, self._paid)
+        return [gather.evidence for gather in self._gathers]
 
 
 def _account_flows(
@@ -69,30 +107,34 @@ def _account_flows(
     wallet_ids: Sequence[str],
     asset_names: Sequence[str],
     result: Replayed,
+    only: NDArray[np.bool_] | None,
 ) -> Accounts:
     index = {name: place for place, name in enumerate(wallet_ids)}
-    sender, receiver, starter = (
-        engine.watchlist.owners(chain, frame[name], index) for name in ("from_address", "to_address", "tx_from")
+    sender, receiver = (
+        engine.watchlist.owners(chain, frame[name], index) for name in ("from_address", "to_address")
     )
     unknown = frame["tx_from"].is_null().to_numpy()
+    nobody = np.full(len(frame), -1, np.int32)
+    starter = nobody if unknown.all() else engine.watchlist.owners(chain, frame["tx_from"], index)
     moves = frame["amount"].to_numpy() > 0
     fee = (frame["kind"] == "fee").to_numpy()
     internal = (sender == receiver) & (sender >= 0)
     somewhere = (frame["to_address"].fill_null("") != "").to_numpy()
     touches = (sender >= 0) & ~internal & ~moves & ~fee & (starter == sender) & somewhere
-    out = np.flatnonzero((sender >= 0) & ~internal & (moves | touches))
-    into = np.flatnonzero((receiver >= 0) & ~internal & moves)
-    asset = numbers_of(frame["asset"], {name: place for place, name in enumerate(asset_names)}, pl.Int32)
-    row = np.concatenate([out, into])
-    is_out = np.concatenate([np.ones(len(out), np.bool_), np.zeros(len(into), np.bool_)])
-    order = np.lexsort((~is_out, row))
-    row, is_out = row[order], is_out[order]
+    mine = np.append(np.ones(len(wallet_ids), np.bool_) if only is None else only, False)  # the last for -1: nobody
+    pays, gets = mine[sender] & ~internal & (moves | touches), mine[receiver] & ~internal & moves
+    row = np.repeat(np.arange(len(frame)), pays.astype(np.int8) + gets)  # one that both pays and gets is two flows
+    is_out = pays[row]
+    is_out[1:] &= row[1:] != row[:-1]  # what is paid comes first
     wallet = np.where(is_out, sender[row], receiver[row]).astype(np.int32)
+    other = np.where(is_out, receiver[row], sender[row]).astype(np.int32)
     own = unknown[row] | (starter[row] == wallet)
-    counted = moves[row]
-    internals = np.flatnonzero(internal & moves)
+    counted, asset = moves[row], np.zeros(len(frame), np.int32)
+    if len(asset_names) > 1:
+        asset = numbers_of(frame["asset"], {name: place for place, name in enumerate(asset_names)}, pl.Int32)
+    internals = np.flatnonzero(internal & moves & mine[sender])
     _count(result, frame, wallet_ids, row[counted], (is_out & ~fee[row])[counted], wallet[counted], internals, sender)
-    return Accounts(row, is_out, wallet, asset[row].astype(np.int32), own, fee[row], ~counted)
+    return Accounts(row, is_out, wallet, other, asset[row].astype(np.int32), own, fee[row], ~counted)
 
 
 def _count(
@@ -109,16 +151,17 @@ def _count(
     if not len(frame):
         return
     times = frame["block_timestamp"].to_numpy()
-    fee = (frame["kind"] == "fee").to_numpy()
-    is_flow = ~fee[row]
+    is_flow = (frame["kind"] != "fee").to_numpy()[row]
     result.flows += int(is_flow.sum()) + len(internal)
     touched = np.concatenate([wallet[is_flow], sender[internal]])
-    when = np.concatenate([times[row][is_flow], times[internal]])
-    outs = np.concatenate([paid[is_flow], np.zeros(len(internal), np.bool_)])
-    for place in np.unique(touched):
-        mine = touched == place
-        seen = result.wallets.setdefault(wallet_ids[int(place)], WalletCount())
-        seen.see(int(mine.sum()), int(outs[mine].sum()), int(when[mine].min()), int(when[mine].max()))
+    at = np.concatenate([times[row][is_flow], times[internal]])
+    flows, outs = (np.bincount(places, minlength=len(wallet_ids)) for places in (touched, wallet[is_flow & paid]))
+    first, last = np.full(len(wallet_ids), times.max()), np.full(len(wallet_ids), times.min())
+    np.minimum.at(first, touched, at)
+    np.maximum.at(last, touched, at)
+    for place in np.flatnonzero(flows).tolist():
+        count = result.wallets.setdefault(wallet_ids[place], WalletCount())
+        count.see(int(flows[place]), int(outs[place]), int(first[place]), int(last[place]))
 
 
 def _admit(
@@ -128,8 +171,9 @@ def _admit(
     flows: Accounts,
     wallet_ids: Sequence[str],
     asset_names: Sequence[str],
+    told: Sequence[Due],
 ) -> NDArray[np.int32]:
-    """The asset record of each flow, -1 where the flow is not real to its owner.
+    """The asset record of each flow, -1 where the flow is not real to its owner; ``told`` balances get theirs.
 
     Only the first flow of each kind (arrival, payment of its own, payment by others) of a wallet and asset can change
     what is admitted: those are put through `Intake.admit` in order, the rest follow from them.
@@ -142,37 +186,47 @@ def _admit(
     listed = np.array([engine.intake.is_listed(name) for name in asset_names], np.bool_)
     genuine = ~token | listed[flows.asset]
     kind = np.where(~flows.out, 0, np.where(flows.own | genuine, 1, 2))
-    group = (flows.wallet.astype(np.int64) * (len(asset_names) + 1) + flows.asset) * 3 + kind
-    group[flows.touch] = -1
-    _, firsts = np.unique(group, return_index=True)
-    firsts = firsts[group[firsts] >= 0]
-    begins: dict[int, int] = {}  # wallet and asset -> first flow with a record
-    proven: dict[int, int] = {}  # -> first flow after which the asset is proven
-    slot_of: dict[int, int] = {}
-    for at in np.sort(firsts):
-        pair = int(group[at]) // 3
+    many = len(asset_names)
+    pair, pairs = _ranked(flows.wallet.astype(np.int64) * many + flows.asset, len(wallet_ids) * many)
+    group = np.where(flows.touch, 3 * len(pairs), 3 * pair + kind)
+    firsts = np.full(3 * len(pairs) + 1, n)
+    firsts[group[::-1]] = np.arange(n)[::-1]  # of several at one place the last counts
+    waiting = list(reversed(told))
+    slot_of = np.full(len(pairs), -1, np.int32)
+    begins, proven = np.full(len(pairs), n), np.full(len(pairs), n)  # flows from, and after which it is so
+    for at in np.sort(firsts[:-1][firsts[:-1] < n]).tolist():
+        while waiting and waiting[-1].before <= at:
+            waiting.pop().admit(engine, chain)
         wallet, asset = wallet_ids[int(flows.wallet[at])], asset_names[int(flows.asset[at])]
         slot = engine.intake.admit(
             wallet, chain, asset, out=bool(flows.out[at]), own=bool(flows.own[at]), genuine=bool(genuine[at])
         )
         if slot < 0:
             continue
-        slot_of[pair] = slot
-        begins.setdefault(pair, int(at))
+        place = pair[at]
+        slot_of[place] = slot
+        begins[place] = min(at, begins[place])
         if engine.state.is_proven(slot):
-            proven.setdefault(pair, -1)
+            proven[place] = -1 if proven[place] == n else proven[place]
         elif kind[at] == 1:
-            proven[pair] = int(at)
+            proven[place] = at
             engine.state.prove(slot)
-    pairs = group // 3
-    unique_pairs, inverse = np.unique(pairs, return_inverse=True)
-    slot_by = np.array([slot_of.get(int(p), -1) for p in unique_pairs], np.int32)[inverse]
-    begin_by = np.array([begins.get(int(p), n) for p in unique_pairs], np.int64)[inverse]
-    proven_by = np.array([proven.get(int(p), n) for p in unique_pairs], np.int64)[inverse]
-    place = np.arange(n)
-    real = ~flows.touch & (place >= begin_by) & ((kind != 2) | (place > proven_by))
-    slots[real] = slot_by[real]
+    for due in reversed(waiting):
+        due.admit(engine, chain)
+    at = np.arange(n)
+    real = ~flows.touch & (at >= begins[pair]) & ((kind != 2) | (at > proven[pair]))
+    slots[real] = slot_of[pair[real]]
     return slots
+
+
+def _ranked(numbers: NDArray[np.int64], below: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The place of each number among the different ones, and these in order; all are at least 0 and ``below``."""
+    if below > 4 * len(numbers) + 4096:
+        found, places = np.unique(numbers, return_inverse=True)
+        return places, found
+    there = np.zeros(below, np.bool_)
+    there[numbers] = True
+    return (np.cumsum(there) - 1)[numbers], np.flatnonzero(there)
 
 
 def _policy_blocks(
@@ -183,7 +237,7 @@ def _policy_blocks(
     kept: NDArray[np.int64],
     wallet_ids: Sequence[str],
     trust: Mapping[int, Trust],
-    told: pl.DataFrame | None,
+    told: Sequence[Due],
 ) -> dict[int, PolicyBlock]:
     """What policies see, block by block: flows of their wallets alone, and balances where the next row follows."""
     if not engine.policies.wallets or not len(kept):
@@ -191,15 +245,11 @@ def _policy_blocks(
     numbers = frame["block_number"].to_numpy()[flows.row[kept]]
     times = frame["block_timestamp"].to_numpy()[flows.row[kept]]
     blocks: dict[int, PolicyBlock] = {}
-    for (wallet, asset, number), value in sorted(told_balances(engine, chain, told).items(), key=lambda i: i[0][2]):
-        if wallet not in engine.policies.wallets:
-            continue
-        own = np.flatnonzero(flows.wallet[kept] == wallet_ids.index(wallet))
-        later = own[np.searchsorted(numbers[own], number, side="right") :]
-        if len(later):
-            at = int(later[0])
+    for due in told:
+        if due.wallet in engine.policies.wallets:
+            at = due.row
             block = blocks.setdefault(int(numbers[at]), PolicyBlock(int(numbers[at]), int(times[at])))
-            block.told[wallet, chain, asset] = value
+            block.told[due.wallet, chain, due.asset] = due.value
     told_of = {name for block in blocks.values() for name, _, _ in block.told}
     silent = _silent(engine, chain, frame, flows, kept, wallet_ids, trust, told_of)
     wanted = np.array([name in engine.policies.wallets for name in wallet_ids], np.bool_)[flows.wallet[kept]]
@@ -246,45 +296,3 @@ def _silent(
 
 def _wallet_name(engine: Engine, rows: FlowRows, at: int) -> str:
     return engine.state.wallet_name(int(rows.wallets[at]))
-
-
-def _add_movements(
-    evidence: Evidence,
-    engine: Engine,
-    chain: str,
-    frame: pl.DataFrame,
-    rows: FlowRows,
-    origin: NDArray[np.int64],
-) -> None:
-    """What went to suspects within the day before a finding."""
-    suspects = by_suspect(evidence.findings)
-    if not suspects:
-        return
-    keys = np.array(sorted({destination_key(address) for _, address in suspects}), np.uint64)
-    paid = (rows.ops == OUT) & np.isin(rows.keys, keys)
-    paid &= rows.times >= min(f.at for f in evidence.findings) - GAP
-    for at in np.flatnonzero(paid):
-        wallet = _wallet_name(engine, rows, int(at))
-        add_early(evidence, suspects, flow_of(frame, int(origin[at]), chain, wallet))
-
-
-def _add_returns(
-    evidence: Evidence,
-    engine: Engine,
-    chain: str,
-    frame: pl.DataFrame,
-    rows: FlowRows,
-    origin: NDArray[np.int64],
-) -> None:
-    """What suspects sent to a wallet after the first finding."""
-    named = sorted({f.destination for f in evidence.findings if f.destination})
-    if not named:
-        return
-    first = min((f.block_number for f in evidence.findings), default=0)
-    sent = frame["from_address"].is_in(pl.Series(named, dtype=pl.String).implode()).fill_null(False).to_numpy()
-    sent &= (frame["block_number"] >= first).to_numpy()
-    arrived = np.flatnonzero(rows.ops == IN)
-    suspects = {(chain, address) for address in named}
-    for at in arrived[sent[origin[arrived]]].tolist():
-        flow = flow_from(frame.row(int(origin[at]), named=True), chain, _wallet_name(engine, rows, at), Direction.IN)
-        evidence.returns += returns_of(flow, suspects)

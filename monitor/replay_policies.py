@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -17,7 +17,7 @@ from monitor.policies.base import Dealing, Place, left_by, movement_for
 from monitor.replayed import Evidence
 from monitor.trust import Trust
 
-__all__ = ["Changes", "PolicyBlock", "control_events", "judge"]
+__all__ = ["Changes", "PendingChanges", "PolicyBlock", "add_judged", "control_events", "judge"]
 
 Changes = Mapping[int, tuple[int, list[ControlEvent]]]
 """Changes of control of one chain by block number, with the block's time."""
@@ -66,6 +66,40 @@ def control_events(table: pl.DataFrame | None) -> dict[str, Changes]:
     return dict(found)
 
 
+class PendingChanges:
+    """Changes of control of one chain, given out as the blocks pass.
+
+    Parameters
+    ----------
+    only : wallets whose changes count, None for all
+
+    Attributes
+    ----------
+    all : every one of them by block number, with the block's time
+    """
+
+    def __init__(self, engine: Engine, chain: str, changes: Changes, only: frozenset[str] | None = None) -> None:
+        self.all: Changes = changes
+        if only is not None:
+            mine = {
+                number: (time, [event for event in events if _is_of(engine, chain, event, only)])
+                for number, (time, events) in changes.items()
+            }
+            self.all = {number: entry for number, entry in mine.items() if entry[1]}
+        self._left = sorted(self.all)
+
+    def until(self, number: int | None) -> Changes:
+        """Those up to a block that were not given out yet; all of them without a number."""
+        end = len(self._left) if number is None else bisect_right(self._left, number)
+        due, self._left = self._left[:end], self._left[end:]
+        return {block: self.all[block] for block in due}
+
+
+def _is_of(engine: Engine, chain: str, event: ControlEvent, only: frozenset[str]) -> bool:
+    owner = engine.watchlist.wallet_at(chain, event.account)
+    return owner is not None and owner.id in only
+
+
 def _with_changes(blocks: Iterable[PolicyBlock], changes: Changes) -> Iterable[PolicyBlock]:
     """Blocks with the changes of control in them, in chain order."""
     by_number = {block.number: block for block in blocks}
@@ -79,11 +113,10 @@ def judge(
     chain: str,
     blocks: Iterable[PolicyBlock],
     names: AssetNames,
-    evidence: Evidence,
     changes: Changes | None = None,
     dealings: tuple[Sequence[int], Sequence[Dealing]] = ((), ()),
-) -> None:
-    """Fold blocks (in chain order) into the policies; findings, movements and balances join ``evidence``.
+) -> list[Finding]:
+    """Fold blocks (in chain order) into the policies; gives what they found.
 
     Parameters
     ----------
@@ -105,13 +138,17 @@ def judge(
             shown=block.shown, keep_undo=False,
         ).findings  # fmt: skip
     engine.policies.deal(chain, dealings[1][done:])
-    known = {movement_key(m) for m in evidence.movements}
+    return findings
+
+
+def add_judged(evidence: Evidence, findings: Iterable[Finding]) -> None:
+    """Add what policies found, with its movements and balances, to what hits show."""
     for finding in findings:
         if finding.severity is Severity.INFO:
             continue
         evidence.findings.append(finding)
         paid = movement_for(finding)
-        if paid is not None and movement_key(paid) not in known:
-            known.add(movement_key(paid))
+        if paid is not None and movement_key(paid) not in evidence.moved:
+            evidence.moved.add(movement_key(paid))
             evidence.movements.append(paid)
             evidence.balances.update({movement_key(paid): value for value in left_by(finding)})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,14 +11,14 @@ import polars as pl
 from numpy.typing import NDArray
 
 from monitor.engine import Engine
-from monitor.intake import destination_key
+from monitor.intake import destination_keys
 from monitor.model import Direction, Flow
-from monitor.replayed import told_balances, transfer_of
-from monitor.rows import FOREIGN, IN, NATIVE, OUT, SPEND, TELL, TOUCH, TRUSTED, FlowRows, label_flag, pack_columns
+from monitor.replayed import transfer_of
+from monitor.rows import FOREIGN, IN, NATIVE, OUT, SPEND, TOUCH, TRUSTED, FlowRows, label_flag, pack_columns
 from monitor.state import asset_key
 from monitor.trust import Trust
 
-__all__ = ["Accounts", "account_rows", "flow_from", "flow_of", "numbers_of", "with_told"]
+__all__ = ["Accounts", "account_rows", "flow_from", "flow_of", "numbers_of"]
 
 
 @dataclass(slots=True)
@@ -28,6 +28,7 @@ class Accounts:
     row: NDArray[np.int64]  # row of the frame
     out: NDArray[np.bool_]
     wallet: NDArray[np.int32]
+    other: NDArray[np.int32]  # the wallet on the other side, -1 where nobody's is watched
     asset: NDArray[np.int32]
     own: NDArray[np.bool_]
     fee: NDArray[np.bool_]
@@ -65,11 +66,12 @@ def account_rows(
     keys = np.zeros(len(row), np.uint64)
     flags = np.zeros(len(row), np.uint8)
     paid = np.flatnonzero((ops == OUT) | (ops == TOUCH))
-    keys[paid] = _keys(frame["to_address"].gather(row[paid]))
+    keys[paid] = destination_keys(frame["to_address"].gather(row[paid]))
     pays = np.flatnonzero(ops == OUT)
     destinations = frame["to_address"].gather(row[pays])
     listed = destinations.is_in(pl.Series(sorted(engine.trust.listed(chain)), dtype=pl.String).implode()).to_numpy()
-    sisters = pays[_to_sisters(engine, chain, destinations, wallet[pays], wallet_ids) & ~listed]
+    others = flows.other[kept][pays]
+    sisters = pays[_are_sisters(engine, wallet[pays], others, wallet_ids) & ~listed]
     trust.update(dict.fromkeys(sisters.tolist(), Trust.EXPECTED))
     flags[sisters] = TRUSTED
     for at in pays[listed].tolist():
@@ -84,12 +86,9 @@ def account_rows(
     _label(engine, chain, pays, destinations, times, flags)
     _mark_native(engine, frame, row, np.flatnonzero(ops == IN), wallet, wallet_ids, keys, flags)
     marks = _marks(frame, row, (ops == OUT) & (flags & (TRUSTED | FOREIGN) == 0))
-    marks[touch] = _keys(frame["asset"].gather(row[touch]), asset_key)
+    called = frame["asset"].gather(row[touch])
+    marks[touch] = numbers_of(called, {name: asset_key(name) for name in called.unique().to_list()}, pl.UInt64)
     return FlowRows(slots[kept], places[wallet], times, ops, frame["amount"].to_numpy()[row], keys, flags, marks)
-
-
-def _keys(texts: pl.Series, key: Callable[[str], int] = destination_key) -> NDArray[np.uint64]:
-    return numbers_of(texts, {text: key(text) for text in texts.unique().to_list()}, pl.UInt64)
 
 
 def _label(
@@ -125,7 +124,7 @@ def _mark_native(
         return
     native = (frame["kind"] != "token").to_numpy()[row[arrivals]]
     mine = arrivals[native & personal[wallet[arrivals]]]
-    keys[mine] = _keys(frame["from_address"].gather(row[mine]))
+    keys[mine] = destination_keys(frame["from_address"].gather(row[mine]))
     flags[mine] = NATIVE
 
 
@@ -141,67 +140,15 @@ def _marks(frame: pl.DataFrame, row: NDArray[np.int64], own: NDArray[np.bool_]) 
     return marks
 
 
-def _to_sisters(
-    engine: Engine, chain: str, destinations: pl.Series, payers: NDArray[np.int32], wallet_ids: Sequence[str]
+def _are_sisters(
+    engine: Engine, payers: NDArray[np.int32], others: NDArray[np.int32], wallet_ids: Sequence[str]
 ) -> NDArray[np.bool_]:
-    """Which payments go to a wallet of the same entity; ``payers`` are places in ``wallet_ids``."""
-    owners = engine.watchlist.owners(chain, destinations, {name: place for place, name in enumerate(wallet_ids)})
+    """Which payments go to a wallet of the same entity; both are places in ``wallet_ids``, -1 is nobody."""
     entities = [engine.watchlist.wallets[name].entity for name in wallet_ids]
     numbers = {name: number for number, name in enumerate(entities)}
     of = np.array([numbers[name] for name in entities], np.int64)
-    same: NDArray[np.bool_] = (owners >= 0) & (of[owners] == of[payers])
+    same: NDArray[np.bool_] = (others >= 0) & (of[others] == of[payers])
     return same
-
-
-def with_told(
-    engine: Engine,
-    chain: str,
-    frame: pl.DataFrame,
-    rows: FlowRows,
-    origin: NDArray[np.int64],
-    told: pl.DataFrame | None,
-) -> tuple[FlowRows, NDArray[np.int64]]:
-    """Rows with told balances put where they hold: after their block, right before the wallet's own next flow
-    (after its last one, where none follows).
-
-    No other wallet's flow decides when: a wallet's result is its own, whoever else is in the table.
-    """
-    inserts = told_balances(engine, chain, told)
-    if not inserts or not len(rows):
-        return rows, origin
-    numbers = frame["block_number"].to_numpy()[origin]
-    mine: dict[int, NDArray[np.int64]] = {}
-    at: list[int] = []
-    times: list[int] = []
-    slots, wallets, values = [], [], []
-    for (wallet, asset, number), value in sorted(inserts.items(), key=lambda item: (item[0][2], item[0])):
-        place = engine.intake.place(wallet, chain)
-        own = mine.setdefault(place, np.flatnonzero(rows.wallets == place))
-        slot = engine.intake.admit(wallet, chain, asset, out=False, own=True, genuine=True) if len(own) else -1
-        if slot < 0:
-            continue
-        later = int(np.searchsorted(numbers[own], number, side="right"))
-        after_all = later == len(own)
-        at.append(int(own[-1]) + 1 if after_all else int(own[later]))
-        times.append(int(rows.times[own[-1] if after_all else own[later]]))
-        slots.append(slot)
-        wallets.append(place)
-        values.append(float(value))
-    if not at:
-        return rows, origin
-    return (
-        FlowRows(
-            np.insert(rows.slots, at, slots),
-            np.insert(rows.wallets, at, wallets),
-            np.insert(rows.times, at, times),
-            np.insert(rows.ops, at, np.full(len(at), TELL, np.int8)),
-            np.insert(rows.amounts, at, values),
-            np.insert(rows.keys, at, np.zeros(len(at), np.uint64)),
-            np.insert(rows.flags, at, np.zeros(len(at), np.uint8)),
-            np.insert(rows.marks, at, np.zeros(len(at), np.uint64)),
-        ),
-        np.insert(origin, at, -1),
-    )
 
 
 def flow_of(frame: pl.DataFrame, row: int, chain: str, wallet: str) -> Flow:

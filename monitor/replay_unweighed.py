@@ -13,7 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from monitor.engine import Engine
-from monitor.lookalike import key_of
+from monitor.lookalike import keys_of
 from monitor.model import ControlKind, Direction
 from monitor.policies.base import Dealing, place_of
 from monitor.policies.counterparties import DAY
@@ -39,7 +39,7 @@ def add_unweighed(
     changes: Changes,
     blocks: dict[int, PolicyBlock],
 ) -> Dealings:
-    """Add what is judged to ``blocks``; returns the rest.
+    """Add what is judged to ``blocks``; returns the rest. Of weighed wallets, flows that are not real alone are added.
 
     Parameters
     ----------
@@ -47,8 +47,12 @@ def add_unweighed(
     trust : payments that are expected, by their place among the real ones
     changes : of control; what wallets that gave an approval pay in tokens is judged, too
     """
-    light = engine.policies.judged - engine.policies.wallets
-    mine = np.array([name in light for name in wallet_ids], np.bool_)
+    unweighed = engine.policies.judged - engine.policies.wallets
+    light = np.array([name in unweighed for name in wallet_ids], np.bool_)
+    lured = np.array([name in engine.policies.suspicious for name in wallet_ids], np.bool_)
+    approving = _approving(engine, chain, changes)
+    teaching = np.array([name in engine.policies.dealing or name in approving for name in wallet_ids], np.bool_)
+    mine = (light & teaching) | lured  # of the rest nothing is judged, and nobody remembers what they do
     if not mine.any():
         return (), ()
     wallet, row, out = _with_lures(engine, chain, frame, flows, wallet_ids)
@@ -61,9 +65,10 @@ def add_unweighed(
         "block_number", "block_timestamp", "asset", "kind", "value", wallet=pl.Series(wallet, dtype=pl.Int32),
         paid=pl.Series(out), other=pl.when(pl.Series(out)).then("to_address").otherwise("from_address").fill_null(""),
     )  # fmt: skip
-    judged = _judged(engine, chain, part, known, wallet_ids, _approving(engine, chain, changes))
+    judged = _judged(engine, chain, part, known, wallet_ids, approving)
     places = np.cumsum(real) - 1
-    for at in np.flatnonzero(judged).tolist():
+    ours = light[wallet]  # of other wallets every real flow is in its block already, but no lure
+    for at in np.flatnonzero(judged & (ours | ~known)).tolist():
         r = frame.row(int(row[at]), named=True)
         direction = Direction.OUT if out[at] else Direction.IN
         flow = flow_from(r, chain, wallet_ids[int(wallet[at])], direction)
@@ -73,7 +78,7 @@ def add_unweighed(
         answer = trust.get(int(places[wanted[at]])) if known[at] else None
         if answer:
             block.trust[place_of(flow)] = answer
-    return _dealings(engine, part.filter(known & ~judged), wallet_ids)
+    return _dealings(engine, part.filter(known & ~judged & ours), wallet_ids)
 
 
 def _with_lures(
@@ -106,25 +111,35 @@ def _judged(
     places = part["wallet"].unique().to_list()
     before = [(place, other) for place in places for other in engine.policies.dealt_with(wallet_ids[place], chain)]
     kept = pl.DataFrame(before, schema={"wallet": pl.Int32, "other": pl.String}, orient="row")
-    dealt = pl.concat([part.filter(known).select("wallet", "other"), kept]).unique()
-    others = pl.concat([part["other"], kept["other"]]).unique()
-    keys = pl.DataFrame({"other": others, "key": [key_of(other) for other in others.to_list()]})
-    keyed = dealt.join(keys.filter(pl.col("key").is_not_null()), on="other")
-    like = keyed.group_by("wallet", "key").len("alike")
-    rows = (
-        part.select("wallet", "other", "block_number", "kind", known=pl.Series(known))
-        .join(keys, on="other", how="left", maintain_order="left")
-        .join(like, on=["wallet", "key"], how="left", maintain_order="left")
-        .join(keyed.select("wallet", "other", own=1), on=["wallet", "other"], how="left", maintain_order="left")
-    )
+    rows = part.select("wallet", "other", "block_number", "kind", known=pl.Series(known))
+    met = pl.concat([rows.select("wallet", "other", "known"), kept.with_columns(known=True)])
+    alike = _alike(met.with_columns(key=keys_of(met["other"])).filter(pl.col("key").is_not_null()))
     mine = [place for place in places if wallet_ids[place] in approving]
-    strange = (pl.col("alike").fill_null(0) > pl.col("own").fill_null(0)) | (
+    strange = pl.col("alike").fill_null(False) | (
         pl.col("wallet").is_in(mine) & pl.col("known") & (pl.col("kind") == "token")
     )
+    rows = rows.join(alike, on=["wallet", "other"], how="left", maintain_order="left").with_columns(strange=strange)
+    if not rows["strange"].any():
+        return np.zeros(len(rows), np.bool_)
     beside = pl.col("strange").any().over("wallet", "block_number") & pl.col("known")
-    found = rows.with_columns(strange=strange).select(pl.col("strange") | beside).to_series()
+    found = rows.select(pl.col("strange") | beside).to_series()
     judged: NDArray[np.bool_] = found.to_numpy()
     return judged
+
+
+def _alike(met: pl.DataFrame) -> pl.DataFrame:
+    """Wallets and addresses that look like another one that the wallet deals with; ``alike`` is true.
+
+    Parameters
+    ----------
+    met : wallet, other, key, and whether the wallet deals with it (known), in any order, also more than once
+    """
+    place = ["wallet", "key"]
+    ends = met.group_by(place).agg(pl.col("other").min().alias("one"), pl.col("other").max().alias("two"))
+    crowded = met.join(ends.filter(pl.col("one") != pl.col("two")), on=place, how="semi")  # few
+    others = crowded.group_by(*place, "other").agg(pl.col("known").any())
+    known = pl.col("known").cast(pl.Int64)
+    return others.filter(known.sum().over(place) > known).select("wallet", "other", alike=True)
 
 
 def _approving(engine: Engine, chain: str, changes: Changes) -> set[str]:

@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from monitor.assets import AssetNames
 from monitor.engine import Engine, Hit
-from monitor.findings import finding_of, is_news, movement_of
+from monitor.findings import movement_of
 from monitor.grouping import is_early
-from monitor.incidents import Correlator, movement_key
-from monitor.model import BlockRef, Finding, Flow, Movement, Transfer, TransferKind, Tx
+from monitor.incidents import Correlator
+from monitor.model import BlockRef, Finding, Flow, Incident, Movement, Severity, Transfer, TransferKind, Tx
 
 __all__ = [
     "Evidence",
@@ -22,10 +21,12 @@ __all__ = [
     "WalletCount",
     "add_early",
     "by_suspect",
-    "evidence_of",
+    "movement_for_flow",
     "told_balances",
     "transfer_of",
 ]
+
+_NOTHING = np.zeros((), np.void)  # the record of a flow that hit nothing
 
 
 @dataclass(slots=True)
@@ -44,6 +45,11 @@ class WalletCount:
         self.first = first if self.first is None else min(self.first, first)
         self.last = last if self.last is None else max(self.last, last)
 
+    def join(self, other: WalletCount) -> None:
+        """Take what was seen elsewhere."""
+        if other.first is not None and other.last is not None:
+            self.see(other.flows, other.flows_out, other.first, other.last)
+
 
 @dataclass(slots=True)
 class Replayed:
@@ -54,6 +60,10 @@ class Replayed:
     ignored: int = 0
     wallets: dict[str, WalletCount] = field(default_factory=dict)
 
+    def incidents(self) -> tuple[Incident, ...]:
+        """Incidents of a report: all but those of severity info."""
+        return tuple(incident for incident in self.correlator.all() if incident.severity > Severity.INFO)
+
 
 @dataclass(slots=True)
 class Evidence:
@@ -63,6 +73,7 @@ class Evidence:
     movements: list[Movement] = field(default_factory=list)
     balances: dict[str, float] = field(default_factory=dict)  # what each hit left, by `movement_key`
     returns: list[Movement] = field(default_factory=list)  # what came from suspects
+    moved: set[str] = field(default_factory=set)  # keys of the movements
 
 
 def transfer_of(r: Mapping[str, Any], chain: str) -> Transfer:
@@ -109,18 +120,6 @@ def told_balances(engine: Engine, chain: str, told: pl.DataFrame | None) -> dict
     return found
 
 
-def evidence_of(hits: Sequence[Hit], names: AssetNames) -> Evidence:
-    """Hits of one chain as findings, exact movements, and what each payment left."""
-    evidence = Evidence()
-    for hit in hits:
-        if is_news(hit):
-            evidence.findings.append(finding_of(hit, names))
-        movement = movement_of(hit)
-        evidence.movements.append(movement)
-        evidence.balances[movement_key(movement)] = float(hit.record["balance"])
-    return evidence
-
-
 def by_suspect(findings: Sequence[Finding]) -> dict[tuple[str, str], list[Finding]]:
     """Findings by (wallet, destination)."""
     found: dict[tuple[str, str], list[Finding]] = {}
@@ -130,11 +129,19 @@ def by_suspect(findings: Sequence[Finding]) -> dict[tuple[str, str], list[Findin
     return found
 
 
-def add_early(evidence: Evidence, suspects: Mapping[tuple[str, str], Sequence[Finding]], flow: Flow) -> None:
-    """Add a payment that raised nothing itself, where it came within the day before a finding about its address."""
-    findings = suspects.get((flow.wallet, flow.counterparty))
-    if findings is None:
-        return
-    movement = movement_of(Hit(flow, np.zeros((), np.void)))
-    if movement_key(movement) not in evidence.balances and is_early(movement, findings):
+def movement_for_flow(flow: Flow) -> Movement:
+    """The exact amount of a payment."""
+    return movement_of(Hit(flow, _NOTHING))
+
+
+def add_early(
+    evidence: Evidence, suspects: Mapping[tuple[str, str], Sequence[Finding]], movement: Movement, key: str
+) -> None:
+    """Add a payment that raised nothing itself, where it came within the day before a finding about its address.
+
+    ``key`` is the movement's, see `monitor.incidents.movement_key`.
+    """
+    findings = suspects.get((movement.wallet, movement.counterparty))
+    if findings is not None and key not in evidence.moved and is_early(movement, findings):
+        evidence.moved.add(key)
         evidence.movements.append(movement)

@@ -11,7 +11,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 
 from monitor.model import Finding, Flow, Movement
 
-__all__ = ["WINDOW", "is_returned", "returned_at", "returned_to", "returns_of", "total"]
+__all__ = ["WINDOW", "Answers", "is_returned", "returned_at", "returned_to", "returns_of", "total"]
 
 WINDOW = 30 * 86400  # seconds after the last finding about its sender in which a return counts
 _ENOUGH, _WHOLE = 9, 10  # of every lost asset nine tenths must be back: thieves may send dust
@@ -61,6 +61,19 @@ def returned_to(back: Movement, findings: Iterable[Finding]) -> Finding | None:
         and not f.evidence.get("destination_label")
     )
     return max(open_, key=lambda f: (f.block_number, f.index, f.id), default=None)
+
+
+class Answers:
+    """Findings by the chain and address that they are about."""
+
+    def __init__(self, findings: Iterable[Finding]) -> None:
+        self._about: dict[tuple[str, str], list[Finding]] = {}
+        for f in findings:
+            self._about.setdefault((f.chain, f.destination), []).append(f)
+
+    def to(self, back: Movement) -> Finding | None:
+        """See `returned_to`."""
+        return returned_to(back, self._about.get((back.chain, back.counterparty), ()))
 
 
 def total(movements: Iterable[Movement]) -> dict[str, int]:

@@ -206,7 +206,12 @@ class FlowRows:
     def __len__(self) -> int:
         return len(self.slots)
 
-    def __getitem__(self, part: slice) -> FlowRows:
+    def by_wallet(self) -> NDArray[np.int64]:
+        """An order of the rows, wallet after wallet, those of each in chain order: shape (n,)."""
+        small = self.wallets.astype(np.uint16) if self.wallets.max(initial=0) < 1 << 16 else self.wallets
+        return np.argsort(small, kind="stable")  # much faster for 16 bits
+
+    def __getitem__(self, part: slice | NDArray[np.int64]) -> FlowRows:
         return FlowRows(*(getattr(self, field.name)[part] for field in fields(self)))
 
 

@@ -20,6 +20,7 @@ budget) two signals open nothing.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -99,7 +100,8 @@ def awake(findings: Iterable[Finding], limit: float) -> Awake:
             found.findings.append(finding)
             found.opens.add(finding.id)
     if signals:
-        counts = {s.id for s in signals if _beside(s, found.findings)}
+        beside = _Beside(found.findings)
+        counts = {s.id for s in signals if beside.has(s)}
         for n, later in enumerate(signals):
             for earlier in reversed(signals[:n]):
                 if later.at - earlier.at > WINDOW:
@@ -115,5 +117,19 @@ def _apart(one: Finding, two: Finding) -> bool:
     return (one.wallet, one.chain) != (two.wallet, two.chain)
 
 
-def _beside(signal: Finding, findings: Sequence[Finding]) -> bool:
-    return any(abs(f.at - signal.at) <= WINDOW and _apart(f, signal) for f in findings)
+class _Beside:
+    """Which signals have a finding of another wallet or chain near them. ``findings`` come in order of time."""
+
+    def __init__(self, findings: Sequence[Finding]) -> None:
+        self._all = [f.at for f in findings]
+        self._own: dict[tuple[str, str], list[int]] = {}
+        for f in findings:
+            self._own.setdefault((f.wallet, f.chain), []).append(f.at)
+
+    def has(self, signal: Finding) -> bool:
+        return _near(self._all, signal.at) > _near(self._own.get((signal.wallet, signal.chain), ()), signal.at)
+
+
+def _near(times: Sequence[int], at: int) -> int:
+    """How many of these times, which rise, lie within the window around a moment."""
+    return bisect_right(times, at + WINDOW) - bisect_left(times, at - WINDOW)

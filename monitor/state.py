@@ -14,7 +14,8 @@ Keys of stored records (see `monitor.store.Delta`)::
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +31,7 @@ from monitor.priors import PEER
 from monitor.rows import FlowRows
 from monitor.store import Delta
 
-__all__ = ["EngineState", "asset_key"]
+__all__ = ["EngineState", "Records", "asset_key"]
 
 _SEPARATOR = "\x1f"
 _NO_SETTINGS = np.zeros(1, PARAMETERS)
@@ -44,6 +45,16 @@ def asset_key(asset: str) -> int:
 
 def _key(kind: str, *parts: str) -> bytes:
     return _SEPARATOR.join((kind, *parts)).encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """Of one asset of one wallet: its ASSET, FUSION and PARAMETERS records, shape (1,) each, and its identity."""
+
+    asset: NDArray[np.void]
+    fusion: NDArray[np.void]
+    settings: NDArray[np.void]
+    identity: np.uint64
 
 
 class EngineState:
@@ -131,6 +142,14 @@ class EngineState:
         self._settings[place] = settings[0]
         return place
 
+    def wallet_places(self) -> Sequence[tuple[str, str]]:
+        """(wallet, chain) of every fusion record, in their order."""
+        return self._wallet_names
+
+    def asset_places(self) -> Sequence[tuple[str, str, str]]:
+        """(wallet, chain, asset) of every asset record, in their order."""
+        return self._asset_names
+
     def wallet_name(self, place: int) -> str:
         """The wallet of a fusion record."""
         return self._wallet_names[place][0]
@@ -139,6 +158,14 @@ class EngineState:
         """A copy of a wallet's fusion record; None where it has no flow yet."""
         place = self._wallet_of.get((wallet, chain))
         return self._fusions[place].copy() if place is not None and self._fusions[place]["used"] else None
+
+    def records(self, wallet: str, chain: str, asset: str) -> Records | None:
+        """Copies of what a payment of this asset would be judged by; None where the wallet has no flow of it yet."""
+        slot, place = self.asset(wallet, chain, asset), self._wallet_of.get((wallet, chain))
+        if slot < 0 or place is None or not self._assets[slot]["used"] or not self._fusions[place]["used"]:
+            return None
+        asset_record, fusion = self._assets[slot : slot + 1].copy(), self._fusions[place : place + 1].copy()
+        return Records(asset_record, fusion, self._settings[place : place + 1].copy(), self._identities[slot])
 
     def learning_days(self, wallet: str, chain: str) -> float | None:
         """Days until the statistics of a wallet may fire (0: they may), None where it has no flow yet."""
@@ -151,7 +178,13 @@ class EngineState:
     # -- the fold -------------------------------------------------------------------------------------------------
 
     def fold(self, rows: FlowRows, *, keep_undo: bool = False) -> tuple[NDArray[np.void], NDArray[np.void]]:
-        """Fold rows; returns (hits, undone destination records, first written first)."""
+        """Fold rows; returns (hits, undone destination records, first written first).
+
+        Without undo it goes wallet after wallet: what is found of one depends on no other, and its records stay in the
+        processor's caches.
+        """
+        order = rows.by_wallet() if not keep_undo else None
+        rows = rows if order is None else rows[order]
         tables = np.concatenate([self._asset_tables, self._suspect_tables])
         hits = np.zeros(max(64, len(rows) // 64), HIT)
         counts, undone = np.zeros(1, np.int64), np.zeros(1, np.int64)
@@ -194,7 +227,11 @@ class EngineState:
         split = len(self._asset_tables)
         self._asset_tables[:] = tables[:split]
         self._suspect_tables[:] = tables[split:]
-        return hits[: counts[0]], undo[: undone[0]]
+        hits = hits[: counts[0]]
+        if order is not None:
+            hits["row"] = order[hits["row"]]
+            hits = hits[np.argsort(hits["row"], kind="stable")]
+        return hits, undo[: undone[0]]
 
     def _enlarge_pool(self, tables: NDArray[np.void]) -> None:
         """Move every table into a pool with room, leaving behind what outgrown tables left."""
@@ -202,14 +239,8 @@ class EngineState:
         live = int(sizes.sum())
         largest = int(sizes.max(initial=16))
         pool = table.new_pool(max(live * 2, live + 4 * largest, 1 << 12))
-        at = 0
-        for i in np.flatnonzero(sizes):
-            start, size = int(tables[i]["offset"]), int(sizes[i])
-            pool[at : at + size] = self._pool[start : start + size]
-            tables[i]["offset"] = at
-            at += size
+        self._used[0] = table.move(self._pool, tables, pool)
         self._pool = pool
-        self._used[0] = at
 
     # -- destinations by key --------------------------------------------------------------------------------------
 

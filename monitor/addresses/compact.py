@@ -6,6 +6,7 @@ kept: who needs one reads the list again.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -73,6 +74,11 @@ class AddressSet:
 
     def __repr__(self) -> str:
         return f"AddressSet({len(self):,} addresses)"
+
+    @property
+    def digest(self) -> str:
+        """A digest of the members, in hex: equal sets have equal ones."""
+        return hashlib.blake2b(self._keys.tobytes(), digest_size=16).hexdigest()
 
     @property
     def nbytes(self) -> int:
@@ -155,6 +161,12 @@ class WatchedAddresses:
 
     def __len__(self) -> int:
         return len(self.single) + sum(map(len, self.lists))
+
+    @property
+    def digest(self) -> str:
+        """A digest of what is watched, in hex: equal sets have equal ones."""
+        members = "\n".join([*sorted(self.single), "", *(part.digest for part in self.lists)])
+        return hashlib.blake2b(members.encode(), digest_size=16).hexdigest()
 
     def __contains__(self, address: object) -> bool:
         return address in self.single or any(address in members for members in self.lists)

@@ -1,7 +1,8 @@
-"""Many addresses at once, compiled: 128-bit digests of their texts, and the check of EVM addresses.
+"""Many addresses at once, compiled: digests and 64-bit keys of their texts, and the check of EVM addresses.
 
 A digest is blake2b with 16 bytes of output over the canonical text, the same as ``hashlib`` gives. To make a stranger's
-address pass for one of ten million takes about 2**104 tries, so a set of digests is as good as a set of texts.
+address pass for one of ten million takes about 2**104 tries, so a set of digests is as good as a set of texts. A key is
+`monitor.ids.hash64`, which has 8 bytes of output.
 Sources: RFC 7693 (BLAKE2), the Keccak reference, ERC-55.
 """
 
@@ -17,10 +18,12 @@ from numba import njit, uint64
 from numpy.typing import NDArray
 
 import monitor.compiled  # noqa: F401 (where compiled kernels are kept)
+from monitor.ids import hash64
 
-__all__ = ["LONGEST", "Texts", "digest", "digests", "evm_digests", "pieces"]
+__all__ = ["LONGEST", "Texts", "digest", "digests", "evm_digests", "keys", "pieces"]
 
 LONGEST = 128  # bytes of a text: one block of blake2b; longer texts are no addresses
+_FEW = 1024  # texts below which loading the compiled code would take longer
 PIECE = 1 << 16  # texts that are looked at together, to bound memory
 _IV = np.array(
     [
@@ -29,7 +32,8 @@ _IV = np.array(
     ],
     np.uint64,
 )  # fmt: skip
-_PARAMETER = np.uint64(0x01010010)  # 16 bytes of output, no key, one leaf
+_ONE_LEAF = np.uint64(0x01010000)  # and no key; bytes of output are added
+_DIGEST, _KEY = np.uint64(16), np.uint64(8)  # bytes of output
 _SIGMA = np.array(
     [
         [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15],
@@ -45,8 +49,8 @@ _SIGMA = np.array(
         [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15],
         [14, 10, 4, 8, 9, 15, 13, 6, 1, 12, 0, 2, 11, 7, 5, 3],
     ],
-    np.int64,
-)
+    np.uint64,
+)  # unsigned, as all places are: Numba looks for negative ones otherwise
 _PAIR = struct.Struct("<QQ")
 _ROTATIONS = np.array(
     [1, 3, 6, 10, 15, 21, 28, 36, 45, 55, 2, 14, 27, 41, 56, 8, 25, 43, 62, 18, 39, 61, 20, 44], np.uint64
@@ -105,6 +109,24 @@ def digests(texts: Texts) -> NDArray[np.uint64]:
     return out
 
 
+def keys(column: pl.Series, *prefix: str) -> NDArray[np.uint64]:
+    """``hash64(*prefix, text)`` of each text: shape (n,); null is an empty text."""
+    out = np.zeros(len(column), np.uint64)
+    if len(column) < _FEW:
+        out[:] = [hash64(*prefix, text) for text in column.fill_null("").to_list()]
+        return out
+    before = "".join(f"{part}\x1f" for part in prefix).encode()
+    done = 0
+    for piece in pieces(column):
+        mine = out[done : done + len(piece)]
+        texts = Texts(piece)
+        _key_all(texts.data, texts.starts, texts.lengths, np.frombuffer(before, np.uint8), mine)
+        for at in np.flatnonzero(texts.lengths > LONGEST - len(before)).tolist():
+            mine[at] = hash64(*prefix, piece[at])
+        done += len(mine)
+    return out
+
+
 def evm_digests(texts: Texts) -> tuple[NDArray[np.uint64], NDArray[np.bool_]]:
     """Digests of the lower-case form of EVM addresses, and which texts are one.
 
@@ -123,52 +145,70 @@ def _turn(x, n):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, inline="always")
-def _mix(v, a, b, c, d, x, y):  # type: ignore[no-untyped-def]
-    p = v[a] + v[b] + x
-    s = _turn(v[d] ^ p, 32)
-    r = v[c] + s
-    q = _turn(v[b] ^ r, 24)
-    p = p + q + y
-    s = _turn(s ^ p, 16)
-    r = r + s
-    v[a], v[d], v[c], v[b] = p, s, r, _turn(q ^ r, 63)
+def _mix(a, b, c, d, x, y):  # type: ignore[no-untyped-def]
+    a = a + b + x
+    d = _turn(d ^ a, 32)
+    c = c + d
+    b = _turn(b ^ c, 24)
+    a = a + b + y
+    d = _turn(d ^ a, 16)
+    c = c + d
+    return a, _turn(b ^ c, 63), c, d
 
 
 @njit(cache=True)
-def _blake(m, length, v, out, at):  # type: ignore[no-untyped-def]
-    """One block: ``m`` has 16 words, ``v`` is scratch; two words of the result go to ``out``."""
-    for k in range(8):
-        v[k] = _IV[k]
-        v[k + 8] = _IV[k]
-    v[0] ^= _PARAMETER
-    v[12] ^= uint64(length)
-    v[14] = ~v[14]
+def _blake(m, length, size):  # type: ignore[no-untyped-def]
+    """One block: ``m`` has 16 words. Returns the first two words of a result of ``size`` bytes."""
+    first = _IV[0] ^ _ONE_LEAF ^ size
+    a, b, c, d, e, f, g, h = first, _IV[1], _IV[2], _IV[3], _IV[4], _IV[5], _IV[6], _IV[7]
+    i, j, k, n = _IV[0], _IV[1], _IV[2], _IV[3]
+    o, p, q, t = _IV[4] ^ uint64(length), _IV[5], ~_IV[6], _IV[7]
     for r in range(12):
-        s = _SIGMA[r]
-        _mix(v, 0, 4, 8, 12, m[s[0]], m[s[1]])
-        _mix(v, 1, 5, 9, 13, m[s[2]], m[s[3]])
-        _mix(v, 2, 6, 10, 14, m[s[4]], m[s[5]])
-        _mix(v, 3, 7, 11, 15, m[s[6]], m[s[7]])
-        _mix(v, 0, 5, 10, 15, m[s[8]], m[s[9]])
-        _mix(v, 1, 6, 11, 12, m[s[10]], m[s[11]])
-        _mix(v, 2, 7, 8, 13, m[s[12]], m[s[13]])
-        _mix(v, 3, 4, 9, 14, m[s[14]], m[s[15]])
-    out[at] = _IV[0] ^ _PARAMETER ^ v[0] ^ v[8]
-    out[at + 1] = _IV[1] ^ v[1] ^ v[9]
+        a, e, i, o = _mix(a, e, i, o, m[_SIGMA[r, 0]], m[_SIGMA[r, 1]])
+        b, f, j, p = _mix(b, f, j, p, m[_SIGMA[r, 2]], m[_SIGMA[r, 3]])
+        c, g, k, q = _mix(c, g, k, q, m[_SIGMA[r, 4]], m[_SIGMA[r, 5]])
+        d, h, n, t = _mix(d, h, n, t, m[_SIGMA[r, 6]], m[_SIGMA[r, 7]])
+        a, f, k, t = _mix(a, f, k, t, m[_SIGMA[r, 8]], m[_SIGMA[r, 9]])
+        b, g, n, o = _mix(b, g, n, o, m[_SIGMA[r, 10]], m[_SIGMA[r, 11]])
+        c, h, i, p = _mix(c, h, i, p, m[_SIGMA[r, 12]], m[_SIGMA[r, 13]])
+        d, e, j, q = _mix(d, e, j, q, m[_SIGMA[r, 14]], m[_SIGMA[r, 15]])
+    return first ^ a ^ i, _IV[1] ^ b ^ j
+
+
+@njit(cache=True, inline="always")
+def _put(m, data, start, length, at):  # type: ignore[no-untyped-def]
+    """Put bytes into the words of a block, from byte ``at`` on; they are added to what is there."""
+    for n in range(length):
+        k = uint64(at + n)
+        m[k >> uint64(3)] |= uint64(data[uint64(start + n)]) << ((k & uint64(7)) << uint64(3))
 
 
 @njit(cache=True, nogil=True)
 def _digest_all(data, starts, lengths, out):  # type: ignore[no-untyped-def]
     m = np.zeros(16, np.uint64)
-    v = np.zeros(16, np.uint64)
     for i in range(len(starts)):
         length = lengths[i]
         if length > LONGEST:
             continue
         m[:] = 0
-        for k in range(length):
-            m[k >> 3] |= uint64(data[starts[i] + k]) << uint64((k & 7) << 3)
-        _blake(m, length, v, out, 2 * i)
+        _put(m, data, starts[i], length, 0)
+        out[2 * i], out[2 * i + 1] = _blake(m, length, _DIGEST)
+
+
+@njit(cache=True, nogil=True)
+def _key_all(data, starts, lengths, prefix, out):  # type: ignore[no-untyped-def]
+    """Keys of the texts behind a prefix; 0 where both are too long together."""
+    m = np.zeros(16, np.uint64)
+    before = len(prefix)
+    for i in range(len(starts)):
+        length = before + lengths[i]
+        if length > LONGEST:
+            continue
+        m[:] = 0
+        _put(m, prefix, 0, before, 0)
+        _put(m, data, starts[i], lengths[i], before)
+        key, _ = _blake(m, length, _KEY)
+        out[i] = key if key != 0 else uint64(1)
 
 
 @njit(cache=True)
@@ -237,7 +277,6 @@ def _lowered(data, start, lower, upper):  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True)
 def _evm_all(data, starts, lengths, out, good):  # type: ignore[no-untyped-def]
     m = np.zeros(16, np.uint64)
-    v = np.zeros(16, np.uint64)
     state = np.zeros(25, np.uint64)
     parity = np.zeros(5, np.uint64)
     lower = np.zeros(42, np.uint8)
@@ -249,7 +288,6 @@ def _evm_all(data, starts, lengths, out, good):  # type: ignore[no-untyped-def]
         if case == 0 or (case == 2 and not _checks(lower, upper, state, parity)):
             continue
         m[:] = 0
-        for k in range(42):
-            m[k >> 3] |= uint64(lower[k]) << uint64((k & 7) << 3)
-        _blake(m, 42, v, out, 2 * i)
+        _put(m, lower, 0, 42, 0)
+        out[2 * i], out[2 * i + 1] = _blake(m, 42, _DIGEST)
         good[i] = True

@@ -11,7 +11,7 @@ from numba import njit
 
 from monitor.features.dtypes import DESTINATION
 
-__all__ = ["MAX_BITS", "find", "growth", "insert", "is_full", "new_pool", "oldest", "remove", "reserve"]
+__all__ = ["MAX_BITS", "find", "growth", "insert", "is_full", "move", "new_pool", "oldest", "remove", "reserve"]
 
 MIN_BITS = 4
 MAX_BITS = 15  # 32,768 places, 22,937 destinations: 1.5 MB a wallet asset at most
@@ -152,6 +152,22 @@ def remove(pool, tables, owner, key):  # type: ignore[no-untyped-def]
             pool[offset + place] = pool[offset + following]
             place = following
     pool[offset + place].key = 0
+
+
+@njit(cache=True)
+def move(old, tables, pool):  # type: ignore[no-untyped-def]
+    """Copy every table into an empty pool, one behind the other. Returns how many places are taken."""
+    at = np.int64(0)
+    for owner in range(len(tables)):
+        table = tables[owner]
+        if table.bits == 0:
+            continue
+        size, offset = np.int64(1) << table.bits, table.offset
+        for i in range(size):
+            pool[at + i] = old[offset + i]
+        table.offset = at
+        at += size
+    return at
 
 
 def new_pool(places: int) -> np.ndarray:

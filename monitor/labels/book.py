@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
+from monitor.addresses.digest import keys as keys_of
 from monitor.ids import hash64
 from monitor.labels.kind import LabelKind
 from monitor.labels.label import Label
@@ -76,6 +77,30 @@ class _Words:
         return self.words[int(self.codes[row])]
 
 
+class _Sketch:
+    """Which texts may be among many: bits by a quick hash, so that nearly all others cost no more than that."""
+
+    _BITS = 32  # for each text, so that one of so many others passes
+
+    def __init__(self, column: pl.Series) -> None:
+        size = max(16, (self._BITS * len(column)).bit_length())
+        self._shift = np.uint64(64 - size)
+        self._bits = np.zeros(1 << (size - 3), np.uint8)
+        place, bit = self._places(column)
+        np.bitwise_or.at(self._bits, place, bit)
+
+    def _places(self, column: pl.Series) -> tuple[NDArray[np.uint64], NDArray[np.uint8]]:
+        """Byte and bit of each text."""
+        at = column.hash().to_numpy() >> self._shift
+        return at >> np.uint64(3), np.uint8(1) << (at & np.uint64(7)).astype(np.uint8)
+
+    def may_hold(self, column: pl.Series) -> NDArray[np.bool_]:
+        """Whether each text may be one of them: shape (n,)."""
+        place, bit = self._places(column)
+        found: NDArray[np.bool_] = (self._bits[place] & bit) != 0
+        return found
+
+
 class LabelBook:
     """Labels of addresses. Nothing here depends on the order in which they came.
 
@@ -109,7 +134,8 @@ class LabelBook:
 
     def _take(self, column: Callable[[str], pl.Series]) -> None:
         addresses = column("address")
-        keys = _keys(addresses)
+        keys = keys_of(addresses)
+        self._sketch = _Sketch(addresses)
         order = np.argsort(keys, kind="stable").astype(np.uint32)
         place = pl.Series(order)
         self._keys = keys[order]
@@ -203,13 +229,16 @@ class LabelBook:
         if when.shape != (len(addresses),):
             raise ValueError(f"{len(addresses)} addresses and times of shape {when.shape}")
         out = np.zeros(len(addresses), np.int8)
-        known, first = self._first_of(chain, addresses.drop_nulls().unique())
+        maybe = np.flatnonzero(self._sketch.may_hold(addresses))
+        some = addresses.gather(maybe)
+        known, first = self._first_of(chain, some.drop_nulls().unique())
         if not known:
             return out
-        slots = addresses.replace_strict(known, range(len(known)), default=-1, return_dtype=pl.Int32).fill_null(-1)
+        slots = some.replace_strict(known, range(len(known)), default=-1, return_dtype=pl.Int32).fill_null(-1)
         slot = slots.to_numpy()
-        rows = np.flatnonzero(slot >= 0)
-        since, at = first[slot[rows]], when[rows]
+        labelled = np.flatnonzero(slot >= 0)
+        rows = maybe[labelled]
+        since, at = first[slot[labelled]], when[rows]
         for kind in LabelKind:  # in rising gravity: the last one that holds is the gravest
             out[rows[since[:, kind] <= at]] = kind
         return out
@@ -220,26 +249,15 @@ class LabelBook:
         first: list[list[int]] = []
         if not len(self):
             return known, np.empty((0, 0), np.int64)
-        for texts in _chunks(unique):
-            keys = _hashes(texts)
-            places = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
-            for hit in np.flatnonzero(self._keys[places] == keys):
-                rows = self._on(chain, self._rows(texts[hit], int(keys[hit])))
-                if rows:
-                    since = [_NEVER] * (_GRAVEST + 1)
-                    for row in rows:
-                        kind = int(self._kinds[row])
-                        since[kind] = min(since[kind], int(self._since[row]))
-                    known.append(texts[hit])
-                    first.append(since)
+        keys = keys_of(unique)
+        places = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
+        for hit in np.flatnonzero(self._keys[places] == keys).tolist():
+            rows = self._on(chain, self._rows(unique[hit], int(keys[hit])))
+            if rows:
+                since = [_NEVER] * (_GRAVEST + 1)
+                for row in rows:
+                    kind = int(self._kinds[row])
+                    since[kind] = min(since[kind], int(self._since[row]))
+                known.append(unique[hit])
+                first.append(since)
         return known, np.array(first, np.int64)
-
-
-def _hashes(texts: list[str]) -> NDArray[np.uint64]:
-    return np.fromiter(map(hash64, texts), np.uint64, len(texts))
-
-
-def _keys(addresses: pl.Series) -> NDArray[np.uint64]:
-    """The key of every address."""
-    parts = [_hashes(chunk) for chunk in _chunks(addresses)]
-    return np.concatenate(parts) if parts else np.zeros(0, np.uint64)

@@ -132,15 +132,21 @@ class PolicyBook:
     ----------
     judged : ids of the wallets that any policy judges
     wallets : those of them whose exact balances are kept (see `monitor.policies.base.Unweighed`)
+    suspicious : ids of the wallets of which a policy wants flows that are not real, too
+    dealing : ids of the wallets of which a policy of the kind `Deals` remembers with whom they deal
     """
 
     def __init__(self, watchlist: Watchlist, policies: Sequence[Policy] = ()) -> None:
         self.policies = tuple(policies)
         self.judged = frozenset().union(*(policy.wallets for policy in policies))
         self.wallets = frozenset().union(*(p.wallets for p in policies if not isinstance(p, Unweighed)))
+        # What kinds a policy is of is asked once: such a question costs more than most answers.
         self._guards = tuple(policy for policy in policies if isinstance(policy, Guards))
+        self._deals = tuple((policy, policy) for policy in policies if isinstance(policy, Deals))
+        self.dealing = frozenset().union(*(policy.wallets for policy, _ in self._deals))
+        self._suspects = frozenset(policy.id for policy in policies if isinstance(policy, Suspicious))
         self._guarded = frozenset().union(*(policy.guarded for policy in self._guards))
-        self._suspicious = frozenset().union(*(p.suspicious for p in policies if isinstance(p, Suspicious)))
+        self.suspicious = frozenset().union(*(p.suspicious for p in policies if isinstance(p, Suspicious)))
         self._watchlist = watchlist
         self._ledger = _Ledger(self.wallets)
         self._stale: set[bytes] = set()  # stored records that no policy of this configuration wants
@@ -178,14 +184,13 @@ class PolicyBook:
 
     def dealt_with(self, wallet: str, chain: str) -> set[str]:
         """Addresses that policies of the kind `Deals` know of a wallet."""
-        known = (p.dealt_with(wallet, chain) for p in self.policies if isinstance(p, Deals) and wallet in p.wallets)
+        known = (deals.dealt_with(wallet, chain) for policy, deals in self._deals if wallet in policy.wallets)
         return set().union(*known)
 
     def deal(self, chain: str, dealings: Sequence[Dealing]) -> None:
         """Payments that nobody needs to judge, in chain order."""
-        for policy in self.policies:
-            if isinstance(policy, Deals):
-                policy.deal(chain, dealings)
+        for _, deals in self._deals if dealings else ():
+            deals.deal(chain, dealings)
 
     def fold(
         self,
@@ -226,7 +231,7 @@ class PolicyBook:
         said = {place: value for place, value in told.items() if place[0] in self.wallets}
         events = tuple(event for event in controls if self._owner(chain, event.account) in self._guarded)
         known = tuple(reading for reading in readings if self._owner(chain, reading.account) in self._guarded)
-        odd = tuple(flow for flow in shown if flow.wallet in self._suspicious)
+        odd = tuple(flow for flow in shown if flow.wallet in self.suspicious)
         if not (every or said or events or known or odd):
             return Judged((), gone)
         keys = sorted(self._keys(chain, every, said, odd, events, known)) if keep_undo else []
@@ -242,7 +247,7 @@ class PolicyBook:
                 findings += guard.guard(its, read, seen)
         for policy in self.policies:
             own = [flow for flow in every if flow.wallet in policy.wallets]
-            if own or (odd and isinstance(policy, Suspicious)):
+            if own or (odd and policy.id in self._suspects):
                 findings += policy.judge(own, seen)
         ledger.add(chain, mine)
         undo = tuple((key, value) for key, value in before if self.get(key) != value)

@@ -19,6 +19,7 @@ DAYS = 90  # since the last payment, while a counterparty counts
 DUST = 10_000  # a typical payment is more than so many times as much
 RARE = 1e-6  # the chance at or below which a likeness that nobody prepared counts
 T = TypeVar("T")
+_NEVER = (-1, None)
 
 
 class Newest(Generic[T]):
@@ -35,7 +36,7 @@ class Newest(Generic[T]):
     def set(self, name: str, time: int, value: T) -> list[str]:
         """Take a name in, or change it; the names that went for it."""
         self.load(name, time, value)
-        gone = []
+        gone: list[str] = []
         while len(self.entries) > self._most and self._first():
             gone.append(heapq.heappop(self._order)[1])
             del self.entries[gone[-1]]
@@ -191,10 +192,14 @@ class Circle:
 
     def _know(self, table: Newest[None], address: str, at: int) -> bool:
         """Take an address in or renew it, once a day; whether that was done."""
-        if table.entries.get(address, (-1, None))[0] >= at // DAY or key_of(address) is None:
+        day = at // DAY
+        if table.entries.get(address, _NEVER)[0] >= day:
             return False
-        self._index.add(address)
-        for gone in table.set(address, at // DAY, None):
+        key = key_of(address)
+        if key is None:
+            return False
+        self._index.put(key, address)
+        for gone in table.set(address, day, None):
             self._forget(gone)
         return address in table.entries
 

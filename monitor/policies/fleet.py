@@ -72,13 +72,17 @@ class DepositFleets:
         self._trusted = {(w.id, entry.chain, entry.address) for w in wallets for entry in w.trusted}
         self._tables: dict[tuple[str, str, str], Table] = {}  # by wallet, chain, kind
         self._recent: dict[tuple[str, str], Recent] = {}
-        on = {(w.entity, chain, w.id) for w in wallets for chain in w.chains}
+        payees: dict[str, dict[str, set[str]]] = {}  # by entity and chain: wallets that are paid from its fleets
+        for w in wallets:
+            if w.role is not Role.DEPOSIT:
+                for chain in w.chains:
+                    payees.setdefault(w.entity, {}).setdefault(chain, set()).add(w.id)
         self._listed = {(wallet, chain) for wallet, chain, _ in self._trusted}  # have destinations that are listed
         self._listed |= {
             (w.id, chain)
             for w in wallets
-            for entity, chain, other in on
-            if entity == w.entity and other != w.id and watchlist.wallets[other].role is not Role.DEPOSIT
+            for chain, others in payees.get(w.entity, {}).items()
+            if len(others) > (w.id in others)
         }
 
     @property

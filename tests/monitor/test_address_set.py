@@ -10,8 +10,9 @@ import polars as pl
 import pytest
 
 from monitor.addresses.compact import AddressSet, AddressSetBuilder, WatchedAddresses
-from monitor.addresses.digest import LONGEST, Texts, digest, digests, evm_digests
+from monitor.addresses.digest import LONGEST, PIECE, Texts, digest, digests, evm_digests, keys
 from monitor.addresses.evm import checksum
+from monitor.ids import hash64
 
 RANDOM = random.Random(7)
 MANY = [f"0x{RANDOM.getrandbits(160):040x}" for _ in range(20_000)]
@@ -29,6 +30,15 @@ def test_the_compiled_digest_is_the_standard_one(text: str) -> None:
     expected = int.from_bytes(standard[:8], "little"), int.from_bytes(standard[8:], "little")
     assert digest(text) == expected
     assert pairs(digests(Texts(pl.Series(["before", text, "after"]))))[1] == expected
+
+
+@pytest.mark.parametrize("prefix", [(), ("to",), ("a", "é" * 40)])
+def test_compiled_keys_are_hash64(prefix: tuple[str, ...]) -> None:
+    """For empty, long and other than Latin texts, few of them and more than one piece; null is an empty text."""
+    odd = [None, "", "a", "é" * 62, "\U0001f4a5" * 31, *("x" * n for n in range(LONGEST - 90, LONGEST + 3)), "y" * 999]
+    for texts in (odd, [*odd, *MANY, *odd], MANY[:1] * (PIECE + 1)):
+        expected = [hash64(*prefix, text or "") for text in texts]
+        assert keys(pl.Series(texts, dtype=pl.String), *prefix).tolist() == expected
 
 
 def test_checksums_are_checked_compiled() -> None:

@@ -62,6 +62,7 @@ def test_everywhere_is_all_chains() -> None:
 def test_a_ground_collision_inherits_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Planted: every address has the same 64-bit key, and still only the whole address answers."""
     monkeypatch.setattr(book_module, "hash64", lambda *parts: 7)
+    monkeypatch.setattr(book_module, "keys_of", lambda column: np.full(len(column), 7, np.uint64))
     book = LabelBook([EXCHANGE, Label(ETH, B, "B", LabelKind.THEFT, "x", 1)])
     assert book.kind_at(ETH, A, 1000) is LabelKind.EXCHANGE and book.kind_at(ETH, B, 1000) is LabelKind.THEFT
     assert book.kind_at(ETH, "0x" + "c3" * 20, 1000) is None

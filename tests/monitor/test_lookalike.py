@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from itertools import combinations
 
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitor.assets import AssetNames
-from monitor.lookalike import Lookalikes, chance, difference, folded, is_counterfeit, key_of, shared
+from monitor.lookalike import Lookalikes, chance, difference, folded, is_counterfeit, key_of, keys_of, shared
 
 REAL = "0xd9a1c3788d81257612e2581a6ea0ada244853a91"
 FAKE = "0xd9a1b0b1e1ae382dbdc898ea68012ffcb2853a91"
@@ -47,6 +48,25 @@ def test_equal_ends_look_alike(one: str, other: str) -> None:
 def test_less_does_not_look_alike(one: str, other: str) -> None:
     """One character short of it, at either end."""
     assert key_of(one) != key_of(other)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    addresses=st.lists(
+        st.one_of(
+            st.none(),
+            st.text(max_size=24),
+            st.text("0abAB\u03a3\u00e9", max_size=40).map(lambda body: f"0x{body}"),
+            st.text("0", min_size=14, max_size=22).map(lambda body: f"0x{body}1234567"),
+            st.sampled_from([REAL, FAKE, "bc1qar0srrr7xfkvy5l643lydnw9re59gtzzwf5mdq", "bitcoincash:qpm2qsznhks23z7"]),
+        ),
+        max_size=6,
+    )
+)
+def test_keys_of_a_column_are_those_of_each(addresses: list[str | None]) -> None:
+    """Every form of address, whatever else is in the column."""
+    expected = [None if address is None else key_of(address) for address in addresses]
+    assert keys_of(pl.Series(addresses, dtype=pl.String)).to_list() == expected
 
 
 def test_the_prefix_is_no_likeness() -> None:
