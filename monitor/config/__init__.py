@@ -6,13 +6,14 @@ All problems of all files are reported together, each with its file and line. No
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from monitor.config.build import build
 from monitor.config.file import ConfigFile
+from monitor.config.own_detectors import Own
 from monitor.config.problems import validate
 from monitor.config.tree import Node, Source, from_mapping
 from monitor.config.types import (
@@ -48,7 +49,11 @@ __all__ = [
 
 
 def load_config(
-    path: Path | str, environ: Mapping[str, str] | None = None, *, detectors: Collection[str] = ()
+    path: Path | str,
+    environ: Mapping[str, str] | None = None,
+    *,
+    detectors: Collection[str] = (),
+    own: Sequence[Own] = (),
 ) -> Config:
     """Read a configuration file and everything that it names.
 
@@ -57,6 +62,7 @@ def load_config(
     path : the YAML file
     environ : what ``${NAME}`` reads, the process's environment where it is not given
     detectors : names of further detectors that ``detectors:`` of a wallet may set
+    own : further detectors, or paths of files with them, beside those that the file names
 
     Raises
     ------
@@ -66,19 +72,24 @@ def load_config(
     problems: list[Problem] = []
     root, values = read_tree(path, os.environ if environ is None else environ, problems)
     try:
-        config = _config(root, path, path.absolute().parent, problems, detectors)
+        config = _config(root, path, path.absolute().parent, problems, detectors, own)
     except ConfigError as error:
         raise ConfigError(redacted(error.problems, values)) from None
     return replace(config, warnings=tuple(redacted(config.warnings, values)))
 
 
 def config_from_mapping(
-    mapping: Mapping[str, Any], base: Path, where: str, *, detectors: Collection[str] = ()
+    mapping: Mapping[str, Any],
+    base: Path,
+    where: str,
+    *,
+    detectors: Collection[str] = (),
+    own: Sequence[Own] = (),
 ) -> Config:
     """A configuration from plain values of the same shape as the file.
 
     Nothing is substituted and nothing included; relative paths start at ``base``. ``where`` names the origin in
-    messages.
+    messages; ``own`` is as in `load_config`.
 
     Raises
     ------
@@ -89,13 +100,20 @@ def config_from_mapping(
     problems = []
     if "include" in root.value:
         problems.append(root.problem("include works in files only"))
-    return _config(root, None, base.absolute(), problems, detectors)
+    return _config(root, None, base.absolute(), problems, detectors, own)
 
 
-def _config(root: Node, path: Path | None, base: Path, problems: list[Problem], detectors: Collection[str]) -> Config:
+def _config(
+    root: Node,
+    path: Path | None,
+    base: Path,
+    problems: list[Problem],
+    detectors: Collection[str],
+    own: Sequence[Own],
+) -> Config:
     try:
         file = validate(root, problems)
-        config = None if file is None else build(file, root, path, base, problems, detectors)
+        config = None if file is None else build(file, root, path, base, problems, detectors, own)
     except RecursionError:
         raise ConfigError(Problem("the configuration is nested too deeply", root.where)) from None
     if problems or config is None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import glob
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr
 
@@ -16,6 +16,7 @@ from monitor.config.claims import Claims
 from monitor.config.file import ConfigFile, HttpEntry, TrustedEntry, WalletEntry
 from monitor.config.named import build_lists
 from monitor.config.own_addresses import OwnAddresses
+from monitor.config.own_detectors import Own, build_own, cards_of
 from monitor.config.planned import build_planned
 from monitor.config.prices import build_prices
 from monitor.config.routes import build_route
@@ -34,6 +35,9 @@ from monitor.errors import ConfigError, Problem
 from monitor.model import Role, Trusted, Wallet
 from monitor.registry import CHANNELS, STORES, did_you_mean
 
+if TYPE_CHECKING:
+    from monitor.own import OwnDetector, OwnFile
+
 __all__ = ["build"]
 
 PERSONAL_BUDGET = 0.1  # false alarms a 30 days
@@ -44,10 +48,16 @@ _CHANNEL_PATHS = {"file": ("path",), "email": ("ca",)}  # options that are paths
 
 
 def build(
-    file: ConfigFile, root: Node, path: Path | None, base: Path, problems: list[Problem], detectors: Collection[str]
+    file: ConfigFile,
+    root: Node,
+    path: Path | None,
+    base: Path,
+    problems: list[Problem],
+    detectors: Collection[str],
+    own: Sequence[Own] = (),
 ) -> Config:
     """The configuration of ``file``. What is wrong joins ``problems``: then the result must not be used."""
-    builder = _Builder(file, root, problems, detectors)
+    builder = _Builder(file, root, problems, detectors, build_own(root.child("detectors"), own, problems))
     wallets = [builder.wallet(entry, node) for entry, node in zip(file.wallets, _items(root, "wallets"), strict=True)]
     if root.is_empty("wallets"):
         problems.append(root.at("wallets").problem("wallets is empty: there is nothing to watch"))
@@ -78,6 +88,8 @@ def build(
         warnings=tuple(builder.warnings),
         lists=builder.lists,
         alerting=alerting,
+        own=builder.own,
+        budgets=frozenset(entry.id for entry in file.wallets if entry.budget is not None),
         places=dict(_places(root, ())),
     )
 
@@ -97,8 +109,16 @@ def _items(root: Node, key: str) -> list[Node]:
 class _Builder:
     """The parts of one configuration and what they share: chains, addresses taken so far, problems."""
 
-    def __init__(self, file: ConfigFile, root: Node, problems: list[Problem], detectors: Collection[str]) -> None:
+    def __init__(
+        self,
+        file: ConfigFile,
+        root: Node,
+        problems: list[Problem],
+        detectors: Collection[str],
+        own: tuple[OwnFile | OwnDetector, ...] = (),
+    ) -> None:
         self.file, self.root, self.problems, self.more_detectors = file, root, problems, detectors
+        self.own = own
         self.warnings: list[Problem] = []
         self.rules: dict[str, tuple[Rule, ...]] = {}
         self.settings: dict[str, dict[str, Any]] = {}
@@ -158,7 +178,10 @@ class _Builder:
     def _detectors(self, node: Node, entry: WalletEntry) -> dict[str, Any]:
         from monitor.parameters import JUDGES, LISTED, faults_at  # compiles code: only where it is needed
 
-        known = {name.lower(): name for name in (*LISTED, *self.more_detectors)}
+        own = cards_of(self.own)
+        cards = {**LISTED, **{name: each.card for name, each in own.items()}}
+        judges = {**JUDGES, **{name: each.roles for name, each in own.items()}}
+        known = {name.lower(): name for name in (*cards, *self.more_detectors)}
         out: dict[str, Any] = {}
         for name, settings in entry.detectors.items():
             place = node.at(name)
@@ -170,12 +193,12 @@ class _Builder:
             if found in out:
                 self.problems.append(place.problem(f"{node.label}.{name}: {found} is given twice"))
             out[found] = settings
-            if found not in LISTED:
+            if found not in cards:
                 continue
-            for key, fault in faults_at(LISTED[found], settings):
+            for key, fault in faults_at(cards[found], settings):
                 self.problems.append(node.at(name, key).problem(f"{node.label}.{name}: {fault}"))
-            if entry.role not in JUDGES[found]:
-                roles = ", ".join(sorted(JUDGES[found]))
+            if entry.role not in judges[found]:
+                roles = ", ".join(sorted(judges[found]))
                 self.warnings.append(
                     place.problem(f"{node.label}.{name} has no effect: {found} judges only wallets of role {roles}")
                 )

@@ -295,6 +295,9 @@ class ConfigFile(Entry):
     lists: dict[str, Texts] = described(
         "Named lists of addresses, for `not_in`: addresses with their chain, `file:PATH` or `ethereum:file:PATH`.", {}
     )
+    detectors: Texts = described(
+        "Python files with detectors of your own, see `heistwatch detectors`. They run as part of heistwatch.", []
+    )
     labels: Texts = described("Files with labels of addresses; patterns such as `labels/*.yaml` are allowed.", [])
     prices: PricesEntry = described("Where prices come from.", default_factory=PricesEntry)
     store: StoreEntry = described("Where the state is kept.", default_factory=StoreEntry)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr
 
+from monitor.config.own_detectors import cards_of
 from monitor.ids import iso
 from monitor.model import ControlKind, Role
 
@@ -58,6 +59,7 @@ def public(config: Config) -> dict[str, Any]:
             for planned in config.planned
         ],
         "lists": {name: len(addresses) for name, addresses in config.lists.items()},
+        "detectors": [item.path if hasattr(item, "path") else item.id for item in config.own],
         "labels": list(config.labels),
         "prices": {
             "source": config.prices.source,
@@ -190,6 +192,7 @@ def summary(config: Config) -> list[str]:
         lines += [_wallet_line(wallet, config), *(_derived_line(wallet, each) for each in wallet.derived)]
     if len(config.wallets) > MAX_LINES:
         lines.append(f"and {len(config.wallets) - MAX_LINES:,} more wallets")
+    lines += [f"detector {each.id} of your own: {each.card.title}" for each in cards_of(config.own).values()]
     lines += [f"receiver {r.name}: {', '.join(c.type for c in r.channels)}" for r in config.receivers]
     if not config.receivers:
         lines.append("no receivers: alerts go to the console")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr
 
@@ -19,6 +19,9 @@ from monitor.ids import chain_of_asset
 from monitor.model import ControlKind, Severity, Wallet
 from monitor.networks import Network, by_chain
 from monitor.registry import did_you_mean
+
+if TYPE_CHECKING:
+    from monitor.own import OwnDetector, OwnFile
 
 __all__ = [
     "Alerting",
@@ -245,6 +248,8 @@ class Config:
     warnings: tuple[Problem, ...] = ()
     lists: Mapping[str, frozenset[tuple[str, str]]] = field(default_factory=dict)  # (CAIP-2, address) by name
     alerting: Alerting = Alerting()
+    own: tuple[OwnFile | OwnDetector, ...] = ()  # detectors beside the built-in ones
+    budgets: frozenset[str] = frozenset()  # wallets with a budget of their own
     places: Mapping[tuple[str | int, ...], str] = field(default_factory=dict, repr=False, compare=False)
 
     def chain(self, name: str) -> ChainConfig:

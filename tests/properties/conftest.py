@@ -28,6 +28,7 @@ from monitor.model import (
     BlockRef,
     ControlEvent,
     ControlKind,
+    Direction,
     Incident,
     Reading,
     Role,
@@ -39,11 +40,14 @@ from monitor.model import (
     Tx,
     Wallet,
 )
+from monitor.own import Said, detector
+from monitor.own import View as Sight
 from monitor.pipeline import Pipeline
 from monitor.policies.approvals import Approvals
 from monitor.policies.book import PolicyBook
 from monitor.policies.cold import ColdWallets
 from monitor.policies.control.policy import ControlChanges
+from monitor.policies.own import OwnDetectors
 from monitor.policies.plain import PlainRules
 from monitor.policies.poisoning import Poisoning
 from monitor.policies.third_party import ThirdPartySpends
@@ -472,8 +476,29 @@ def _pulse(chain: str, number: int) -> Draft:
 # -- runners ----------------------------------------------------------------------------------------------------------
 
 
+@detector("PACE-1", "Many payments", roles=("hot", "cold"), sees="flows", parameters={"hours": (6, 1, 99, "window")})
+def pace(flow: Any, view: Sight) -> Said:
+    """A third payment within six hours, of half of the balance: as a user's own file might remember and forget."""
+    since = view.at - 3600 * view.number("hours")
+    paid = [[at, name] for at, name in view.memory.pop("paid", []) if at > since]
+    if flow.direction == Direction.OUT:
+        paid.append([view.at, flow.counterparty])
+    if paid:
+        view.memory["paid"] = paid
+    if len(paid) < 3 or flow.direction != Direction.OUT or view.share is None or 2 * view.share < 1:
+        return None
+    return "info", f"{view.amount} is one of {len(paid)}", {"left": str(view.after), "share": str(view.share)}
+
+
+@detector("SIGN-1", "Control changed", roles=("hot", "treasury"), sees="controls")
+def sign(event: Any, view: Sight) -> Said:
+    """Every second change of control."""
+    view.memory["seen"] = view.memory.get("seen", 0) + 1
+    return ("info", f"{event.kind} {view.memory['seen']}") if view.memory["seen"] % 2 == 0 else None
+
+
 def engine_of(kind: type[Engine] = Engine) -> Engine:
-    """An engine for the wallets of the scripts: statistics with settings, labels, plain rules, cold wallets."""
+    """An engine for the wallets of the scripts: statistics with settings, labels, rules, detectors of users' own."""
     listed = {token(ETH, "usd"), token(BSC, "usd"), *NATIVE.values()}
     watchlist = Watchlist(WALLETS)
     labels = LabelBook(LABELS)
@@ -484,6 +509,7 @@ def engine_of(kind: type[Engine] = Engine) -> Engine:
         Approvals(watchlist, PLANNED, listed, labels),
         ThirdPartySpends(watchlist, listed, labels),
         Poisoning(watchlist, listed),
+        OwnDetectors(watchlist, (pace, sign), labels, {"other": {"PACE-1": {"hours": 48}}}),
     )
     return kind(watchlist, listed, PolicyBook(watchlist, policies), labels, SETTINGS)
 
