@@ -5,7 +5,10 @@ Nothing is imported at import time. ``monitor.backtest`` is a lazy attribute (se
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from monitor.app import backtest as backtest
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "backtest"]

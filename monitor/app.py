@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import resource
-import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
-from monitor.assets import AssetInfo, AssetNames
+from monitor.assets import AssetNames
 from monitor.config import ChainConfig, Config, config_from_mapping, load_config
 from monitor.engine import Engine
-from monitor.errors import ConfigError
+from monitor.errors import ConfigError, DetectorError
 from monitor.ids import from_iso
 from monitor.keepsakes import Keepsakes
 from monitor.watchlist import Watchlist
+
+if TYPE_CHECKING:
+    from monitor.backtesting.outcome import Outcome
+    from monitor.backtesting.progress import Progress as ToldProgress
+    from monitor.config.own_detectors import Own
 
 __all__ = [
     "asset_names",
@@ -33,16 +37,23 @@ __all__ = [
 ]
 
 Progress = Callable[[int, int], None]
+OnFailure = Callable[[Any, DetectorError], None]
 
 
-def make_engine(config: Config) -> Engine:
-    """An engine for the wallets of a configuration, without state."""
+def make_engine(config: Config, on_failure: OnFailure | None = None) -> Engine:
+    """An engine for the wallets of a configuration, without state.
+
+    Parameters
+    ----------
+    on_failure : told of a detector of the user's own that failed on a flow; None: that is a DetectorError
+    """
     from monitor.labels.load import load_book
     from monitor.policies.approvals import Approvals
     from monitor.policies.book import PolicyBook
     from monitor.policies.cold import ColdWallets
     from monitor.policies.control.policy import ControlChanges
     from monitor.policies.fleet import DepositFleets
+    from monitor.policies.own import OwnDetectors
     from monitor.policies.plain import PlainRules
     from monitor.policies.poisoning import Poisoning
     from monitor.policies.third_party import ThirdPartySpends
@@ -56,8 +67,18 @@ def make_engine(config: Config) -> Engine:
     cold = ColdWallets(watchlist, config.planned, listed, given)
     approvals = Approvals(watchlist, config.planned, listed, labels, given)
     spends, poisoning = ThirdPartySpends(watchlist, listed, labels, given), Poisoning(watchlist, listed, given)
-    policies = (rules, cold, fleets, control, approvals, spends, poisoning)
+    own = OwnDetectors(watchlist, own_detectors(config), labels, given, on_failure)
+    policies = (rules, cold, fleets, control, approvals, spends, poisoning, own)
     return Engine(watchlist, listed, PolicyBook(watchlist, policies), labels, given)
+
+
+def own_detectors(config: Config) -> Sequence[Any]:
+    """The detectors of the user's own files; each file runs once a process."""
+    if not config.own:
+        return ()
+    from monitor.own.load import gather
+
+    return gather(config.own)
 
 
 def asset_names(config: Config) -> AssetNames:
@@ -92,128 +113,43 @@ def chain_infos(config: Config) -> Mapping[str, Any]:
     """Configured chains as table readers need them."""
     from chains.tables import ChainInfo
 
+    decimals: dict[str, dict[str, int]] = {}
+    for asset, info in config.assets.items():
+        if info.decimals is None:
+            continue
+        decimals.setdefault(asset.partition("/")[0], {})[asset] = info.decimals
     return {
-        chain.name: ChainInfo(chain.chain, chain.kind, chain.network.asset, chain.network.block_seconds)
+        chain.name: ChainInfo(
+            chain.chain, chain.kind, chain.network.asset, chain.network.block_seconds, decimals.get(chain.chain, {})
+        )
         for chain in config.chains
     }
 
 
-def run_backtest(
-    config: Config,
-    data: Sequence[str],
-    *,
-    start: int | None = None,
-    end: int | None = None,
-    strict: bool = False,
-    rename: Mapping[str, str] | None = None,
-    progress: Progress | None = None,
-) -> dict[str, Any]:
-    """History through the engine: the report of `fold_history`."""
-    return fold_history(
-        config, data, start=start, end=end, strict=strict, rename=rename, progress=progress
-    )[0]
-
-
-def fold_history(
-    config: Config,
-    data: Sequence[str],
-    *,
-    start: int | None = None,
-    end: int | None = None,
-    strict: bool = False,
-    rename: Mapping[str, str] | None = None,
-    progress: Progress | None = None,
-) -> tuple[dict[str, Any], Engine, Any]:
-    """History through the engine.
+def run_backtest(config: Config, data: Sequence[str], **options: Any) -> Outcome:
+    """History through the engine: its outcome, which as a mapping is the report.
 
     Parameters
     ----------
-    data : ``[CHAIN=]PATH`` of files, folders or globs
-    start, end : UTC seconds, start inclusive, end exclusive
-    strict : check every row of Parquet files too
-    rename : new column name to the file's own
-    progress : told (bytes done, bytes in all) while reading
-
-    Returns
-    -------
-    (report, engine, reading) : a report, schema ``heistwatch/backtest/1``; the engine after the fold; what was read
+    data : ``[CHAIN=]PATH`` of files, folders, globs or URLs
+    options : see `monitor.backtesting.run.Options`
 
     Raises
     ------
-    ConfigError : the data cannot be read at all
+    ConfigError : the data cannot be read at all, or an option is wrong
     """
-    from monitor.prices.make import table_book
-    from monitor.replay import replay
-    from monitor.report import report
+    from monitor.backtesting.run import Options, run
 
-    if not config.wallets:
-        raise ConfigError("the configuration watches no wallet: add one under `wallets:`")
-    engine = make_engine(_before_use(config))
-    warm_up()
-    begin = time.perf_counter()
-    reading = _read_history(
-        config, engine.watchlist, data, start=start, end=end, strict=strict, rename=rename or {}, progress=progress
-    )
-    names = asset_names(config)
-    names.add(AssetInfo(asset, symbol, decimals) for asset, (symbol, decimals) in _named(reading).items())
-    replayed = replay(engine, reading.frame, names, reading.balances, reading.blind_spots, reading.controls)
-    if (book := table_book(config, names)) is not None:
-        for record in replayed.correlator.records.values():
-            book.appraise(record)
-    seconds = time.perf_counter() - begin
-    speed = {
-        "wall_seconds": round(seconds, 6),
-        "rows_per_second": round(reading.rows / seconds, 1),
-        "flows_per_second": round(replayed.flows / seconds, 1),
-        "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-    }
-    waiting = [
-        f"wallet {wallet} on {chain}: the rule {rule} said nothing, since no balances table tells what was there"
-        for chain, wallet, rule in engine.policies.waiting()
-        if chain in reading.chains
-    ]
-    described = {
-        "rows": reading.rows,
-        "bad_rows": reading.bad_rows,
-        "bad": [{"path": bad.path, "row": bad.row, "reason": bad.reason} for bad in reading.bad],
-        "transfers": reading.transfers,
-        "first": reading.first,
-        "last": reading.last,
-        "chains": reading.chains,
-        "notes": [*reading.notes, *([] if reading.balances is not None else [NO_BALANCES]), *waiting],
-    }
-    wallets = [wallet.id for wallet in config.wallets]
-    return report(described, replayed, names, wallets, speed), engine, reading
+    return run(config, data, Options(**options))
 
 
-def _before_use(config: Config) -> Config:
-    """The same with derived addresses as they are before any use was noted, by this history or another one."""
-    wallets = (
-        replace(wallet, derived=tuple(derived.fresh() for derived in wallet.derived)) if wallet.derived else wallet
-        for wallet in config.wallets
-    )
-    return replace(config, wallets=tuple(wallets))
+def fold_history(config: Config, data: Sequence[str], **options: Any) -> tuple[Outcome, Engine, Any]:
+    """The same in this process, with the engine as it is afterwards, and what was read (`chains.tables.Reading`)."""
+    from monitor.backtesting.run import Options, fold
 
-
-def _read_history(config: Config, watchlist: Watchlist, data: Sequence[str], **options: Any) -> Any:
-    """Tables, read again where they show that more derived addresses are in use than were watched."""
-    from chains.tables import parse_source, read
-
-    sources = [parse_source(text) for text in data]
-    while True:
-        watch = {chain: watchlist.watched(chain) for chain in watchlist.chains}
-        reading = read(sources, chains=chain_infos(config), watch=watch, **options)
-        if not watchlist.derived:
-            return reading
-        paid = {
-            str(chain): part["to_address"].drop_nulls().unique().to_list()
-            for (chain,), part in reading.frame.select("chain", "to_address").group_by("chain")
-        }
-        grown = False
-        while watchlist.derived.use(paid):  # a payment may be to an address that is watched since another one
-            grown = True
-        if not grown:
-            return reading
+    found = fold(config, data, Options(**options))
+    assert found.engine is not None, "the local engine folds here"
+    return found.outcome, found.engine, found.reading
 
 
 def calibrate(
@@ -248,12 +184,13 @@ def calibrate(
     if config.store.kind == "memory":
         raise ConfigError("store.url is memory://, which keeps nothing: name a file, sqlite:///heistwatch.db")
     asyncio.run(_with_store(config, nothing))
-    report, engine, reading = fold_history(config, data, **options)
-    past = _past(reading)
-    if not past:
-        raise ConfigError("the history shows no transfer of a watched wallet: are its addresses and chains right?")
-    asyncio.run(_with_store(config, stored))
-    return report, learned(engine), past
+    outcome, engine, reading = fold_history(config, data, **options)
+    with outcome:
+        past = _past(reading)
+        if not past:
+            raise ConfigError("the history shows no transfer of a watched wallet: are its addresses and chains right?")
+        asyncio.run(_with_store(config, stored))
+    return outcome.report, learned(engine), past
 
 
 async def _with_store(config: Config, work: Callable[[Any], Awaitable[None]]) -> None:
@@ -272,24 +209,25 @@ def _past(reading: Any) -> list[Any]:
     """The reach of the history of each chain, as far as it touches the watch list."""
     from monitor.calibrate import Past
 
-    found = []
-    for chain in reading.frame["chain"].unique().sort().to_list():
-        rows = reading.frame.filter(reading.frame["chain"] == chain)
+    ends: dict[str, tuple[int, int, int, int]] = {}
+    for chain, rows in reading.frames():
+        if rows.is_empty():
+            continue
         numbers, times = rows["block_number"], rows["block_timestamp"]
-        found.append(Past(chain, int(numbers.min()), int(numbers.max()), int(times.min()), int(times.max())))
-    return found
-
-
-NO_BALANCES = "no balances table: balances are inferred from flows, and wallets learn for their first 7 days"
-
-
-def _named(reading: Any) -> Mapping[str, tuple[str, int | None]]:
-    named: Mapping[str, tuple[str, int | None]] = getattr(reading, "assets", {})
-    return named
+        low, high, first, last = int(numbers.min()), int(numbers.max()), int(times.min()), int(times.max())
+        known = ends.get(chain, (low, high, first, last))
+        ends[chain] = min(low, known[0]), max(high, known[1]), min(first, known[2]), max(last, known[3])
+    return [Past(chain, *ends[chain]) for chain in sorted(ends)]
 
 
 def warm_up() -> None:
-    """Compile (or load) the fold before anything is timed."""
+    """Compile (or load) what is compiled before anything is timed."""
+    import numpy as np
+    import polars as pl
+
+    from monitor.features import table
+    from monitor.features.dtypes import TABLE
+    from monitor.intake import destination_keys
     from monitor.model import Role
     from monitor.parameters import parameters
     from monitor.rows import RowBuilder
@@ -299,40 +237,82 @@ def warm_up() -> None:
     state = EngineState()
     builder.add(state.add_asset("w", "c", "a"), state.wallet("w", "c", parameters(Role.HOT, 1.0)), 0, 0, 1.0)
     state.fold(builder.build(), keep_undo=True)
+    destination_keys(pl.Series([""]).new_from_index(0, 1 << 12))  # more than a few: those are not compiled
+    table.move(table.new_pool(1), np.zeros(1, TABLE), table.new_pool(1))
 
 
 def backtest(
     config: Config | Mapping[str, Any] | str | Path,
-    data: str | Sequence[str],
+    data: str | Path | Sequence[str | Path],
     *,
-    start: str | int | None = None,
-    end: str | int | None = None,
+    start: str | int | datetime | None = None,
+    end: str | int | datetime | None = None,
     strict: bool = False,
-) -> dict[str, Any]:
+    map: Mapping[str, str] | None = None,
+    detectors: Own | Sequence[Own] = (),
+    engine: Literal["local", "processes", "ray"] = "local",
+    workers: int | None = None,
+    work: str | Path | None = None,
+    memory: int | None = None,
+    progress: ToldProgress | Progress | None = None,
+) -> Outcome:
     """Backtest from Python: ``monitor.backtest("heistwatch.yaml", "history/*.parquet")``.
 
     Parameters
     ----------
     config : a configuration, a mapping of the same shape as the file, or a path
     data : one or several ``[CHAIN=]PATH``
-    start, end : ISO 8601 or UTC seconds, start inclusive, end exclusive
+    start, end : ISO 8601, a datetime (naive ones are UTC), or UTC seconds; start inclusive, end exclusive
     strict : check every row of Parquet files too
+    map : new column name to the file's own, with a unit where it has one: ``{"value": "amount:18"}``
+    detectors : of one's own, beside those that the configuration names: files, or functions made by
+        `monitor.own.detector`, which the engine ``local`` alone can run
+    engine : who does the work; the outcome is the same
+    workers : how many, None for one a core
+    work : folder in which what is done stays until all is, so that the same call goes on from there
+    memory : bytes of rows that may be held
+    progress : hears how far it is: `monitor.backtesting.progress.Progress`, or a function of (done, total)
 
     Returns
     -------
-    a report, schema ``heistwatch/backtest/1``
+    the outcome; as a mapping it is the report, schema ``heistwatch/backtest/1``
+
+    Raises
+    ------
+    ConfigError : the configuration, the data or a detector's file is wrong; with every problem
+    DetectorError : a detector of one's own failed; says where
     """
+    from chains.tables.mapping import parse_mapping
+    from monitor.config.own_detectors import travels, with_own
+
+    own = detectors if isinstance(detectors, list | tuple) else (detectors,)
     if isinstance(config, Mapping):
-        config = config_from_mapping(config, Path.cwd(), "config")
-    elif not isinstance(config, Config):
-        config = load_config(Path(config))
+        config = config_from_mapping(config, Path.cwd(), "config", own=own)
+    else:
+        config = with_own(config, own) if isinstance(config, Config) else load_config(Path(config), own=own)
+    if engine != "local" and not travels(config):
+        raise ConfigError(f"engine {engine} needs detectors in files: other processes know no function")
+    rename = parse_mapping([f"{new}={old}" for new, old in map.items()]) if map else None
+    asked: dict[str, Any] = {"strict": strict, "rename": rename, "engine": engine, "workers": workers, "work": work}
+    if memory is not None:
+        asked["memory"] = memory
     return run_backtest(
         config,
-        [data] if isinstance(data, str) else list(data),
-        start=from_iso(str(start)) if start is not None else None,
-        end=from_iso(str(end)) if end is not None else None,
-        strict=strict,
+        [str(data)] if isinstance(data, str | Path) else [str(item) for item in data],
+        start=_seconds(start),
+        end=_seconds(end),
+        progress=progress,
+        **asked,
     )
+
+
+def _seconds(time: str | int | datetime | None) -> int | None:
+    if isinstance(time, datetime):
+        time = time.isoformat()
+    try:
+        return None if time is None else from_iso(str(time))
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
 
 
 # -- watching ---------------------------------------------------------------------------------------------------------

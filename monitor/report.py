@@ -7,7 +7,7 @@ from typing import Any
 
 from monitor.assets import AssetNames
 from monitor.ids import iso
-from monitor.model import Incident, Severity, Status
+from monitor.model import Incident, Status
 from monitor.published import incident_data
 from monitor.replay import Replayed, WalletCount
 
@@ -29,7 +29,7 @@ def report(
     wallets : ids of all watched wallets, seen or not
     speed : wall_seconds, rows_per_second, flows_per_second, peak_rss_bytes
     """
-    incidents = [incident for incident in replayed.correlator.all() if incident.severity > Severity.INFO]
+    incidents = replayed.incidents()
     notes = list(data.get("notes", ()))
     if replayed.ignored:
         notes.append(
