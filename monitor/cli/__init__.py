@@ -20,6 +20,7 @@ COMMANDS = {
     "watch": ("monitor.cli.watch", "Follow the chains, detect, alert."),
     "backtest": ("monitor.cli.backtest", "The same engine over history."),
     "demo": ("monitor.cli.demo", "See real thefts of history caught live, on this machine alone."),
+    "fetch": ("monitor.cli.fetch", "History from the configured endpoints into a folder of Parquet."),
     "calibrate": ("monitor.cli.calibrate", "Learn from history, so that `watch` starts warm."),
     "case": ("monitor.cli.case", "Built-in historical thefts: list, show, run."),
     "incidents": ("monitor.cli.incidents", "List and show incidents; confirm or dismiss them."),

@@ -8,11 +8,10 @@ from typing import Any
 
 import click
 
-from monitor.cli.backtest import progress_bar
 from monitor.cli.common import count, data_option, find_config, json_option, print_json
+from monitor.cli.history_options import period, period_options, renamed
+from monitor.cli.progress import progress
 from monitor.cli.show import clean
-from monitor.errors import ConfigError
-from monitor.ids import from_iso
 
 __all__ = ["command"]
 
@@ -22,9 +21,7 @@ _SHOWN = ("single", "dest_1h", "total_1h", "total_24h")
 @click.command()
 @click.argument("config", metavar="CONFIG")
 @data_option
-@click.option("--from", "start", metavar="T", help="First moment, inclusive (ISO 8601, UTC).")
-@click.option("--to", "end", metavar="T", help="Last moment, exclusive.")
-@click.option("--map", "mapped", multiple=True, metavar="NEW=OLD", help="Read column OLD as NEW; repeatable.")
+@period_options
 @click.option("--replace", is_flag=True, help="Take the place of what the store knows of these wallets.")
 @json_option
 def command(
@@ -45,31 +42,17 @@ def command(
     from monitor.app import calibrate
     from monitor.calibrate import calibration_data
 
-    found = find_config(config)
-    options = {"start": _time(start, "--from"), "end": _time(end, "--to"), "rename": dict(map(_pair, mapped))}
-    with progress_bar() as progress:
-        report, learned, past = calibrate(found, [*data, *more], replace=replace, progress=progress, **options)
-    told = calibration_data(report, learned, past, time.time(), [wallet.id for wallet in found.wallets])
+    first, last = period(start, end)
+    rename, found = renamed(mapped), find_config(config)
+    with progress(as_json) as told:
+        report, learned, past = calibrate(
+            found, [*data, *more], replace=replace, start=first, end=last, rename=rename, progress=told
+        )
+    learnt = calibration_data(report, learned, past, time.time(), [wallet.id for wallet in found.wallets])
     if as_json:
-        print_json(told)
+        print_json(learnt)
     else:
-        _show(told, {chain.chain: chain.name for chain in found.chains})
-
-
-def _time(text: str | None, option: str) -> int | None:
-    if text is None:
-        return None
-    try:
-        return from_iso(text)
-    except ValueError as error:
-        raise ConfigError(f"{option}: {error}") from None
-
-
-def _pair(text: str) -> tuple[str, str]:
-    new, _, old = text.partition("=")
-    if not new or not old:
-        raise ConfigError(f"--map was {text!r}, expected NEW=OLD, for example value=amount")
-    return new, old
+        _show(learnt, {chain.chain: chain.name for chain in found.chains})
 
 
 def _show(told: Mapping[str, Any], names: Mapping[str, str]) -> None:

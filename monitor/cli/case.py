@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from monitor.cli.backtest import check_place, write_report
 from monitor.cli.common import json_option, print_json, table
-from monitor.cli.show import bold, clean, show_report
+from monitor.cli.files import check_place, write_report
+from monitor.cli.show import bold, clean, show_files, show_report
 from monitor.errors import ConfigError
 from monitor.ids import iso
 
@@ -89,7 +89,8 @@ def _run_one(case_id: str, out: str | None, as_json: bool) -> int:
         print_json({"report": found, "verdict": verdict})
     else:
         click.echo(bold(clean(f"{case.title} ({case.date})")))
-        show_report(found, out)
+        show_report(found)
+        show_files({"report": out} if out else {})
         click.echo("")
         for line in _verdict(verdict):
             click.echo(line)

@@ -33,13 +33,16 @@ T = TypeVar("T")
 DEFAULT = "heistwatch.yaml"
 
 
-def find_config(path: str | None) -> Config:
-    """The configuration named, else that of ``$HEISTWATCH_CONFIG``, else ``./heistwatch.yaml``."""
+def find_config(path: str | None, own: Sequence[str] = ()) -> Config:
+    """The configuration named, else that of ``$HEISTWATCH_CONFIG``, else ``./heistwatch.yaml``.
+
+    ``own`` are files with detectors, beside those that it names.
+    """
     chosen = path or os.environ.get("HEISTWATCH_CONFIG") or DEFAULT
     if not Path(chosen).is_file():
         hint = "" if path else ": name one with -c, or write one with `heistwatch init --out heistwatch.yaml`"
         raise ConfigError(f"{chosen}: no such configuration file{hint}")
-    return load_config(Path(chosen))
+    return load_config(Path(chosen), own=own)
 
 
 def config_option(function: Callable[..., Any]) -> Callable[..., Any]:

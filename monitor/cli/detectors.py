@@ -5,16 +5,19 @@ from __future__ import annotations
 import shutil
 import sys
 import textwrap
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import click
 
-from monitor.cli.common import json_option, print_json
+from monitor.cli.common import find_config, json_option, print_json
 from monitor.errors import ConfigError
 from monitor.registry import did_you_mean
 
 if TYPE_CHECKING:
     from monitor.detectors import Detector, Parameter
+    from monitor.model import Role
+    from monitor.own import OwnDetector
 
 __all__ = ["command"]
 
@@ -23,8 +26,10 @@ _INDENT = 15  # of texts
 
 @click.command()
 @click.argument("name", required=False)
+@click.option("--detectors", "files", multiple=True, metavar="FILE.py", help="Your own ones too; repeatable.")
+@click.option("-c", "--config", "config", metavar="CONFIG", help="And those that a configuration names.")
 @json_option
-def command(name: str | None, as_json: bool) -> None:
+def command(name: str | None, files: tuple[str, ...], config: str | None, as_json: bool) -> None:
     """Explain the detectors, or one of them.
 
     A wallet's `detectors:` sets parameters: {HW-5: {weight: 0.5}, CW-2: {days: 90}, HW-8: {enabled: false}}.
@@ -32,24 +37,40 @@ def command(name: str | None, as_json: bool) -> None:
     from monitor.detectors import DETECTORS
     from monitor.policies import POLICIES
 
-    known = (*DETECTORS, *POLICIES)
+    own = _own(files, config)
+    known = (*DETECTORS, *POLICIES, *(each.card for each in own))
+    roles = {each.id: each.roles for each in own}
     found = [detector for detector in known if name is None or detector.id.lower() == name.lower()]
     if not found:
         raise ConfigError(f"unknown detector {name!r}: {did_you_mean(str(name), (d.id for d in known))}")
     if as_json:
-        print_json([_plain(detector) for detector in found])
+        print_json([_plain(detector, roles) for detector in found])
         return
     for detector in found:
-        _show(detector)
+        _show(detector, roles)
 
 
-def _plain(d: Detector) -> dict[str, object]:
+def _own(files: Sequence[str], config: str | None) -> Sequence[OwnDetector]:
+    """Detectors of files, and of a configuration where one is named."""
+    if config is not None:
+        from monitor.config.own_detectors import cards_of
+
+        return tuple(cards_of(find_config(config, files).own).values())
+    if not files:
+        return ()
+    from monitor.own.load import OwnFile, gather
+
+    return gather([OwnFile.read(file) for file in files])
+
+
+def _plain(d: Detector, own: Mapping[str, Collection[Role]]) -> dict[str, object]:
     from monitor.parameters import JUDGES
 
     return {
         "id": d.id,
         "title": d.title,
-        "roles": sorted(JUDGES[d.id]),
+        "own": d.id in own,
+        "roles": sorted(own.get(d.id) or JUDGES[d.id]),
         "catches": d.catches,
         "misses": d.misses,
         "lookalikes": d.lookalikes,
@@ -65,12 +86,12 @@ def _plain(d: Detector) -> dict[str, object]:
     }  # fmt: skip
 
 
-def _show(d: Detector) -> None:
+def _show(d: Detector, own: Mapping[str, Collection[Role]]) -> None:
     from monitor.model import Role
     from monitor.parameters import JUDGES
 
     click.secho(f"{d.id}  {d.title}", bold=True)
-    roles = sorted(JUDGES[d.id])
+    roles = sorted(own.get(d.id) or JUDGES[d.id])
     _line("judges", "every wallet" if len(roles) == len(Role) else f"wallets of role {', '.join(roles)}")
     _line("catches", d.catches)
     _line("misses", d.misses)

@@ -72,6 +72,18 @@ def test_broken_row(heistwatch: Callable[..., Any], config: Path, theft: Path) -
         (["--data", "theft.csv", "--map", "value"], "NEW=OLD"),
         (["--data", "theft.csv", "--map", "value=amount"], "amount"),
         (["--data", "other=theft.csv"], "other"),
+        (["--data", "theft.csv", "--map", "value=amount:parsecs"], "parsecs"),
+        (["--data", "theft.csv", "--from", "2024-01-01", "--to", "2023-01-01"], "nothing between"),
+        (["--data", "theft.csv", "--html", "nowhere/page.html"], "nowhere/page.html: the page cannot be written"),
+        (["--data", "theft.csv", "--report", "a", "--html", "./a"], "cannot both be written"),
+        (["--data", "theft.csv", "--engine", "proceses"], "did you mean 'processes'"),
+        (["--data", "theft.csv", "--workers", "2"], "--engine processes or ray"),
+        (["--data", "theft.csv", "--engine", "processes", "--workers", "0"], "--workers was '0'"),
+        (["--data", "theft.csv", "--memory", "plenty"], "--memory was 'plenty'"),
+        (["--data", "theft.csv", "--memory", "12"], "at least 64MiB"),
+        (["--data", "theft.csv", "--work", "theft.csv"], "must be a folder"),
+        (["--data", "theft.csv", "--detectors", "none.py"], "none.py"),
+        (["--data", "ftp://files.example/a.csv"], "ftp:// cannot be read"),
     ],
 )
 def test_wrong_arguments(
@@ -145,3 +157,75 @@ def test_several_files_after_one_option(heistwatch: Callable[..., Any], config: 
     assert once["incidents"] == each["incidents"] and once["incidents"]
     (missing,) = heistwatch(*BASE, "--data", parts[0], "none.csv").problems
     assert "none.csv" in missing
+
+
+def test_page(heistwatch: Callable[..., Any], config: Path, theft: Path) -> None:
+    """--html writes one page beside the report, and says where; nothing else is left in the folder."""
+    before = {path.name for path in config.parent.iterdir()}
+    ran = heistwatch(*BASE, "--data", theft, "--html", "page.html", "--report", "report.json")
+    assert (ran.code, ran.err) == (0, "") and ran.out.endswith("report: report.json\npage: page.html\n")
+    page, report = Path("page.html").read_text(), json.loads(Path("report.json").read_text())
+    assert page.lstrip().lower().startswith("<!doctype html>") and report["incidents"][0]["id"] in page
+    assert {path.name for path in config.parent.iterdir()} - before == {"page.html", "report.json"}
+
+
+def test_a_report_is_never_half_a_file(
+    heistwatch: Callable[..., Any], config: Path, theft: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where writing fails, the report of before is as it was, and nothing lies beside it."""
+    Path("report.json").write_text("{}")
+
+    def full(path: Path, text: str, **_: Any) -> int:
+        path.write_bytes(text[:100].encode())
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    ran = heistwatch(*BASE, "--data", theft, "--report", "report.json")
+    assert ran.code == 2 and ran.problems == ["report.json: the report cannot be written: No space left on device"]
+    assert Path("report.json").read_text() == "{}"
+    assert {path.name for path in config.parent.iterdir()} == {"heistwatch.yaml", "theft.csv", "report.json"}
+
+
+def test_wallets_are_shown_against_their_budget(heistwatch: Callable[..., Any], config: Path, theft: Path) -> None:
+    """The line of a wallet says how many false alarms its owner accepts."""
+    assert "1 incident, 2.88 in 30 days (budget of false alarms: 1)" in heistwatch(*BASE, "--data", theft).out
+
+
+def test_work_folder_goes_when_all_is_done(heistwatch: Callable[..., Any], config: Path, theft: Path) -> None:
+    """With --work and little memory the report is the same, and what was kept is gone at the end."""
+    plain = json.loads(heistwatch(*BASE, "--data", theft, "--json").out)
+    ran = heistwatch(*BASE, "--data", theft, "--json", "--work", "work", "--memory", "64MiB")
+    kept = json.loads(ran.out)
+    assert ran.code == 0 and {**plain, "speed": 0} == {**kept, "speed": 0}
+    assert not [path for path in Path("work").rglob("*") if path.is_file()]
+
+
+def test_truth_and_sweep(heistwatch: Callable[..., Any], config: Path, theft: Path) -> None:
+    """Both are in the report, on the page and in the summary; the sweep's own setting finds what the run found."""
+    thief = "0x" + f"{250:064x}"
+    Path("truth.csv").write_text(f"id,entity,transactions\nthe-theft,Example,{thief}\n")
+    arguments = (*BASE, "--data", theft, "--truth", "truth.csv", "--sweep", "budget=0.001,1", "--html", "page.html")
+    report = json.loads(heistwatch(*arguments, "--json").out)
+    assert (report["truth"]["caught"], report["truth"]["missed"], report["truth"]["incidents"]) == (1, 0, 1)
+    assert report["sweep"]["schema"] == "heistwatch/sweep/1"
+    rows = {row["values"]["budget"]: row for row in report["sweep"]["rows"]}
+    assert set(rows) == {0.001, 1} and rows[1]["incidents"] == len(report["incidents"])
+    page, text = Path("page.html").read_text(), heistwatch(*arguments).out
+    assert "the-theft" in page and "sweep-chart" in page
+    assert "labelled incidents: 1 of 1 caught" in text and "the-theft" in text and "budget" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--sweep", "budget"], "expected KEY=VALUE"),
+        (["--sweep", "detectors.HW-99.weight=1"], "HW-99"),
+        (["--truth", "none.yaml"], "none.yaml"),
+    ],
+)
+def test_what_is_asked_is_checked_first(
+    refused: Callable[..., str], config: Path, theft: Path, arguments: list[str], said: str
+) -> None:
+    """A wrong sweep or a missing file of labels is told before anything is read."""
+    theft.unlink()
+    assert said in refused(2, *BASE, "--data", theft, *arguments)

@@ -8,6 +8,7 @@ import pty
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -51,6 +52,28 @@ def test_json_is_enough_to_set_everything(heistwatch: Run) -> None:
             assert limits["low"] <= limits["default"] <= limits["high"]
             shown = cards.split(f"\n{name}  ")[-1].split(f"  {parameter} = ")[1].split()[0].rstrip(",")
             assert fault_of(LISTED[name], parameter, yaml.safe_load(shown)) is None, (name, parameter, shown)
+
+
+EXAMPLE = Path(__file__).parents[2] / "config" / "detectors" / "example.py"
+
+
+def test_own_ones_are_listed_beside_them(heistwatch: Run, refused: Callable[..., str], config: Path) -> None:
+    """With cards and limits as built-in ones have; of files, or of what a configuration names."""
+    out = heistwatch("detectors", "pace-1", "--detectors", EXAMPLE).out
+    assert out.startswith("PACE-1  Many addresses in a short time\n") and "hot, personal, treasury" in out
+    assert "  set          minutes = 10 (whole, 1 to 1440): length of the window\n" in out
+    with config.open("a") as file:
+        file.write(f"detectors: {EXAMPLE}\n")
+    found = {entry["id"]: entry for entry in json.loads(heistwatch("detectors", "-c", config, "--json").out)}
+    assert set(found) == {*LISTED, "NIGHT-1", "PACE-1", "GRANT-1"}
+    assert [name for name, entry in found.items() if entry["own"]] == ["NIGHT-1", "PACE-1", "GRANT-1"]
+
+
+def test_a_file_that_is_wrong_is_one_line(refused: Callable[..., str], here: Path) -> None:
+    """Code 2, the file and the line."""
+    (here / "mine.py").write_text("x = 1\ny = z\n")
+    said = refused(2, "detectors", "--detectors", "mine.py")
+    assert said == "mine.py:2: it does not run: NameError: name 'z' is not defined"
 
 
 def test_a_terminal_gets_lines_that_fit() -> None:
