@@ -48,6 +48,7 @@ soak: $(STAMP) parts
 	$(BIN)/python -m tests.soak
 	$(BIN)/python -m tests.soak deliver
 	$(BIN)/python -m tests.soak decode
+	$(BIN)/python -m tests.soak backtest
 
 # New pins: no download address is written, only versions and hashes.
 pins: $(STAMP)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from monitor.config import Config
+from monitor.config.own_detectors import cards_of
 from monitor.config.yaml import sorted_problems
 from monitor.errors import ConfigError, Problem
 from monitor.registry import DETECTORS
@@ -72,7 +73,7 @@ def labels_known(config: Config) -> tuple[Mapping[str, set[str]], Mapping[str, s
     known = {
         "entity": {wallet.entity for wallet in config.wallets},
         "wallet": {wallet.id for wallet in config.wallets},
-        "detector": {*DETECTORS, *(name for given in config.detectors.values() for name in given)},
+        "detector": set(DETECTORS).union(cards_of(config.own), *config.detectors.values()),
     }
     return known, {chain.name: chain.chain for chain in config.chains}
 

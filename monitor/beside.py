@@ -69,7 +69,7 @@ class Beside:
             parts.store,
             lambda alert, now, also: desk.rows_now(alert, [*desk.planner.ways(alert), *also], now),
             wake=wake,
-            more=(self.drills.troubles,),
+            more=(self.drills.troubles, parts.pipeline.failures.troubles),
         )
         self.heartbeats = make_heartbeats(config, lambda: scans(self.vitals.read()))
 

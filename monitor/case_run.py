@@ -25,7 +25,8 @@ def run_case(case: Case) -> dict[str, Any]:
             _write(Path(folder) / "balances.ndjson", case.balances()),
         ]
         config = config_from_mapping(case.config(), Path(folder), f"case {case.id}")
-        found = run_backtest(config, paths)
+        with run_backtest(config, paths) as outcome:
+            found = outcome.report
     found["data"]["notes"].insert(0, f"built-in case {case.id}: the traffic before the theft is generated")
     return found
 

@@ -16,7 +16,9 @@ import numba
 __all__ = ["CACHE"]
 
 _HERE = Path(__file__).parent
-_SOURCES = ("fold.py", "fusion.py", "priors.py", "rows.py", "features/*.py", "detectors/*.py")
+_SOURCES = (
+    "fold.py", "fusion.py", "priors.py", "rows.py", "features/*.py", "detectors/*.py", "backtesting/variants/*.py",
+)  # fmt: skip
 
 
 def _cache() -> Path:

@@ -67,6 +67,7 @@ class Engine:
     policies : exact rules beside the statistics; none where it is not given
     labels : what is known of addresses, and since when
     settings : parameters of detectors by wallet and detector, see `monitor.parameters`
+    state : records to begin with; empty ones where it is not given
     """
 
     def __init__(
@@ -76,9 +77,10 @@ class Engine:
         policies: PolicyBook | None = None,
         labels: LabelBook | None = None,
         settings: Mapping[str, Mapping[str, Any]] | None = None,
+        state: EngineState | None = None,
     ) -> None:
         self.watchlist = watchlist
-        self.state = EngineState()
+        self.state = state or EngineState()
         self.trust = TrustBook(watchlist)
         self.settings = settings or {}
         self.intake = Intake(watchlist, self.state, self.trust, listed, labels, settings)

@@ -10,9 +10,10 @@
     │   ├── ReorgTooDeep         the chain was rewritten below what is stored
     │   ├── HistoryRefused       no endpoint gives these past blocks, and asking again will not help
     │   └── DecodeError          one transaction cannot be understood: count it, keep it raw, continue
-    ├── DetectorError        one detector failed: it is quarantined, the rest goes on
+    ├── DetectorError        exit 2: a detector of the user's own failed; over history all stops there
     ├── StoreError           exit 3: the store failed: stop (crash only)
-    └── ChannelError         exit 3: a channel is misconfigured or cannot be opened
+    ├── ChannelError         exit 3: a channel is misconfigured or cannot be opened
+    └── WorkerLost           exit 3: the processes that did a part of a backtest ended, again and again
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ __all__ = [
     "Problem",
     "ReorgTooDeep",
     "StoreError",
+    "WorkerLost",
 ]
 
 
@@ -104,7 +106,12 @@ class DecodeError(ChainError):
 
 
 class DetectorError(HeistwatchError):
-    """A detector failed on a row."""
+    """A detector of the user's own failed on a flow, or gave what is no finding: says where.
+
+    Work on history stops. A live monitor goes on without what that detector would have said of that flow, and says so.
+    """
+
+    exit_code = 2
 
 
 class StoreError(HeistwatchError):
@@ -115,5 +122,11 @@ class StoreError(HeistwatchError):
 
 class ChannelError(HeistwatchError):
     """A channel is misconfigured or cannot be opened (a remote refusal is a receipt, never an error)."""
+
+    exit_code = 3
+
+
+class WorkerLost(HeistwatchError):
+    """The worker processes that did a part of a backtest ended again and again: memory ran out, or it ends them."""
 
     exit_code = 3

@@ -7,7 +7,7 @@ import shlex
 from monitor.assets import AssetNames
 from monitor.explain_control import CLEARED, advice, also, announcement, headline, is_control
 from monitor.explain_pending import UNCONFIRMED, gone, leaving, waits
-from monitor.findings import THEFTS_PER_MONTH, TITLES, span
+from monitor.findings import THEFTS_PER_MONTH, span, title_of
 from monitor.ids import iso
 from monitor.model import UNEXPLAINED, Incident, Severity, Status
 from monitor.returns import is_returned
@@ -51,7 +51,7 @@ def explain(incident: Incident, names: AssetNames) -> tuple[str, ...]:
     if not incident.findings:
         return ()
     first = max(incident.findings, key=lambda f: ("replaced_by" not in f.evidence, f.severity, f.score, -f.at))
-    lines.append(f"{TITLES.get(first.detector, first.detector)}: {first.summary}.")
+    lines.append(f"{title_of(first)}: {first.summary}.")
     lines += waits(incident)
     lines += also(incident, first)
     lines += advice(incident)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from monitor.findings import TITLES
+from monitor.findings import title_of
 from monitor.model import ControlKind, Finding, Incident
 
 __all__ = ["CLEARED", "advice", "also", "announcement", "headline", "is_control"]
@@ -57,7 +57,7 @@ def _word(finding: Finding) -> str:
 def also(incident: Incident, first: Finding) -> list[str]:
     """The changes beside the one that was told first, a line each, in order of time."""
     found = [f for f in incident.findings if is_control(f) and f.id != first.id]
-    lines = [f"Also, {TITLES.get(f.detector, f.detector)}: {f.summary}." for f in found[:MOST_LINES]]
+    lines = [f"Also, {title_of(f)}: {f.summary}." for f in found[:MOST_LINES]]
     return [*lines, *([f"And {len(found) - MOST_LINES} more changes of control."] if len(found) > MOST_LINES else [])]
 
 

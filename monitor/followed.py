@@ -126,7 +126,8 @@ async def backfill_of(
     step = min(1000, max(20, int(4 * chain.backfill_rate)))  # so that a kill costs seconds
     return Backfill(
         chain.name, chain.chain, lambda: app.make_history(config, chain), source, pipeline, store,
-        lambda: app.make_engine(config), step=step, block_seconds=chain.network.block_seconds, width=FETCHED_AT_ONCE,
+        lambda: app.make_engine(config, pipeline.failures.heard), step=step,
+        block_seconds=chain.network.block_seconds, width=FETCHED_AT_ONCE,
     )  # fmt: skip
 
 

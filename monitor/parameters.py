@@ -15,7 +15,7 @@ from monitor.features.dtypes import PARAMETERS
 from monitor.model import Role
 from monitor.policies import APPROVALS, COLD, CONTROL, FLEET, MEMPOOL, POISONING, POLICIES, RULE
 
-__all__ = ["JUDGES", "LISTED", "fault_of", "faults", "faults_at", "number_text", "parameters"]
+__all__ = ["ENABLED", "JUDGES", "LISTED", "fault_of", "faults", "faults_at", "number_text", "parameters"]
 
 ENABLED = "enabled"
 

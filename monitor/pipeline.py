@@ -24,6 +24,7 @@ from monitor.keepsakes import Keepsakes, prefix_of
 from monitor.marks import Mark, MarkState, begun, left_out, mark_key, of_pipeline, read_mark, write_mark
 from monitor.model import Alert, Block, BlockRef
 from monitor.open_commit import KEPT, OpenCommit, flow_record
+from monitor.own.failures import Failures
 from monitor.published import alert_of
 from monitor.refold import Refold, is_known
 from monitor.rewrite import OldBranch, blind_to_rewrite, replaced
@@ -70,6 +71,7 @@ class Pipeline:
         self.backfills: dict[str, int] = {}  # chains that learn from history at their first block: seconds of it
         self.config_path = ""  # named by the commands in messages
         self.appraise: Callable[[Record], None] | None = None  # notes what losses were worth
+        self.failures = Failures()  # of detectors of the user's own
         self.changes: list[Change] = []  # since the last flush, for whoever shows them
         self._store = store
         self._names = names

@@ -17,6 +17,7 @@ from monitor.followed import follow
 from monitor.ids import iso
 from monitor.incidents import Change, Correlator
 from monitor.model import Delivery, Outcome
+from monitor.own.failures import Failures
 from monitor.pipeline import Pipeline
 from monitor.prices.make import make_prices
 from monitor.prices.refresh import keep_fresh
@@ -81,7 +82,8 @@ async def running(
     chains = [chain for chain in config.chains if chain.endpoints]
     if not chains:
         raise ConfigError("no chain has an endpoint: add `chains: [{name: ..., endpoints: [...]}]` to watch it")
-    engine = app.make_engine(config)
+    failures = Failures()
+    engine = app.make_engine(config, failures.heard)
     names = app.asset_names(config)
     channels = alerting.make_channels(config)
     links = alerting.make_links(config)
@@ -98,6 +100,7 @@ async def running(
         await desk.load()
         finality = {chain.chain: chain.finality_depth for chain in chains}
         pipeline = Pipeline(engine, Correlator(), store, names, desk, time.time, finality)
+        pipeline.failures = failures
         pipeline.config_path = str(config.path.absolute()) if config.path is not None else ""
         await pipeline.start()
         followed = []

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-pytest_plugins = ["tests.nodes", "tests.rest_servers"]
+pytest_plugins = ["tests.acceptance.engine_data", "tests.nodes", "tests.rest_servers"]
 
 LIMIT = sys.getrecursionlimit()
 

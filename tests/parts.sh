@@ -72,4 +72,15 @@ if [ ! -x .tools/synapse/bin/synapse_homeserver ]; then
         .tools/synapse/bin/python -m pip install -q --disable-pip-version-check matrix-synapse==1.163.2 >/dev/null 2>&1 ||
         echo "Synapse could not be installed"
 fi
+
+# An object store. On its own: with boto3 beside it, polars would look for credentials in other places.
+if [ ! -x .tools/moto/bin/moto_server ]; then
+    echo "installing the object store moto"
+    python=.venv/bin/python
+    [ -x "$python" ] || python=python3
+    mkdir -p .tools && "$python" -m venv .tools/moto >/dev/null 2>&1 &&
+        .tools/moto/bin/python -m pip install -q --disable-pip-version-check "moto[s3]==5.2.5" flask==3.1.3 \
+            flask-cors==6.0.5 >/dev/null 2>&1 ||
+        echo "moto could not be installed"
+fi
 exit 0

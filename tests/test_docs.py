@@ -46,7 +46,7 @@ from tests.scorecard.show import _three as three
 
 ROOT = Path(__file__).parents[1]
 NAMES = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/reference.md", "docs/detection.md",
-         "docs/webhooks.md", "docs/alerts.md")  # fmt: skip
+         "docs/webhooks.md", "docs/alerts.md", "docs/tutorial.md", "docs/cluster.md")  # fmt: skip
 TEXTS = {name: (ROOT / name).read_text("utf-8") for name in NAMES}
 REFERENCE, DETECTION = TEXTS["docs/reference.md"], TEXTS["docs/detection.md"]
 

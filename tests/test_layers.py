@@ -13,7 +13,10 @@ import pytest
 ROOT = Path(__file__).parents[1]
 SHARED = {"model", "ids", "errors", "registry", "store", "addresses", "networks"}  # what chains and alerts may see
 # Beside monitor/cli/, these know chains and alerts.
-ROOTS = {"monitor/app.py", "monitor/alerting.py", "monitor/followed.py", "monitor/running.py"}
+ROOTS = {
+    "monitor/app.py", "monitor/alerting.py", "monitor/followed.py", "monitor/running.py",
+    "monitor/backtesting/run.py", "monitor/backtesting/stages.py",
+}  # fmt: skip
 ENGINE = [  # pure: no clock, no I/O, no random number
     "fold", "fusion", "features", "detectors", "state", "engine", "intake", "trust", "watchlist", "rows", "grouping",
     "incident_record", "incidents", "evidence", "returns", "signals", "findings", "policies", "replay",
@@ -21,7 +24,7 @@ ENGINE = [  # pure: no clock, no I/O, no random number
     "amounts", "assets", "networks", "addresses", "errors", "marks", "spool", "refold", "effects", "open_commit", "gap",
     "told", "lookalike", "replay_unweighed", "health", "drill_schedule", "drill_report",
     "mempool", "unconfirmed", "explain_pending", "fees", "look", "derived", "keepsakes", "coin_flows",
-    "maturity",
+    "maturity", "trial", "backtesting/page/probe", "backtesting/page/windows", "backtesting/page/charts",
 ]  # fmt: skip
 IMPURE = {
     "time", "random", "secrets", "asyncio", "aiohttp", "socket", "threading", "subprocess", "sqlite3", "redis", "web3",

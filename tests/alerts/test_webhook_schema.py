@@ -23,8 +23,8 @@ from alerts.payload import KINDS, TYPES
 from alerts.payload import Incident as IncidentForm
 from alerts.payload_schema import openapi, webhook_schema
 from alerts.signing import signature
-from monitor import report
 from monitor.assets import AssetNames
+from monitor.backtesting import run as report
 from monitor.case import load_case
 from monitor.case_run import run_case
 from monitor.gap import blind

@@ -1,137 +1,141 @@
-"""Rows a second of `backtest` against a bare Polars and a bare DuckDB scan of the same columns and watch set."""
+"""Backtests against bare scans and a plain loop, on the same made transfers; flows a second; growth; sweeps.
+
+The clock of a case runs from the first read to the finished result (`tests.bench.backtest_run`); of the engines that
+start workers it is the report's own, which begins when these are ready. Beside it stands the whole process. Every
+figure is the median of several rounds, in which the cases follow one another, each in a process of its own.
+"""
 
 from __future__ import annotations
 
+import argparse
 import json
-import resource
-import statistics
-import tempfile
-import time
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from statistics import median as middle
+from tempfile import TemporaryDirectory
+from typing import Any
 
-import duckdb
-import numpy as np
-import polars as pl
+from tests.bench.measured import Measured, largest, median, of_case
+from tests.bench.transfers import History, made
 
-from monitor.app import run_backtest, warm_up
-from monitor.config import config_from_mapping
-
-ROWS = 2_000_000
-FILES = 4
-WATCHED = 1000
-ADDRESSES = 400_000
-ROUNDS = 3
-COLUMNS = [
-    "block_number", "block_timestamp", "transaction_hash", "transaction_index", "transfer_index", "from_address",
-    "to_address", "asset", "value",
-]  # fmt: skip
+SPARSE = History(20_000_000, 16)
+DENSE = History(2_000_000, 4, dense=True, per_block=20)  # 17 days, as SPARSE: longer than wallets learn
+ROUNDS, GROWING = 5, 1  # the latter of each size, where one thing grows
+LOOPED = 1  # file that the plain loop goes through: the 16th part, its time is multiplied
+CASES = ("polars", "duckdb", "local", "processes", "ray", "loop", "sweep")
+Figures = dict[str, Any]
 
 
-def _address(number: int) -> str:
-    return f"0x{number:040x}"
+def _rounds(cases: Sequence[Callable[[], Measured]], rounds: int = ROUNDS) -> list[list[Measured]]:
+    """Results of each case; the rounds go over all cases in turn. One round alone where only that it runs is asked."""
+    rounds = 1 if "--small" in sys.argv else rounds
+    found: list[list[Measured]] = [[] for _ in cases]
+    for _ in range(rounds):
+        for case, results in zip(cases, found, strict=True):
+            results.append(case())
+    return found
 
 
-def generate(folder: Path) -> list[str]:
-    """Seeded transfers in the native table, under one percent of them by a watched address."""
-    random = np.random.default_rng(7)
-    names = np.array([_address(i) for i in range(ADDRESSES)])
-    paths = []
-    per_file = ROWS // FILES
-    for part in range(FILES):
-        numbers = np.sort(random.integers(0, 100_000, per_file)) + part * 100_000 + 10_000_000
-        frame = pl.DataFrame(
-            {
-                "chain": np.full(per_file, "ethereum"),
-                "block_number": numbers,
-                "block_timestamp": numbers * 12 + 1_400_000_000,
-                "transaction_hash": [f"0x{part:04x}{i:060x}" for i in range(per_file)],
-                "transaction_index": random.integers(0, 200, per_file),
-                "transfer_index": random.integers(0, 400, per_file),
-                "from_address": names[random.integers(0, ADDRESSES, per_file)],
-                "to_address": names[random.integers(0, ADDRESSES, per_file)],
-                "asset": np.full(per_file, "native"),
-                "value": (np.exp(random.normal(size=per_file) * 1.5) * 1e18).astype(np.uint64).astype(str),
-            }
-        )
-        path = folder / f"part-{part}.parquet"
-        frame.write_parquet(path)
-        paths.append(str(path))
-    return paths
+def _case(name: str, paths: Sequence[Path], warm: Path, **how: Any) -> Callable[[], Measured]:
+    return lambda: of_case(name, paths, warm, **how)
 
 
-def scan_polars(paths: list[str], watched: list[str]) -> int:
-    """The same semi-join, sort and columns, by Polars alone."""
-    mine = pl.Series(watched)
-    frame = (
-        pl.scan_parquet(paths)
-        .filter(pl.col("from_address").is_in(mine.implode()) | pl.col("to_address").is_in(mine.implode()))
-        .select(COLUMNS)
-        .sort("block_number", "transaction_index", "transfer_index")
-        .collect()
+def _incidents(runs: Mapping[str, Sequence[Measured]]) -> str:
+    return f"{runs['local'][0].said['incidents']:,} incidents"
+
+
+def against_scans(sparse: History, paths: Sequence[Path], warm: Path) -> Figures:
+    """Few rows touch the watch list: what does a backtest cost beside finding them?"""
+    part = {"loop": paths[:LOOPED]}
+    runs = dict(zip(CASES, _rounds([_case(name, part.get(name, paths), warm) for name in CASES]), strict=True))
+    factor = len(paths) / LOOPED
+    seconds = {name: median(found) for name, found in runs.items()}
+    for name in ("processes", "ray"):
+        seconds[name] = median(runs[name], "clock")
+    seconds["loop"] *= factor
+    whole = {name: middle(run.whole for run in found) for name, found in runs.items()}
+    best, flows = min(seconds["polars"], seconds["duckdb"]), runs["local"][0].said["found"]
+    found: Figures = {
+        "transfers": f"{sparse.rows:,} in {sparse.files} files, 1,000 wallets, {flows:,} flows, {_incidents(runs)}"
+    }
+    words = {"polars": "bare Polars scan", "duckdb": "bare DuckDB scan", "local": "backtest, local",
+             "processes": "backtest, processes", "ray": "backtest, ray"}  # fmt: skip
+    for name, text in words.items():
+        found[f"{text}, s (whole process, s)"] = f"{seconds[name]:.2f} ({whole[name]:.2f})"
+    found["plain loop over rows, a fixed threshold, s, a 16th of the rows times 16"] = f"{seconds['loop']:.1f}"
+    found["backtest local / faster bare scan (target: at most 2.0)"] = round(seconds["local"] / best, 2)
+    found["plain loop / backtest local (target: at least 15)"] = round(seconds["loop"] / seconds["local"], 1)
+    found["sweep over 20 settings / backtest local (target: at most 3)"] = round(seconds["sweep"] / seconds["local"], 2)
+    found["transfers a second, local"] = f"{sparse.rows / seconds['local']:,.0f}"
+    found["peak memory of all processes, local / processes / ray, MB"] = " / ".join(
+        f"{largest(runs[name]):,.0f}" for name in ("local", "processes", "ray")
     )
-    return len(frame)
+    return found
 
 
-def scan_duckdb(paths: list[str], watched: list[str]) -> int:
-    """The same by DuckDB alone."""
-    connection = duckdb.connect()
-    connection.execute("SET threads TO 2")
-    connection.execute("CREATE TABLE watched AS SELECT unnest(?) AS address", [watched])
-    found = connection.execute(
-        f"SELECT {', '.join(COLUMNS)} FROM read_parquet(?) WHERE from_address IN (SELECT address FROM watched) "
-        "OR to_address IN (SELECT address FROM watched) ORDER BY block_number, transaction_index, transfer_index",
-        [paths],
-    ).fetchall()
-    return len(found)
+def every_row(paths: Sequence[Path], warm: Path) -> Figures:
+    """Every row touches a wallet: what does a flow cost? On one core, to which the process is bound."""
+    one, all_, apart, swept = _rounds(
+        [
+            _case("local", paths, warm, cores=1),
+            _case("local", paths, warm),
+            _case("processes", paths, warm),
+            _case("sweep", paths, warm),
+        ]
+    )
+    flows = one[0].said["found"]
+    return {
+        "every row touches one of 1,000 wallets": f"{flows:,} flows, {_incidents({'local': all_})}",
+        "flows a second on one core, local (target: 1,000,000)": f"{flows / median(one):,.0f}",
+        "flows a second on all cores, local": f"{flows / median(all_):,.0f}",
+        "flows a second on all cores, processes": f"{flows / median(apart, 'clock'):,.0f}",
+        "sweep over 20 settings / backtest local (target: at most 3)": round(median(swept) / median(all_), 2),
+        "peak memory, local / processes, MB": f"{largest(all_):,.0f} / {largest(apart):,.0f}",
+    }
 
 
-def timed(work: Callable[[], object]) -> float:
-    """Median seconds of several rounds, the first (cold) one apart."""
-    work()
-    seconds = []
-    for _ in range(ROUNDS):
-        begin = time.perf_counter()
-        work()
-        seconds.append(time.perf_counter() - begin)
-    return statistics.median(seconds)
+def growth(sparse: History, paths: Sequence[Path], warm: Path) -> Figures:
+    """Seconds a million transfers, as one thing grows and the rest stays."""
+    per = sparse.rows // sparse.files
+    found: Figures = {}
+    counts = [4, 8, 16]
+    runs = _rounds([_case("local", paths[:count], warm) for count in counts], GROWING)
+    found[f"s a million transfers: {', '.join(f'{count * per:,}' for count in counts)} transfers"] = " / ".join(
+        f"{median(each) * 1e6 / (count * per):.3f}" for count, each in zip(counts, runs, strict=True)
+    )
+    wallets = [100, 1000, 10_000]
+    runs = _rounds([_case("local", paths[:4], warm, wallets=count) for count in wallets], GROWING)
+    found[f"s a million transfers: {', '.join(f'{count:,}' for count in wallets)} wallets"] = " / ".join(
+        f"{median(each) * 1e6 / (4 * per):.3f} ({each[0].said['found']:,} flows)" for each in runs
+    )
+    files = [4, 32, 256]
+    shares = [History(sparse.rows // 2048 * 256, count) for count in files]
+    timed = []
+    for share in shares:
+        with made(share) as parts:
+            timed.append(_rounds([_case("local", parts, warm)], GROWING)[0])
+    found[f"s a million transfers: {', '.join(map(str, files))} files"] = " / ".join(
+        f"{median(each) * 1e6 / share.rows:.3f}" for share, each in zip(shares, timed, strict=True)
+    )
+    return found
 
 
 def main() -> None:
-    """Generate, scan, backtest."""
-    watched = [_address(i) for i in range(WATCHED)]
-    config = config_from_mapping(
-        {
-            "version": 1,
-            "wallets": [
-                {"id": f"w{i}", "entity": "Bench", "role": "hot", "addresses": [f"ethereum:{address}"]}
-                for i, address in enumerate(watched)
-            ],
-        },
-        Path.cwd(),
-        "bench",
-    )
-    warm_up()
-    with tempfile.TemporaryDirectory(prefix="heistwatch-bench-") as folder:
-        paths = generate(Path(folder))
-        polars = timed(lambda: scan_polars(paths, watched))
-        duck = timed(lambda: scan_duckdb(paths, watched))
-        ours = timed(lambda: run_backtest(config, paths))
-        flows = run_backtest(config, paths)["data"]["flows"]
-    best = min(polars, duck)
-    print(
-        json.dumps(
-            {
-                "rows": f"{ROWS:,} in {FILES} Parquet files, {WATCHED:,} watched addresses, {flows:,} flows",
-                "bare Polars scan, s": round(polars, 3),
-                "bare DuckDB scan, s": round(duck, 3),
-                "backtest, s": round(ours, 3),
-                "backtest rows a second": f"{ROWS / ours:,.0f}",
-                "backtest / faster bare scan": round(ours / best, 2),
-                "peak memory, MB": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
-            }
-        )
-    )
+    """Make, measure, remove."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--small", action="store_true", help="a twentieth of the rows: whether it runs, no figures")
+    small = parser.parse_args().small
+    sparse, dense = (replace(each, rows=each.rows // (20 if small else 1)) for each in (SPARSE, DENSE))
+    found: Figures = {}
+    with TemporaryDirectory(prefix="heistwatch-bench-") as folder, made(History(4000, 1), Path(folder)) as [warm]:
+        with made(sparse) as paths:
+            found |= against_scans(sparse, paths, warm)
+            found |= growth(sparse, paths, warm)
+        with made(dense) as paths:
+            found |= every_row(paths, warm)
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":

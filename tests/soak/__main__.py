@@ -3,7 +3,7 @@
 ``python -m tests.soak`` watches 24 hours of a 2-second chain, compressed. The memory after the warm-up (the first four
 hours) and at the end is compared; every block must be scanned, and no incident be raised. ``python -m tests.soak
 deliver`` is the campaign of faults of the deliveries, see `tests.soak.deliver`; ``python -m tests.soak decode`` that of
-damaged inputs, see `tests.soak.decode`.
+damaged inputs, see `tests.soak.decode`; ``python -m tests.soak backtest`` a backtest of 100 million transfers.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
-from tests.soak import decode, deliver
+from tests.soak import backtest, decode, deliver
 from tests.soak.node import BLOCK_SECONDS, CHAIN_ID, HOT, TOKEN
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -133,7 +133,7 @@ def _figures(
 def main() -> None:
     """Run and judge."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("part", nargs="?", choices=["watch", "deliver", "decode"], default="watch")
+    parser.add_argument("part", nargs="?", choices=["watch", "deliver", "decode", "backtest"], default="watch")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--alerts", type=int, default=10_000)
     parser.add_argument("--kills", type=int, default=200)
@@ -141,12 +141,17 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=1000.0)
     parser.add_argument("--minutes", type=float, default=10.0, help="of decode, over all of its targets")
     parser.add_argument("--again", default="", help="of decode: one input, TARGET:NUMBER")
+    parser.add_argument("--rows", type=int, default=100_000_000, help="of backtest")
+    parser.add_argument("--engine", default="local", help="of backtest")
     options = parser.parse_args()
     if options.part == "deliver":
         deliver.main(options.alerts, options.kills, options.seed)
         return
     if options.part == "decode":
         decode.main(options.minutes, options.seed, options.again)
+        return
+    if options.part == "backtest":
+        backtest.main(options.rows, options.engine)
         return
     found = run(options.hours, options.rate)
     print(json.dumps(found, indent=1))
