@@ -90,7 +90,7 @@ def test_all_problems_at_once(tmp_path: Path) -> None:
         ("https://files.example/day=1/a.csv", "https://files.example/day=1/a.csv", None),
         ("s3://bucket/day=1/*.parquet", "s3://bucket/day=1/*.parquet", None),
         ("S3://Bucket/a", "s3://Bucket/a", None),
-        ("dev=file:///tmp/with%20space.csv", "/tmp/with space.csv", "dev"),
+        ("dev=file:///data/with%20space.csv", "/data/with space.csv", "dev"),
     ],
 )
 def test_parts_of_a_source(text: str, path: str, chain: str | None) -> None:
