@@ -66,25 +66,27 @@ def _build(raw: Raw, chain: ChainColumn) -> Build:
         "script_type": raw.text("script_type").str.to_lowercase(),
     }
     if chain.may_be_utxo:
-        inputs = raw.list_text("from_address")
-        values = raw.list_text("input_values")
-        raw.checks += [
-            Check(
-                utxo & (inputs.list.len() != values.list.len()),
-                pl.lit("from_address and input_values differ in length"),
-            ),
-            Check(
-                utxo & ~values.list.eval(pl.element().str.contains(r"^[0-9]{1,18}$")).list.all(),
-                pl.lit("input_values holds something that is not a whole number of base units"),
-            ),
-        ]
-        columns["inputs"] = pl.when(utxo).then(inputs)
-        columns["input_values"] = pl.when(utxo).then(values)
+        columns |= _inputs(raw, utxo)
     moved, still = raw.positive("value") & ~failed, raw.still("value", "status")
     stays = ~failed & (~utxo | moved)  # what succeeded without value moves nothing, but says who dealt with whom
     return Build(
         columns, time, stays, columns["from_address"], to, columns.get("inputs"), transfers=moved, still=still
     )
+
+
+def _inputs(raw: Raw, utxo: pl.Expr) -> dict[str, pl.Expr]:
+    """Owners and amounts of the inputs of rows that are outputs, checked."""
+    inputs, values = raw.list_text("from_address"), raw.list_text("input_values")
+    raw.checks += [
+        Check(
+            utxo & (inputs.list.len() != values.list.len()), pl.lit("from_address and input_values differ in length")
+        ),
+        Check(
+            utxo & ~values.list.eval(pl.element().str.contains(r"^[0-9]{1,18}$")).list.all(),
+            pl.lit("input_values holds something that is not a whole number of base units"),
+        ),
+    ]
+    return {"inputs": pl.when(utxo).then(inputs), "input_values": pl.when(utxo).then(values)}
 
 
 def _stand_in(raw: Raw, time: pl.Expr | None, moved: list[pl.Expr]) -> pl.Expr:

@@ -278,10 +278,7 @@ class _Job:
             reading.count(number, found.counts)
         groups = shares(self.config.wallets, workers.count)
         whole = (tuple(ordered), reading.balances, reading.controls, reading.blind_spots, reading.assets)
-        parts = [
-            Share(self.config, *whole, only)
-            for only in groups
-        ]
+        parts = [Share(self.config, *whole, only) for only in groups]
         self.progress.stage("replaying", len(parts), "parts")
         shared = self._named(key_of(*sorted(only)) for only in groups)
         lanes = ledger.run(workers, "replay", replay_share, parts, shared, self.progress.at)
