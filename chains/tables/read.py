@@ -153,6 +153,12 @@ def read(
         room=room,
     )
     found = _sift_all(plans, wanted, each or _Here(plans, progress, folder, room), parts)
+    return _reading(plans, skipped, found, wanted)
+
+
+def _reading(plans: Sequence[Plan], skipped: Sequence[str], found: Sifted, wanted: Wanted) -> Reading:
+    """What all files show together."""
+    chains = wanted.chains
     times = _times_of(found, plans, chains)
     counted = [*found.stats, *[_counted(part, times, wanted) for part in found.by_block]]
     stats = pl.concat([pl.DataFrame(schema=COUNTS), *counted], how="diagonal")  # all files may be empty answers
