@@ -42,6 +42,7 @@ QUANTILE = 0.70
 EXCEEDED = 1.0 - QUANTILE
 Z_AT_U = 0.523  # -log10(EXCEEDED)
 Z_MAX = 6.0
+Z_LEAST = Z_AT_U - 0.5  # of a statistic that says nothing, as most do most of the time
 RARE = int(Evidence.AGAIN_1H)
 QUANTILE_RARE = 0.9
 Z_AT_RARE = 1.0
@@ -274,7 +275,7 @@ def levels(w, e, z):  # type: ignore[no-untyped-def]
         if e[k] > w.u[k]:
             z[k] = z0 + (e[k] - w.u[k]) / (w.s[k] * LN10)
         else:
-            z[k] = Z_AT_U + max(-0.5, (e[k] - w.u[k]) * 0.25)
+            z[k] = max(Z_LEAST, Z_AT_U + (e[k] - w.u[k]) * 0.25)
         z[k] = min(z[k], Z_MAX)
 
 
@@ -297,9 +298,10 @@ def _fused(q, z, channel):  # type: ignore[no-untyped-def]
     """log10 of the weighted mean of the e-values of a channel; as good as nothing where all its weights are 0."""
     total = 0.0
     weight = 0.0
+    least = exp10(Z_LEAST)
     for k in range(K):
         if OF_CHANNEL[k] == channel:
-            total += q.uses[k] * exp10(z[k])
+            total += q.uses[k] * (exp10(z[k]) if z[k] > Z_LEAST else least)
             weight += q.uses[k]
     return log10(total / weight) if weight > 0.0 else NEVER
 

@@ -169,7 +169,8 @@ def _in_order(rows: pl.DataFrame, joins: bool) -> pl.DataFrame:
             rows = rows.sort(FILE, ROW).with_row_index("__first")
             rows = rows.with_columns(pl.col("__first").min().over(AXIS, HASH))
             keys.insert(2, "__first")
-        return rows.sort(keys, nulls_last=True).with_columns(transaction_index=pl.col("__index"))
+        rows = rows if _rises(rows, keys) else rows.sort(keys, nulls_last=True)
+        return rows.with_columns(transaction_index=pl.col("__index"))
     by_log = rows.sort(AXIS, "transfer_index", FILE, ROW)
     joined = pl.when(pl.col("__joins")).then(index)
     near = pl.coalesce(index, joined.forward_fill().over(AXIS), joined.backward_fill().over(AXIS))
@@ -179,6 +180,17 @@ def _in_order(rows: pl.DataFrame, joins: bool) -> pl.DataFrame:
     placed = pl.when(pl.col("__joins")).then(together).otherwise(index.fill_null(0))
     rows = by_log.with_columns(__index=placed).sort(AXIS, "__index", "transfer_index", FILE, ROW, nulls_last=True)
     return rows.with_columns(transaction_index=pl.col("__index").forward_fill().over(AXIS).fill_null(0))
+
+
+def _rises(rows: pl.DataFrame, keys: Sequence[str]) -> bool:
+    """Whether rows are in the order of these columns already, as those of most files are; none of them null."""
+    if any(rows[key].null_count() for key in keys):
+        return False
+    ordered = pl.lit(True)
+    for key in reversed(keys):
+        step = pl.col(key).diff()
+        ordered = (step > 0) | ((step == 0) & ordered)
+    return bool(rows.select(ordered.fill_null(True).all()).item())  # the first has none before it
 
 
 def _distinct(rows: pl.DataFrame) -> tuple[pl.DataFrame, int]:

@@ -9,6 +9,7 @@ import polars as pl
 from chains.tables.bad import Check
 from chains.tables.raw import Raw
 from chains.tables.source import ChainInfo
+from monitor.addresses.letters import lower
 from monitor.networks import by_chain
 
 __all__ = ["ChainColumn"]
@@ -88,11 +89,11 @@ class ChainColumn:
 
     def address(self, text: pl.Expr) -> pl.Expr:
         """The canonical form: lower case on EVM, upper case without dashes on NEM, elsewhere as it is."""
-        return self._pick(lambda info: _canonical(text, info.kind))
+        return self._pick(lambda info: self._canonical(text, info.kind))
 
     def hash(self, text: pl.Expr) -> pl.Expr:
         """Transaction hashes are hex: lower case."""
-        return text.str.to_lowercase()
+        return self._lower(text)
 
     def token(self, text: pl.Expr) -> pl.Expr:
         """CAIP-19 of a bare token identifier (contract address, mosaic); null where the chain has no tokens."""
@@ -127,6 +128,18 @@ class ChainColumn:
         ]
         return pl.when(native).then(self.native).when(is_full).then(full).otherwise(self.token(text))
 
+    def _canonical(self, text: pl.Expr, kind: str) -> pl.Expr:
+        if kind == "evm":
+            return self._lower(text)
+        if kind == "nem":
+            return text.str.replace_all("-", "", literal=True).str.to_uppercase()
+        return text
+
+    def _lower(self, text: pl.Expr) -> pl.Expr:
+        if not self._raw.eager:  # a scan answers by itself what it is asked of every row
+            return text.str.to_lowercase()
+        return text.map_batches(lower, pl.String, is_elementwise=True)
+
     def _pick(self, of: Callable[[ChainInfo], pl.Expr]) -> pl.Expr:
         infos = list(self._infos.values())
         if not infos:
@@ -135,14 +148,6 @@ class ChainColumn:
         if len(answers) == 1:
             return next(iter(answers.values()))
         return pl.coalesce([pl.when(self.is_one(info.chain)).then(of(info)) for info in infos])
-
-
-def _canonical(text: pl.Expr, kind: str) -> pl.Expr:
-    if kind == "evm":
-        return text.str.to_lowercase()
-    if kind == "nem":
-        return text.str.replace_all("-", "", literal=True).str.to_uppercase()
-    return text
 
 
 def _is_token(text: pl.Expr, info: ChainInfo) -> pl.Expr:

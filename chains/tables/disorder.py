@@ -26,7 +26,10 @@ class Disorder:
 
     def look(self, chain: str, rows: pl.DataFrame) -> None:
         """More rows of a chain, maybe of several files."""
-        for (file,), part in rows.group_by(FILE, maintain_order=True):
+        places = rows.select(FILE, AXIS, ROW)  # nothing else is copied
+        alone = places[FILE].min() == places[FILE].max()
+        parts = [((places[FILE][0],), places)] if alone else places.group_by(FILE, maintain_order=True)
+        for (file,), part in parts:
             axis, key = part[AXIS], (chain, int(file))
             top = self._tops.get(key, int(axis[0]))
             if not axis.is_sorted() or int(axis[0]) < top:

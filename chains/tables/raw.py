@@ -36,6 +36,7 @@ class Raw:
     dtypes : column name to type; in text formats all are text
     frame : the rows of one chunk in text formats, to look at before an expression is chosen; None in Parquet
     units : column to the unit of its numbers, where they are not base units or seconds
+    eager : whether expressions are put to rows in memory, not to a scan of files
 
     Attributes
     ----------
@@ -49,7 +50,9 @@ class Raw:
         dtypes: Mapping[str, pl.DataType],
         frame: pl.DataFrame | None = None,
         units: Mapping[str, Unit] | None = None,
+        eager: bool = False,
     ) -> None:
+        self.eager = eager
         self.dtypes = dict(dtypes)
         self.frame = frame
         self.units = dict(units or {})

@@ -6,6 +6,7 @@ what it gives does not depend on which files stand in one task, or in which orde
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -21,6 +22,7 @@ from chains.tables.layout import BALANCES, CONTROLS, FRAME, PART, Build
 from chains.tables.lines import reading
 from chains.tables.pieces import AXIS, Heap
 from chains.tables.raw import Raw
+from chains.tables.steady import steady
 from chains.tables.table import scan_tables
 from chains.tables.task import FACTS, HASH, Plan, Sifted, Task, Wanted
 from chains.tables.text import ROW
@@ -102,9 +104,9 @@ class _Sifting:
                 frame = chunk.frame
                 if plan.layout.prepare is not None:
                     frame = plan.layout.prepare(frame.lazy(), frame.columns).collect()
-                made = self._made(plan, frame.drop(ROW).schema, frame)
+                made = self._made(plan, frame.drop(ROW).schema, frame, eager=True)
                 frame = frame.with_columns(**made.raw.made) if made.raw.made else frame
-                frame = self._checked(frame, made, [plan])
+                frame = self._checked(steady(frame), made, [plan])
                 self._count(made, frame.lazy())
                 self._others(made, frame.lazy())
                 self._keep(made, frame.filter(self._touches(made)).with_columns(_file(plan)))
@@ -115,7 +117,7 @@ class _Sifting:
         """Parquet files of one schema as one; unless strict, rows that touch the watch set alone are checked."""
         plan, paths = plans[0], [plan.table.path for plan in plans]
         with reading(paths[0] if len(paths) == 1 else ", ".join(paths[:3])):
-            made = self._made(plan, plan.table.dtypes, None)
+            made, held = (self._made(plan, plan.table.dtypes, None, eager=eager) for eager in (False, True))
             lengths = [int(plan.table.scan().select(pl.len()).collect().item()) for plan in plans]
             self.found.rows += sum(lengths)
             begins = list(accumulate(lengths, initial=0))
@@ -130,14 +132,14 @@ class _Sifting:
             if strict:
                 for frame in _large(rows.filter(looked_at).collect_batches()):
                     placed = _placed(frame, plans, begins)
-                    bad += placed.height - self._checked(placed, made, plans).height
+                    bad += placed.height - self._checked(placed, held, plans).height
             broken = any_bad(made.raw.checks)
             kept = rows.filter(~broken) if bad else rows
             for frame in _large(kept.filter(touches).collect_batches()) if plan.layout.gives != "times" else ():
-                placed = _placed(frame, plans, begins)
-                good = placed if strict else self._checked(placed, made, plans)
+                placed = steady(_placed(frame, plans, begins))
+                good = placed if strict else self._checked(placed, held, plans)
                 bad += placed.height - good.height
-                self._keep(made, good)
+                self._keep(held, good)
             if bad:
                 rows = rows.filter(~broken if strict else ~(touches & broken))
             if bad or not count_fast(self.found.stats, made.chain, made.build, rows, sum(lengths), self.wanted):
@@ -146,8 +148,8 @@ class _Sifting:
 
     # -- both -----------------------------------------------------------------------------------------------------
 
-    def _made(self, plan: Plan, dtypes: Mapping[str, pl.DataType], frame: pl.DataFrame | None) -> _Made:
-        raw = Raw(dtypes, frame, plan.table.units)
+    def _made(self, plan: Plan, dtypes: Mapping[str, pl.DataType], frame: pl.DataFrame | None, eager: bool) -> _Made:
+        raw = Raw(dtypes, frame, plan.table.units, eager)
         chain = ChainColumn(raw, self.wanted.chains, plan.default)
         build = plan.layout.build(raw, chain)
         if build.roots is not None and self.wanted.valued:
@@ -214,7 +216,8 @@ class _Sifting:
             self.found.controls.append(frame.select(chain, *_cast(build.columns, CONTROLS), FILE, ROW))
             return
         self._name(made, frame)
-        self._heap("touched", made, frame.select(chain, *self._canonical(made)))
+        rows = frame.select(chain, *self._canonical(made))
+        self._heap("touched", made, rows.with_columns(amount=pl.col("value").cast(pl.Float64, strict=False)))
 
     def _name(self, made: _Made, frame: pl.DataFrame) -> None:
         """What rows call their assets."""
@@ -234,8 +237,11 @@ class _Sifting:
         return parts.filter(touching(made.chain, self.wanted.watch, [build.receiver], [build.senders]))
 
     def _heap(self, name: str, made: _Made, rows: pl.DataFrame) -> None:
-        if made.chain.constant is not None:
-            parts = [(made.chain.constant, rows)]
+        if rows.is_empty():
+            return
+        first = made.chain.constant or rows["chain"][0]
+        if made.chain.constant is not None or (rows["chain"] == first).all():
+            parts = [(first, rows)]
         else:
             parts = [(str(chain), part) for (chain,), part in rows.group_by("chain", maintain_order=True)]
         for chain, part in parts:
@@ -248,14 +254,14 @@ class _Sifting:
         columns = dict(build.columns)
         if build.time is not None:
             columns["block_timestamp"] = build.time
-        columns["amount"] = columns["value"].cast(pl.Float64, strict=False)
         yield from _made_columns(columns, FRAME)
         number = columns.get("block_number", pl.lit(None)).cast(pl.Int64)
         yield pl.coalesce(number, pl.lit(None) if build.time is None else build.time).fill_null(0).cast(
             pl.Int64
         ).alias(AXIS)
         yield build.moves.alias("__moves")
-        yield touching(made.chain, self.wanted.watch, [build.sender], [build.senders]).alias("__sent")
+        if build.fee_rows or build.senders is not None:
+            yield touching(made.chain, self.wanted.watch, [build.sender], [build.senders]).alias("__sent")
         if build.fee_rows:
             yield pl.lit(True).alias("__fee_row")
         if layout.joins:
@@ -289,9 +295,12 @@ def _file(plan: Plan) -> pl.Expr:
 
 
 def _placed(frame: pl.DataFrame, plans: Sequence[Plan], begins: Sequence[int]) -> pl.DataFrame:
-    """Rows numbered through all files with their file, and their number in it."""
-    if len(plans) == 1:
+    """Rows numbered through all files, in order, with their file, and their number in it."""
+    if len(plans) == 1 or frame.is_empty():
         return frame.with_columns(_file(plans[0]))
+    first, last = (bisect_right(begins, row - 1, hi=len(plans)) - 1 for row in (frame[ROW][0], frame[ROW][-1]))
+    if first == last:
+        return frame.with_columns(_file(plans[first]), pl.col(ROW) - begins[first])
     starts = pl.Series("begin", begins[:-1], dtype=pl.Int64)
     place = starts.search_sorted(frame[ROW] - 1, side="right").cast(pl.Int64) - 1
     orders = pl.Series(FILE, [plan.order for plan in plans], dtype=pl.Int64)
@@ -300,7 +309,13 @@ def _placed(frame: pl.DataFrame, plans: Sequence[Plan], begins: Sequence[int]) -
 
 def _made_columns(columns: Mapping[str, pl.Expr], schema: Mapping[str, pl.DataType]) -> list[pl.Expr]:
     """Columns of the schema that the layout makes; the others are null and are added when rows are arranged."""
-    return [columns[name].cast(dtype).alias(name) for name, dtype in schema.items() if name in columns]
+    made = {name: columns[name] for name in schema if name in columns and not _is_nothing(columns[name])}
+    return [expression.cast(schema[name]).alias(name) for name, expression in made.items()]
+
+
+def _is_nothing(expression: pl.Expr) -> bool:
+    """Whether it is null in every row: the file has no such column."""
+    return not expression.meta.root_names() and pl.select(expression).item() is None
 
 
 def _cast(columns: Mapping[str, pl.Expr], schema: Mapping[str, pl.DataType]) -> list[pl.Expr]:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 import monitor.compiled  # noqa: F401 (where compiled kernels are kept)
 from monitor.ids import hash64
 
-__all__ = ["LONGEST", "Texts", "digest", "digests", "evm_digests", "keys", "pieces"]
+__all__ = ["LONGEST", "Texts", "digest", "digests", "evm_digests", "joined", "keys", "pieces"]
 
 LONGEST = 128  # bytes of a text: one block of blake2b; longer texts are no addresses
 _FEW = 1024  # texts below which loading the compiled code would take longer
@@ -80,6 +80,11 @@ def digest(text: str) -> tuple[int, int]:
     return first, second
 
 
+def joined(column: pl.Series) -> NDArray[np.uint8]:
+    """The bytes of all texts, one behind the other; null has none."""
+    return np.frombuffer((column.str.join("").item() or "").encode(), np.uint8)
+
+
 class Texts:
     """A column of texts as bytes: where each starts, and how long it is; null is an empty text."""
 
@@ -87,8 +92,7 @@ class Texts:
 
     def __init__(self, column: pl.Series) -> None:
         column = column.fill_null("")
-        joined = column.str.join("").item() or ""
-        self.data: NDArray[np.uint8] = np.frombuffer(joined.encode(), np.uint8)
+        self.data = joined(column)
         self.lengths: NDArray[np.int64] = column.str.len_bytes().cast(pl.Int64).to_numpy()
         self.starts: NDArray[np.int64] = np.cumsum(self.lengths) - self.lengths
 

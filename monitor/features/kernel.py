@@ -66,10 +66,16 @@ def _clear(ring, head, now):  # type: ignore[no-untyped-def]
 
 @njit(cache=True)
 def _sum(ring):  # type: ignore[no-untyped-def]
-    total = 0.0
-    for i in range(ring.shape[0]):
-        total += ring[i]
-    return total
+    one = two = three = four = 0.0  # four sums that do not wait for one another
+    n = ring.shape[0] // 4 * 4
+    for i in range(0, n, 4):
+        one += ring[i]
+        two += ring[i + 1]
+        three += ring[i + 2]
+        four += ring[i + 3]
+    for i in range(n, ring.shape[0]):
+        one += ring[i]
+    return (one + two) + (three + four)
 
 
 @njit(cache=True)
@@ -282,10 +288,15 @@ def outflow(a, d, is_new, value, t, q, f):  # type: ignore[no-untyped-def]
     appeared = np.int64(d.first) - a.born >= YOUNG_DAY  # while the record is young, any address may be an old one
     in_10d = x if appeared and age < YOUNG_SLOW else novel
     in_24h = x if appeared and age < YOUNG_DAY else novel
-    hours = float(t - np.int64(d.last)) / 3600.0
-    d.d1 = d.d1 * exp(-hours) + novel
-    d.d24 = d.d24 * exp(-hours / 24.0) + in_24h
-    d.d240 = d.d240 * exp(-hours / 240.0) + in_10d
+    in_1h = in_day = in_days = 0.0
+    if not is_new:
+        hours = float(t - np.int64(d.last)) / 3600.0
+        in_1h = d.d1 * exp(-hours)
+        in_day = d.d24 * exp(-hours / 24.0)
+        in_days = d.d240 * exp(-hours / 240.0)
+    d.d1 = in_1h + novel
+    d.d24 = in_day + in_24h
+    d.d240 = in_days + in_10d
     d.last = t
     _pour(a, d, novel, in_24h, age, suspect, typical)
     if not (novel > 0.0 or (in_10d > 0.0 and d.d240 > 0.02 * typical)):

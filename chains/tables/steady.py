@@ -1,0 +1,33 @@
+"""What is the same in every row of a batch is worked out once: most files are of one chain, and many of one asset."""
+
+from __future__ import annotations
+
+import polars as pl
+
+__all__ = ["steady"]
+
+_KINDS = (pl.String, pl.Boolean, pl.Null)
+
+
+def steady(frame: pl.DataFrame) -> pl.DataFrame:
+    """The same rows; columns that do not change become literals, which Polars evaluates once for all rows.
+
+    Examples
+    --------
+    >>> steady(pl.DataFrame({"chain": ["ethereum", "ethereum"], "value": ["1", "2"]})).to_dict(as_series=False)
+    {'chain': ['ethereum', 'ethereum'], 'value': ['1', '2']}
+    """
+    if frame.height < 2:
+        return frame
+    return frame.with_columns(
+        pl.lit(column[0], dtype=column.dtype).alias(column.name) for column in frame if _is_constant(column)
+    )
+
+
+def _is_constant(column: pl.Series) -> bool:
+    """Whether all rows are equal; of columns where they nearly never are, two rows are looked at."""
+    if not (column.dtype.is_integer() or column.dtype in _KINDS):
+        return False
+    if column.null_count():
+        return column.null_count() == len(column)
+    return bool(column[0] == column[-1]) and bool((column == column[0]).all())
