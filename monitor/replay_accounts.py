@@ -15,7 +15,8 @@ from monitor.policies.base import place_of
 from monitor.replay_gather import AccountBatch, AccountGather, Fold, fold_of, gather_batch, lone_wallets
 from monitor.replay_policies import Changes, PendingChanges, PolicyBlock, judge
 from monitor.replay_recent import RecentPayments
-from monitor.replay_rows import Accounts, account_rows, flow_from, numbers_of
+from monitor.replay_rows import Accounts, WalletTable, account_rows, flow_from, is_nowhere, numbers_of
+from monitor.replay_split import split
 from monitor.replay_told import Due, PendingBalances, with_told
 from monitor.replay_unweighed import add_unweighed
 from monitor.replayed import Evidence, Replayed, WalletCount
@@ -56,8 +57,9 @@ class AccountReplay:
         self._fold = fold or fold_of(engine)
         self._gathers = gathers or (AccountGather(chain, names, lone_wallets(engine.watchlist)),)
         self._engine, self._chain, self._names, self._result = engine, chain, names, result
-        self._wallet_ids = sorted(engine.watchlist.wallets)
-        self._only = None if only is None else np.array([name in only for name in self._wallet_ids], np.bool_)
+        self._wallets = WalletTable(engine, chain)
+        self._only = np.array([only is None or name in only for name in self._wallets.ids], np.bool_)
+        self._settled: dict[tuple[int, str], int] = {}  # proven records, by the wallet's place and the asset
         self._told = PendingBalances(engine, chain, told, only)
         self._changes = PendingChanges(engine, chain, changes or {}, only)
         self._paid = RecentPayments(chain)
@@ -66,17 +68,18 @@ class AccountReplay:
         """Fold a batch of whole blocks, in chain order."""
         if frame.is_empty():
             return
-        engine, chain, wallet_ids = self._engine, self._chain, self._wallet_ids
+        engine, chain, wallet_ids = self._engine, self._chain, self._wallets.ids
         asset_names = frame["asset"].unique(maintain_order=True).to_list()
         flows = _account_flows(engine, chain, frame, wallet_ids, asset_names, self._result, self._only)
         numbers = frame["block_number"].to_numpy()[flows.row]
         told = self._told.due(flows, numbers, wallet_ids)
-        slots = _admit(engine, chain, frame, flows, wallet_ids, asset_names, told)
+        slots = _admit(engine, chain, frame, flows, wallet_ids, asset_names, told, self._settled)
         kept = (slots >= 0) | flows.touch
         self._result.ignored += int((~kept).sum())
         trust: dict[int, Trust] = {}
-        rows = account_rows(engine, chain, frame, flows, slots, kept, wallet_ids, trust)
-        origin = flows.row[kept]
+        real = flows if kept.all() else flows[kept]
+        rows = account_rows(engine, chain, frame, real, slots if real is flows else slots[kept], self._wallets, trust)
+        origin = real.row
         placed = self._told.placed(rows, numbers[kept])
         exact = _policy_blocks(engine, chain, frame, flows, np.flatnonzero(kept), wallet_ids, trust, placed)
         last = int(frame["block_number"][-1])
@@ -107,61 +110,33 @@ def _account_flows(
     wallet_ids: Sequence[str],
     asset_names: Sequence[str],
     result: Replayed,
-    only: NDArray[np.bool_] | None,
+    only: NDArray[np.bool_],
 ) -> Accounts:
+    """Flows of a batch; they are counted by wallet."""
     index = {name: place for place, name in enumerate(wallet_ids)}
+    n = len(frame)
     sender, receiver = (
         engine.watchlist.owners(chain, frame[name], index) for name in ("from_address", "to_address")
     )
     unknown = frame["tx_from"].is_null().to_numpy()
-    nobody = np.full(len(frame), -1, np.int32)
-    starter = nobody if unknown.all() else engine.watchlist.owners(chain, frame["tx_from"], index)
-    moves = frame["amount"].to_numpy() > 0
-    fee = (frame["kind"] == "fee").to_numpy()
-    internal = (sender == receiver) & (sender >= 0)
-    somewhere = (frame["to_address"].fill_null("") != "").to_numpy()
-    touches = (sender >= 0) & ~internal & ~moves & ~fee & (starter == sender) & somewhere
-    mine = np.append(np.ones(len(wallet_ids), np.bool_) if only is None else only, False)  # the last for -1: nobody
-    pays, gets = mine[sender] & ~internal & (moves | touches), mine[receiver] & ~internal & moves
-    row = np.repeat(np.arange(len(frame)), pays.astype(np.int8) + gets)  # one that both pays and gets is two flows
-    is_out = pays[row]
-    is_out[1:] &= row[1:] != row[:-1]  # what is paid comes first
-    wallet = np.where(is_out, sender[row], receiver[row]).astype(np.int32)
-    other = np.where(is_out, receiver[row], sender[row]).astype(np.int32)
-    own = unknown[row] | (starter[row] == wallet)
-    counted, asset = moves[row], np.zeros(len(frame), np.int32)
+    starter = np.full(n, -1, np.int32) if unknown.all() else engine.watchlist.owners(chain, frame["tx_from"], index)
+    asset = np.zeros(n, np.int32)
     if len(asset_names) > 1:
         asset = numbers_of(frame["asset"], {name: place for place, name in enumerate(asset_names)}, pl.Int32)
-    internals = np.flatnonzero(internal & moves & mine[sender])
-    _count(result, frame, wallet_ids, row[counted], (is_out & ~fee[row])[counted], wallet[counted], internals, sender)
-    return Accounts(row, is_out, wallet, other, asset[row].astype(np.int32), own, fee[row], ~counted)
-
-
-def _count(
-    result: Replayed,
-    frame: pl.DataFrame,
-    wallet_ids: Sequence[str],
-    row: NDArray[np.int64],
-    paid: NDArray[np.bool_],
-    wallet: NDArray[np.int32],
-    internal: NDArray[np.int64],
-    sender: NDArray[np.int32],
-) -> None:
-    """Count flows by wallet."""
-    if not len(frame):
-        return
-    times = frame["block_timestamp"].to_numpy()
-    is_flow = (frame["kind"] != "fee").to_numpy()[row]
-    result.flows += int(is_flow.sum()) + len(internal)
-    touched = np.concatenate([wallet[is_flow], sender[internal]])
-    at = np.concatenate([times[row][is_flow], times[internal]])
-    flows, outs = (np.bincount(places, minlength=len(wallet_ids)) for places in (touched, wallet[is_flow & paid]))
-    first, last = np.full(len(wallet_ids), times.max()), np.full(len(wallet_ids), times.min())
-    np.minimum.at(first, touched, at)
-    np.maximum.at(last, touched, at)
-    for place in np.flatnonzero(flows).tolist():
+    flows = Accounts.empty(2 * n)
+    counts, ends = np.zeros((len(wallet_ids), 2), np.int64), np.zeros((len(wallet_ids), 2), np.int64)
+    ends[:, 0] = np.iinfo(np.int64).max
+    found = split(
+        sender, receiver, starter, unknown, frame["amount"].to_numpy(),
+        frame["block_timestamp"].to_numpy().astype(np.int64, copy=False), (frame["kind"] == "fee").to_numpy(),
+        is_nowhere(frame["to_address"]), asset, only,
+        flows.row, flows.out, flows.wallet, flows.other, flows.asset, flows.own, flows.fee, flows.touch, counts, ends,
+    )  # fmt: skip
+    result.flows += int(counts[:, 0].sum())
+    for place in np.flatnonzero(counts[:, 0]).tolist():
         count = result.wallets.setdefault(wallet_ids[place], WalletCount())
-        count.see(int(flows[place]), int(outs[place]), int(first[place]), int(last[place]))
+        count.see(*counts[place].tolist(), *ends[place].tolist())
+    return flows[:found]
 
 
 def _admit(
@@ -172,11 +147,13 @@ def _admit(
     wallet_ids: Sequence[str],
     asset_names: Sequence[str],
     told: Sequence[Due],
+    settled: dict[tuple[int, str], int],
 ) -> NDArray[np.int32]:
     """The asset record of each flow, -1 where the flow is not real to its owner; ``told`` balances get theirs.
 
     Only the first flow of each kind (arrival, payment of its own, payment by others) of a wallet and asset can change
-    what is admitted: those are put through `Intake.admit` in order, the rest follow from them.
+    what is admitted: those are put through `Intake.admit` in order, the rest follow from them. Nothing changes once an
+    asset is proven: such records are remembered in ``settled``.
     """
     n = len(flows.row)
     slots = np.full(n, -1, np.int32)
@@ -197,16 +174,20 @@ def _admit(
     for at in np.sort(firsts[:-1][firsts[:-1] < n]).tolist():
         while waiting and waiting[-1].before <= at:
             waiting.pop().admit(engine, chain)
-        wallet, asset = wallet_ids[int(flows.wallet[at])], asset_names[int(flows.asset[at])]
-        slot = engine.intake.admit(
-            wallet, chain, asset, out=bool(flows.out[at]), own=bool(flows.own[at]), genuine=bool(genuine[at])
-        )
-        if slot < 0:
-            continue
         place = pair[at]
+        holder, asset = int(flows.wallet[at]), asset_names[int(flows.asset[at])]
+        slot = settled.get((holder, asset), -1)
+        if slot < 0:
+            slot = engine.intake.admit(
+                wallet_ids[holder], chain, asset,
+                out=bool(flows.out[at]), own=bool(flows.own[at]), genuine=bool(genuine[at]),
+            )  # fmt: skip
+            if slot < 0:
+                continue
         slot_of[place] = slot
         begins[place] = min(at, begins[place])
         if engine.state.is_proven(slot):
+            settled[holder, asset] = slot
             proven[place] = -1 if proven[place] == n else proven[place]
         elif kind[at] == 1:
             proven[place] = at

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from monitor.engine import Engine
 from monitor.intake import destination_keys
 from monitor.model import Direction, Flow
+from monitor.replay_split import to_rows
 from monitor.replayed import transfer_of
-from monitor.rows import FOREIGN, IN, NATIVE, OUT, SPEND, TOUCH, TRUSTED, FlowRows, label_flag, pack_columns
+from monitor.rows import FOREIGN, IN, NATIVE, OUT, TRUSTED, FlowRows, label_flag, pack_columns
 from monitor.state import asset_key
 from monitor.trust import Trust
 
-__all__ = ["Accounts", "account_rows", "flow_from", "flow_of", "numbers_of"]
+__all__ = ["Accounts", "WalletTable", "account_rows", "flow_from", "flow_of", "is_nowhere", "numbers_of"]
 
 
 @dataclass(slots=True)
@@ -33,6 +34,44 @@ class Accounts:
     own: NDArray[np.bool_]
     fee: NDArray[np.bool_]
     touch: NDArray[np.bool_]  # without value, known to be signed by the wallet
+
+    @classmethod
+    def empty(cls, count: int) -> Accounts:
+        """Columns to be filled."""
+        flags = (np.empty(count, np.bool_) for _ in range(4))
+        wallet, other, asset = (np.empty(count, np.int32) for _ in range(3))
+        return cls(np.empty(count, np.int64), next(flags), wallet, other, asset, *flags)
+
+    def __getitem__(self, part: slice | NDArray[np.bool_]) -> Accounts:
+        return Accounts(*(getattr(self, field.name)[part] for field in fields(self)))
+
+
+class WalletTable:
+    """What rows of history ask of wallets, by their place among all ids in order.
+
+    Attributes
+    ----------
+    ids : of all wallets, sorted
+    exact : judged by policies alone
+    personal : held by one person
+    entity : number of the owner
+    """
+
+    def __init__(self, engine: Engine, chain: str) -> None:
+        self.ids = sorted(engine.watchlist.wallets)
+        self.exact = np.array([engine.intake.is_exact(name) for name in self.ids], np.bool_)
+        self.personal = np.array([engine.intake.is_personal(name) for name in self.ids], np.bool_)
+        owners = [engine.watchlist.wallets[name].entity for name in self.ids]
+        numbers = {name: number for number, name in enumerate(owners)}
+        self.entity = np.array([numbers[name] for name in owners], np.int64)
+        self._places = np.full(len(self.ids), -1, np.int32)
+        self._engine, self._chain = engine, chain
+
+    def places(self, wallets: NDArray[np.int32]) -> NDArray[np.int32]:
+        """The fusion record of each wallet, made for these where they have none: by place, -1 for others."""
+        for wallet in np.flatnonzero((np.bincount(wallets, minlength=len(self.ids)) > 0) & (self._places < 0)).tolist():
+            self._places[wallet] = self._engine.intake.place(self.ids[wallet], self._chain)
+        return self._places
 
 
 def numbers_of(column: pl.Series, numbers: Mapping[str, int], kind: pl.datatypes.DataTypeClass) -> NDArray[Any]:
@@ -51,44 +90,54 @@ def account_rows(
     frame: pl.DataFrame,
     flows: Accounts,
     slots: NDArray[np.int32],
-    kept: NDArray[np.bool_],
-    wallet_ids: Sequence[str],
+    wallets: WalletTable,
     trust: dict[int, Trust],
 ) -> FlowRows:
-    """Rows of the flows that are kept; ``trust`` takes in which of them (by position) are expected."""
-    row, out, wallet, touch = flows.row[kept], flows.out[kept], flows.wallet[kept], flows.touch[kept]
-    places = np.full(len(wallet_ids), -1, np.int32)
-    for place in np.unique(wallet):
-        places[place] = engine.intake.place(wallet_ids[int(place)], chain)
-    times = frame["block_timestamp"].to_numpy().astype(np.int64)[row]
-    spend = out & (flows.fee[kept] | (frame["to_address"].fill_null("") == "").to_numpy()[row])
-    ops = np.where(touch, TOUCH, np.where(spend, SPEND, np.where(out, OUT, IN))).astype(np.int8)
-    keys = np.zeros(len(row), np.uint64)
-    flags = np.zeros(len(row), np.uint8)
-    paid = np.flatnonzero((ops == OUT) | (ops == TOUCH))
-    keys[paid] = destination_keys(frame["to_address"].gather(row[paid]))
+    """Rows of flows that are kept; ``trust`` takes in which of them (by position) are expected."""
+    row, wallet, touch, n = flows.row, flows.wallet, flows.touch, len(flows.row)
+    receivers, amounts = frame["to_address"], frame["amount"].to_numpy()
+    rows = FlowRows.empty(n)
+    rows.slots[:] = slots
+    times = frame["block_timestamp"].to_numpy().astype(np.int64, copy=False)
+    to_rows(
+        row, flows.out, wallet, flows.fee, touch, is_nowhere(receivers), times, amounts, wallets.places(wallet),
+        rows.wallets, rows.times, rows.ops, rows.amounts,
+    )  # fmt: skip
+    ops, keys, flags = rows.ops, rows.keys, rows.flags
+    touched = np.flatnonzero(touch)
+    keys[touched] = destination_keys(receivers.gather(row[touched]))
     pays = np.flatnonzero(ops == OUT)
-    destinations = frame["to_address"].gather(row[pays])
-    listed = destinations.is_in(pl.Series(sorted(engine.trust.listed(chain)), dtype=pl.String).implode()).to_numpy()
-    others = flows.other[kept][pays]
-    sisters = pays[_are_sisters(engine, wallet[pays], others, wallet_ids) & ~listed]
+    destinations = receivers.gather(row[pays])
+    keys[pays] = destination_keys(destinations)
+    others = flows.other[pays]
+    is_sister = (others >= 0) & (wallets.entity[others] == wallets.entity[wallet[pays]])
+    is_listed = np.zeros(len(pays), np.bool_)
+    if listed := sorted(engine.trust.listed(chain)):
+        is_listed = destinations.is_in(pl.Series(listed, dtype=pl.String).implode()).to_numpy()
+    sisters = pays[is_sister & ~is_listed]
     trust.update(dict.fromkeys(sisters.tolist(), Trust.EXPECTED))
     flags[sisters] = TRUSTED
-    for at in pays[listed].tolist():
-        flow = flow_of(frame, int(row[at]), chain, wallet_ids[int(wallet[at])])
-        answer = engine.trust.answer(flow, int(times[at]))
+    for at in pays[is_listed].tolist():
+        flow = flow_of(frame, int(row[at]), chain, wallets.ids[int(wallet[at])])
+        answer = engine.trust.answer(flow, int(rows.times[at]))
         if answer:
             trust[at] = answer
             flags[at] = TRUSTED
-    by_policy = np.array([engine.intake.is_exact(name) for name in wallet_ids], np.bool_)
-    flags[(ops == OUT) & by_policy[wallet]] = TRUSTED
-    flags[(ops == OUT) & (flags == 0) & ~flows.own[kept]] |= FOREIGN
-    _label(engine, chain, pays, destinations, times, flags)
-    _mark_native(engine, frame, row, np.flatnonzero(ops == IN), wallet, wallet_ids, keys, flags)
-    marks = _marks(frame, row, (ops == OUT) & (flags & (TRUSTED | FOREIGN) == 0))
-    called = frame["asset"].gather(row[touch])
-    marks[touch] = numbers_of(called, {name: asset_key(name) for name in called.unique().to_list()}, pl.UInt64)
-    return FlowRows(slots[kept], places[wallet], times, ops, frame["amount"].to_numpy()[row], keys, flags, marks)
+    flags[pays[wallets.exact[wallet[pays]]]] = TRUSTED
+    flags[pays[(flags[pays] == 0) & ~flows.own[pays]]] |= FOREIGN
+    _label(engine, chain, pays, destinations, rows.times, flags)
+    _mark_native(frame, row, ops, wallet, wallets, keys, flags)
+    marked = pays[flags[pays] & (TRUSTED | FOREIGN) == 0]
+    _mark(frame, row[marked], marked, rows.marks)
+    called = frame["asset"].gather(row[touched])
+    rows.marks[touched] = numbers_of(called, {name: asset_key(name) for name in called.unique().to_list()}, pl.UInt64)
+    return rows
+
+
+def is_nowhere(receivers: pl.Series) -> NDArray[np.bool_]:
+    """Which rows have no receiver: shape (n,)."""
+    found: NDArray[np.bool_] = (receivers == "").fill_null(True).to_numpy()
+    return found
 
 
 def _label(
@@ -109,46 +158,31 @@ def _label(
 
 
 def _mark_native(
-    engine: Engine,
     frame: pl.DataFrame,
     row: NDArray[np.int64],
-    arrivals: NDArray[np.int64],
+    ops: NDArray[np.int8],
     wallet: NDArray[np.int32],
-    wallet_ids: Sequence[str],
+    wallets: WalletTable,
     keys: NDArray[np.uint64],
     flags: NDArray[np.uint8],
 ) -> None:
     """Who sent the chain's own coin to a personal wallet."""
-    personal = np.array([engine.intake.is_personal(name) for name in wallet_ids], np.bool_)
-    if not personal.any():
+    if not wallets.personal.any():
         return
+    arrivals = np.flatnonzero(ops == IN)
     native = (frame["kind"] != "token").to_numpy()[row[arrivals]]
-    mine = arrivals[native & personal[wallet[arrivals]]]
+    mine = arrivals[native & wallets.personal[wallet[arrivals]]]
     keys[mine] = destination_keys(frame["from_address"].gather(row[mine]))
     flags[mine] = NATIVE
 
 
-def _marks(frame: pl.DataFrame, row: NDArray[np.int64], own: NDArray[np.bool_]) -> NDArray[np.uint64]:
-    """What the transactions look like, 0 where the wallet did not sign or the table has none of the columns."""
+def _mark(frame: pl.DataFrame, row: NDArray[np.int64], at: NDArray[np.int64], marks: NDArray[np.uint64]) -> None:
+    """What the transactions of these rows look like, at their places; 0 where the table has none of the columns."""
     columns = ("fee_rate", "gas_limit", "n_outputs", "nonce")
-    marks = np.zeros(len(row), np.uint64)
     if all(frame[name].null_count() == len(frame) for name in columns):
-        return marks
-    at = row[own]
-    seen = (frame[name].gather(at).cast(pl.Float64).fill_null(np.nan).to_numpy() for name in columns)
-    marks[own] = pack_columns(*seen)
-    return marks
-
-
-def _are_sisters(
-    engine: Engine, payers: NDArray[np.int32], others: NDArray[np.int32], wallet_ids: Sequence[str]
-) -> NDArray[np.bool_]:
-    """Which payments go to a wallet of the same entity; both are places in ``wallet_ids``, -1 is nobody."""
-    entities = [engine.watchlist.wallets[name].entity for name in wallet_ids]
-    numbers = {name: number for number, name in enumerate(entities)}
-    of = np.array([numbers[name] for name in entities], np.int64)
-    same: NDArray[np.bool_] = (others >= 0) & (of[others] == of[payers])
-    return same
+        return
+    seen = (frame[name].gather(row).cast(pl.Float64).fill_null(np.nan).to_numpy() for name in columns)
+    marks[at] = pack_columns(*seen)
 
 
 def flow_of(frame: pl.DataFrame, row: int, chain: str, wallet: str) -> Flow:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -205,6 +206,12 @@ class FlowRows:
 
     def __len__(self) -> int:
         return len(self.slots)
+
+    @classmethod
+    def empty(cls, count: int) -> FlowRows:
+        """Rows of zeros, to be filled."""
+        columns: list[Any] = [np.zeros(count, kind) for kind in _KINDS]
+        return cls(*columns)
 
     def by_wallet(self) -> NDArray[np.int64]:
         """An order of the rows, wallet after wallet, those of each in chain order: shape (n,)."""

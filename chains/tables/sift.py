@@ -109,7 +109,8 @@ class _Sifting:
                 frame = self._checked(steady(frame), made, [plan])
                 self._count(made, frame.lazy())
                 self._others(made, frame.lazy())
-                self._keep(made, frame.filter(self._touches(made)).with_columns(_file(plan)))
+                kept = frame.filter(self._touches(made))
+                self._keep(made, _apart(kept, frame.height).with_columns(_file(plan)))
 
     # -- Parquet --------------------------------------------------------------------------------------------------
 
@@ -136,7 +137,8 @@ class _Sifting:
             broken = any_bad(made.raw.checks)
             kept = rows.filter(~broken) if bad else rows
             for frame in _large(kept.filter(touches).collect_batches()) if plan.layout.gives != "times" else ():
-                placed = steady(_placed(frame, plans, begins))
+                span = frame[ROW][-1] - frame[ROW][0] + 1
+                placed = steady(_placed(_apart(frame, span), plans, begins))
                 good = placed if strict else self._checked(placed, held, plans)
                 bad += placed.height - good.height
                 self._keep(held, good)
@@ -288,6 +290,11 @@ def _large(batches: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
             held, rows = [], 0
     if rows:
         yield pl.concat(held)
+
+
+def _apart(kept: pl.DataFrame, among: int) -> pl.DataFrame:
+    """Rows whose texts are copied where few of many are kept: else each holds on to a whole page of its file."""
+    return kept if 2 * kept.height >= among else kept.with_columns(pl.col(pl.String) + "")
 
 
 def _file(plan: Plan) -> pl.Expr:

@@ -23,8 +23,8 @@ from tests.bench.transfers import History, made
 SPARSE = History(20_000_000, 16)
 DENSE = History(2_000_000, 4, dense=True, per_block=20)  # 17 days, as SPARSE: longer than wallets learn
 ROUNDS, GROWING = 5, 1  # the latter of each size, where one thing grows
-LOOPED = 1  # file that the plain loop goes through: the 16th part, its time is multiplied
-CASES = ("polars", "duckdb", "local", "processes", "ray", "loop", "sweep")
+LOOPED = 1  # file that the plain loops go through: the 16th part, their time is multiplied
+CASES = ("polars", "duckdb", "local", "processes", "ray", "loop", "named", "sweep")
 Figures = dict[str, Any]
 
 
@@ -48,13 +48,14 @@ def _incidents(runs: Mapping[str, Sequence[Measured]]) -> str:
 
 def against_scans(sparse: History, paths: Sequence[Path], warm: Path) -> Figures:
     """Few rows touch the watch list: what does a backtest cost beside finding them?"""
-    part = {"loop": paths[:LOOPED]}
+    part = dict.fromkeys(("loop", "named"), paths[:LOOPED])
     runs = dict(zip(CASES, _rounds([_case(name, part.get(name, paths), warm) for name in CASES]), strict=True))
     factor = len(paths) / LOOPED
     seconds = {name: median(found) for name, found in runs.items()}
     for name in ("processes", "ray"):
         seconds[name] = median(runs[name], "clock")
-    seconds["loop"] *= factor
+    for name in part:
+        seconds[name] *= factor
     whole = {name: middle(run.whole for run in found) for name, found in runs.items()}
     best, flows = min(seconds["polars"], seconds["duckdb"]), runs["local"][0].said["found"]
     found: Figures = {
@@ -64,9 +65,13 @@ def against_scans(sparse: History, paths: Sequence[Path], warm: Path) -> Figures
              "processes": "backtest, processes", "ray": "backtest, ray"}  # fmt: skip
     for name, text in words.items():
         found[f"{text}, s (whole process, s)"] = f"{seconds[name]:.2f} ({whole[name]:.2f})"
-    found["plain loop over rows, a fixed threshold, s, a 16th of the rows times 16"] = f"{seconds['loop']:.1f}"
+    loops = {"named": "plain loop, rows as dictionaries", "loop": "plain loop, rows as tuples"}
+    for name, text in loops.items():
+        found[f"{text}, a fixed threshold, s, a 16th of the rows times 16"] = f"{seconds[name]:.1f}"
     found["backtest local / faster bare scan (target: at most 2.0)"] = round(seconds["local"] / best, 2)
-    found["plain loop / backtest local (target: at least 15)"] = round(seconds["loop"] / seconds["local"], 1)
+    for name, text in loops.items():
+        found[f"{text} / backtest local (target: at least 15)"] = round(seconds[name] / seconds["local"], 1)
+        found[f"{text} / faster bare scan"] = round(seconds[name] / best, 1)
     found["sweep over 20 settings / backtest local (target: at most 3)"] = round(seconds["sweep"] / seconds["local"], 2)
     found["transfers a second, local"] = f"{sparse.rows / seconds['local']:,.0f}"
     found["peak memory of all processes, local / processes / ray, MB"] = " / ".join(
@@ -91,7 +96,9 @@ def every_row(paths: Sequence[Path], warm: Path) -> Figures:
         "flows a second on one core, local (target: 1,000,000)": f"{flows / median(one):,.0f}",
         "flows a second on all cores, local": f"{flows / median(all_):,.0f}",
         "flows a second on all cores, processes": f"{flows / median(apart, 'clock'):,.0f}",
-        "sweep over 20 settings / backtest local (target: at most 3)": round(median(swept) / median(all_), 2),
+        "every row touches: sweep over 20 settings / backtest local (target: at most 3)": round(
+            median(swept) / median(all_), 2
+        ),
         "peak memory, local / processes, MB": f"{largest(all_):,.0f} / {largest(apart):,.0f}",
     }
 

@@ -32,7 +32,9 @@ def _case(asked: Mapping[str, Any]) -> Callable[[Sequence[str]], dict[str, Any]]
     from tests.bench.transfers import watched_addresses
 
     watched = watched_addresses(asked["wallets"])
-    plain = {"polars": scans.scan_polars, "duckdb": scans.scan_duckdb, "loop": scans.loop}.get(asked["case"])
+    plain = {
+        "polars": scans.scan_polars, "duckdb": scans.scan_duckdb, "loop": scans.loop, "named": scans.loop_by_name,
+    }.get(asked["case"])  # fmt: skip
     if plain is not None:
         return lambda paths: {"found": plain(paths, watched)}
     return _sweep(asked) if asked["case"] == "sweep" else _backtest(asked)
