@@ -92,9 +92,23 @@ def severity_of(return_days: float, *, statistical: bool, guard: bool, gone: flo
 
 def finding_of(hit: Hit, names: AssetNames) -> Finding:
     """The finding of a hit that fired; of one close under its threshold, a signal (see `monitor.signals`)."""
-    found, top, guard = _judged(hit)
-    evidence = {**_evidence(hit, top, names, guard=guard), **found.evidence}
-    return replace(found, summary=_summary(hit, top, names, guard=guard), evidence=evidence)
+    r, flow = hit.record, hit.flow
+    fired = int(r["fired"])
+    channels = [c for c in range(len(CHANNELS)) if fired & (1 << c)]
+    guard = bool(fired & GUARD_BIT)
+    gone = float(r["gone"])
+    severity = severity_of(float(r["return_days"]), statistical=bool(channels), guard=guard, gone=gone)
+    top = _top_statistic(hit, channels)
+    under = int(r["kind"]) == SIGNAL
+    detector = _detector_of(r, top) if channels or under else "GUARD"
+    score = max((float(r["score"][c] - r["tau"][c]) for c in channels), default=0.0)
+    evidence = _evidence(hit, top, names, guard=guard)
+    if under:
+        score = min(0.0, float((r["score"][FAST] - r["tau"][FAST]) / r["width"][FAST]))
+        evidence[UNDER] = round(-score, 6)
+    period = float(r["return_days"]) if channels else None
+    summary = _summary(hit, top, names, guard=guard)
+    return _finding(flow, detector, severity, score, period, under=under, evidence=evidence, summary=summary)
 
 
 def bare_findings(
@@ -143,27 +157,6 @@ def bare_findings(
     return found
 
 
-def _judged(hit: Hit) -> tuple[Finding, int, bool]:
-    """What is decided: the finding without words, its statistic, whether the guard rail was exceeded."""
-    r, flow = hit.record, hit.flow
-    fired = int(r["fired"])
-    channels = [c for c in range(len(CHANNELS)) if fired & (1 << c)]
-    guard = bool(fired & GUARD_BIT)
-    gone = float(r["gone"])
-    severity = severity_of(float(r["return_days"]), statistical=bool(channels), guard=guard, gone=gone)
-    top = _top_statistic(hit, channels)
-    under = int(r["kind"]) == SIGNAL
-    detector = _detector_of(r, top) if channels or under else "GUARD"
-    score = max((float(r["score"][c] - r["tau"][c]) for c in channels), default=0.0)
-    evidence: dict[str, Any] = {}
-    if under:
-        score = min(0.0, float((r["score"][FAST] - r["tau"][FAST]) / r["width"][FAST]))
-        evidence[UNDER] = round(-score, 6)
-    period = float(r["return_days"]) if channels else None
-    finding = _finding(flow, detector, severity, score, period, under=under, evidence=evidence)
-    return finding, top, guard
-
-
 def _finding(
     flow: Flow,
     detector: str,
@@ -173,8 +166,9 @@ def _finding(
     *,
     under: bool,
     evidence: dict[str, Any],
+    summary: str = "",
 ) -> Finding:
-    """The finding about a payment, without words; ``period`` in days."""
+    """The finding about a payment; ``period`` in days."""
     transfer = flow.transfer
     return Finding(
         id=finding_id(detector, flow.wallet, transfer.tx.hash, transfer.asset, flow.counterparty),
@@ -183,7 +177,7 @@ def _finding(
         chain=transfer.block.chain,
         severity=severity,
         score=score,
-        summary="",
+        summary=summary,
         tx=transfer.tx.hash,
         at=flow.timestamp,
         block_number=transfer.block.number,

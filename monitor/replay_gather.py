@@ -11,7 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from monitor.assets import AssetNames
-from monitor.engine import SIGNAL, Engine, Hit
+from monitor.engine import SIGNAL, Engine, Hit, plain
 from monitor.findings import bare_findings, finding_of
 from monitor.incidents import movement_key
 from monitor.model import Direction, Finding, Flow
@@ -204,7 +204,8 @@ def add_hits(
         scored = [often[place] > 1 for place in places]
         evidence.findings += bare_findings([p.flow for p in some], records[news], [p.said for p in some], scored)
     else:
-        evidence.findings += [finding_of(Hit(payments[n].flow, records[n]), names) for n in news]
+        told = zip(news, plain(records[news]), strict=True)
+        evidence.findings += [finding_of(Hit(payments[n].flow, record), names) for n, record in told]
     for payment, left in zip(payments, records["balance"].tolist(), strict=True):
         evidence.movements.append(payment.movement)
         evidence.moved.add(payment.key)

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from monitor.engine import Engine, Hit
@@ -26,7 +25,7 @@ __all__ = [
     "transfer_of",
 ]
 
-_NOTHING = np.zeros((), np.void)  # the record of a flow that hit nothing
+_NOTHING: Mapping[str, Any] = {}  # the record of a flow that hit nothing
 
 
 @dataclass(slots=True)

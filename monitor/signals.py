@@ -102,11 +102,11 @@ def awake(findings: Iterable[Finding], limit: float) -> Awake:
     if signals:
         beside = _Beside(found.findings)
         counts = {s.id for s in signals if beside.has(s)}
-        for n, later in enumerate(signals):
+        for n, later in enumerate(signals if limit > 0.0 else ()):
             for earlier in reversed(signals[:n]):
                 if later.at - earlier.at > WINDOW:
                     break
-                if _apart(earlier, later) and 0.0 <= -earlier.score - later.score <= limit and limit > 0.0:
+                if _apart(earlier, later) and 0.0 <= -earlier.score - later.score <= limit:
                     counts |= {earlier.id, later.id}
                     found.opens.add(later.id)
         found.findings += [s for s in signals if s.id in counts]

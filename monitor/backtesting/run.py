@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from monitor.app import asset_names, chain_infos, make_engine, warm_up
 from monitor.assets import AssetNames
+from monitor.backtesting.collecting import put_off
 from monitor.backtesting.history import Batch
 from monitor.backtesting.ledger import Ledger, key_of
 from monitor.backtesting.outcome import Outcome
@@ -119,7 +120,7 @@ def fold(config: Config, data: Sequence[str], options: Options) -> Folded:
     job = _Job(config, sources, options, ledger, progress_of(options.progress))
     try:
         stop = options.stop or Stop()
-        with stop.cleaning(ledger.leave), make_workers(options.engine, options.workers) as some:
+        with stop.cleaning(ledger.leave), make_workers(options.engine, options.workers) as some, put_off():
             some.warm(warm_up)
             if options.sweep is not None and local:
                 warm_variants()

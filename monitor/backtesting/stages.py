@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 
 from monitor.assets import AssetNames
+from monitor.backtesting.collecting import put_off
 from monitor.backtesting.history import Batch
 from monitor.config import Config
 from monitor.errors import StoreError
@@ -108,6 +109,7 @@ def shares(wallets: Sequence[Wallet], count: int) -> list[frozenset[str]]:
     return [frozenset(share) for share in dealt if share]
 
 
+@put_off()
 def replay_share(task: Share) -> Lane:
     """Replay some wallets through an engine of their own."""
     from monitor.app import make_engine, warm_up

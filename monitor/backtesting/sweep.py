@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from monitor.backtesting.collecting import put_off
 from monitor.backtesting.progress import Progress, Silent
 from monitor.backtesting.stopping import Stop
 from monitor.backtesting.sweep_grid import Grid, Value
@@ -123,6 +124,7 @@ class Swept:
         return [number == 0 for number in range(len(self._given))]
 
 
+@put_off()
 def run_sweep(
     outcome: Outcome,
     grid: Grid,

@@ -60,7 +60,7 @@ def _backtest(asked: Mapping[str, Any]) -> Callable[[Sequence[str]], dict[str, A
 
 
 def _sweep(asked: Mapping[str, Any]) -> Callable[[Sequence[str]], dict[str, Any]]:
-    """A backtest, and after it the sweep over 20 settings: as the command does it."""
+    """A backtest and a sweep over 20 settings in its one pass: as the command does it."""
     from monitor.app import run_backtest, warm_up
     from monitor.backtesting.sweep import run_sweep
     from monitor.backtesting.sweep_grid import parse_sweep
@@ -70,7 +70,7 @@ def _sweep(asked: Mapping[str, Any]) -> Callable[[Sequence[str]], dict[str, Any]
     config, grid = bench_config(asked["wallets"]), parse_sweep([f"budget={','.join(str(n / 5) for n in range(1, 21))}"])
 
     def work(paths: Sequence[str]) -> dict[str, Any]:
-        with run_backtest(config, paths) as outcome:
+        with run_backtest(config, paths, sweep=grid) as outcome:
             return {"found": len(run_sweep(outcome, grid).rows)}
 
     return work

@@ -99,6 +99,7 @@ class VariantState:
         self._shards = [_Shard(len(given)) for _ in range(threads)]
         n = len(given)
         self._wallets = self._assets = 0  # places that are set up
+        self._classes: dict[bytes, NDArray[np.int16]] = {}
         self._identities = np.zeros(16, np.uint64)
         self._shared: dict[str, Any] = {
             "settings": np.zeros((16, n), PARAMETERS),
@@ -152,7 +153,10 @@ class VariantState:
             wallet, chain = wallets[place]
             records = np.concatenate([given(wallet, chain) for given in self._given])
             self._shared["settings"][place] = records
-            self._shared["classes"][place] = _classes(records)
+            key = records.tobytes()  # most wallets have the parameters of many others
+            if key not in self._classes:
+                self._classes[key] = _classes(records)
+            self._shared["classes"][place] = self._classes[key]
         for place in range(self._assets, len(assets)):
             self._identities[place] = asset_key(assets[place][2])
             self._shared["first"][place] = -1
