@@ -1,4 +1,4 @@
-"""Python's search for cycles, put off: nearly all that a replay makes stays until it is over, and none is in a cycle."""
+"""Python's search for cycles, put off: nearly all that a replay makes stays until it is over, in no cycle."""
 
 from __future__ import annotations
 
