@@ -95,7 +95,7 @@ class Replay:
             coins = [UtxoGather(chain, each, self._lone) for each in names]
             self._part = UtxoReplay(engine, chain, self._names, told, self.result, changes, *given, coins)
         else:
-            gathers = [AccountGather(chain, each, self._lone) for each in names]
+            gathers = [AccountGather(each, self._lone) for each in names]
             self._part = AccountReplay(engine, chain, self._names, told, self.result, changes, *given, gathers)
 
     def _end_chain(self, following: str | None) -> None:

@@ -55,7 +55,7 @@ class AccountReplay:
         gathers: Sequence[AccountGather] = (),
     ) -> None:
         self._fold = fold or fold_of(engine)
-        self._gathers = gathers or (AccountGather(chain, names, lone_wallets(engine.watchlist)),)
+        self._gathers = gathers or (AccountGather(names, lone_wallets(engine.watchlist)),)
         self._engine, self._chain, self._names, self._result = engine, chain, names, result
         self._wallets = WalletTable(engine, chain)
         self._only = np.array([only is None or name in only for name in self._wallets.ids], np.bool_)

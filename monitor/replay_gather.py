@@ -14,7 +14,7 @@ from monitor.assets import AssetNames
 from monitor.engine import SIGNAL, Engine, Hit, plain
 from monitor.findings import bare_findings, finding_of
 from monitor.incidents import movement_key
-from monitor.model import Direction, Finding, Flow
+from monitor.model import Direction, Finding, Flow, Movement
 from monitor.replay_policies import add_judged
 from monitor.replay_recent import Payment, RecentPayments, payment_of
 from monitor.replay_rows import flow_from
@@ -52,7 +52,7 @@ class AccountBatch:
     rows: FlowRows
     origin: NDArray[np.int64]
     made: dict[int, Payment] = field(default_factory=dict)  # of rows that were asked for, for all settings
-    arrivals: dict[int, Flow] = field(default_factory=dict)  # of rows that may be returns
+    arrivals: dict[int, list[Movement]] = field(default_factory=dict)  # of rows that may be returns
     sent: list[tuple[int, str, int]] = field(default_factory=list)  # row, sender and block of each
 
     def make(self, rows: NDArray[np.int64]) -> None:
@@ -73,13 +73,14 @@ class AccountBatch:
         senders, blocks = some["from_address"].to_list(), some["block_number"].to_list()
         self.sent = list(zip(rows.tolist(), senders, blocks, strict=True))
 
-    def arrival(self, at: int) -> Flow:
-        """The arrival of a row."""
+    def returned(self, at: int) -> list[Movement]:
+        """What the arrival of a row brings back, where its sender is a suspect: the same in every setting."""
         found = self.arrivals.get(at)
         if found is None:
             wallet = self.engine.state.wallet_name(int(self.rows.wallets[at]))
             record = self.frame.row(int(self.origin[at]), named=True)
-            found = self.arrivals[at] = flow_from(record, self.chain, wallet, Direction.IN)
+            flow = flow_from(record, self.chain, wallet, Direction.IN)
+            found = self.arrivals[at] = returns_of(flow, {(self.chain, flow.counterparty)})
         return found
 
 
@@ -92,10 +93,10 @@ class AccountGather:
     lone : wallets whose signals are left out
     """
 
-    def __init__(self, chain: str, names: AssetNames | None, lone: frozenset[str] = frozenset()) -> None:
+    def __init__(self, names: AssetNames | None, lone: frozenset[str] = frozenset()) -> None:
         self.evidence = Evidence()
         self.suspects: dict[str, int] = {}  # address to the first block with a finding about it
-        self._chain, self._names, self._lone = chain, names, lone
+        self._names, self._lone = names, lone
 
     def hit(self, batch: AccountBatch, records: NDArray[np.void], judged: Sequence[Finding]) -> list[Finding]:
         """Add what a batch's fold and policies found; gives its findings."""
@@ -119,10 +120,9 @@ class AccountGather:
     def deal(self, batch: AccountBatch, found: Sequence[Finding], paid: RecentPayments) -> None:
         """Add what went to the suspects of new findings before, and what any sent, from the first finding about it."""
         paid.tell(batch.engine, self.evidence, found)
-        named = {(self._chain, address) for address in self.suspects} if batch.sent else set()
         for at, sender, number in batch.sent:
             if number >= self.suspects.get(sender, number + 1):
-                self.evidence.returns += returns_of(batch.arrival(at), named)
+                self.evidence.returns += batch.returned(at)
 
 
 def gather_batch(

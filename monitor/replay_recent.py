@@ -110,12 +110,12 @@ class RecentPayments:
             late = np.flatnonzero(part.times >= now - GAP - _LATE)
             if len(late) == 0:
                 continue
-            if len(late) < len(part.times) or part.frame.height > len(late):
-                places, origin = np.unique(part.origin[late], return_inverse=True)
+            if len(late) < len(part.times):
+                first, last = int(part.origin[late].min()), int(part.origin[late].max())
                 at = part.at[late]
                 made = {row: part.made[row] for row in at.tolist() if row in part.made}
                 part = _Part(
-                    part.frame[places], origin.astype(np.int64), part.times[late], part.keys[late],
+                    part.frame[first : last + 1], part.origin[late] - first, part.times[late], part.keys[late],
                     part.wallets[late], at, made,
                 )  # fmt: skip
             part.near = None
