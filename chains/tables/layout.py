@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from functools import cache
+from functools import cache, lru_cache
 from importlib import import_module
 
 import polars as pl
@@ -262,14 +262,20 @@ def spelled(columns: Collection[str], given: Collection[str] = ()) -> tuple[Layo
     ----------
     given : columns that the user named: they stay what they are. Those whose name stays are left out of the answer
     """
+    found, names = _spelled(tuple(columns), frozenset(given))
+    return found, dict(names)
+
+
+@lru_cache(64)  # histories have many files of the same columns
+def _spelled(columns: tuple[str, ...], given: frozenset[str]) -> tuple[Layout | None, Mapping[str, str]]:
     found = _best(layouts(), columns)
     if found is not None:
-        names = found.names(columns)
+        names: Mapping[str, str] = found.names(columns)
         return found, {old: new for old, new in names.items() if new not in given and old not in given}
     lower = {column: column if column in given else column.strip().lower() for column in columns}
-    if list(lower.values()) == list(columns) or len({*lower.values()}) < len(lower):
+    if tuple(lower.values()) == columns or len({*lower.values()}) < len(lower):
         return None, {}
-    found, names = spelled(list(lower.values()), given)  # some warehouses write every name in upper case
+    found, names = _spelled(tuple(lower.values()), given)  # some warehouses write every name in upper case
     return found, {old: names.get(new, new) for old, new in lower.items() if names.get(new, new) != old}
 
 

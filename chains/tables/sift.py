@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import accumulate
+from typing import cast
 
 import polars as pl
 
@@ -119,7 +120,8 @@ class _Sifting:
         plan, paths = plans[0], [plan.table.path for plan in plans]
         with reading(paths[0] if len(paths) == 1 else ", ".join(paths[:3])):
             made, held = (self._made(plan, plan.table.dtypes, None, eager=eager) for eager in (False, True))
-            lengths = [int(plan.table.scan().select(pl.len()).collect().item()) for plan in plans]
+            counted = pl.collect_all(plan.table.scan().select(pl.len()) for plan in plans)
+            lengths = [int(each.item()) for each in counted]
             self.found.rows += sum(lengths)
             begins = list(accumulate(lengths, initial=0))
             rows = scan_tables([plan.table for plan in plans])
@@ -137,8 +139,8 @@ class _Sifting:
             broken = any_bad(made.raw.checks)
             kept = rows.filter(~broken) if bad else rows
             for frame in _large(kept.filter(touches).collect_batches()) if plan.layout.gives != "times" else ():
-                span = frame[ROW][-1] - frame[ROW][0] + 1
-                placed = steady(_placed(_apart(frame, span), plans, begins))
+                first, last = _ends(frame)
+                placed = steady(_placed(_apart(frame, last - first + 1), plans, begins))
                 good = placed if strict else self._checked(placed, held, plans)
                 bad += placed.height - good.height
                 self._keep(held, good)
@@ -301,11 +303,17 @@ def _file(plan: Plan) -> pl.Expr:
     return pl.lit(plan.order, dtype=pl.Int64).alias(FILE)
 
 
+def _ends(frame: pl.DataFrame) -> tuple[int, int]:
+    """The first and the last of the files' rows among these."""
+    first, last = frame[ROW].min(), frame[ROW].max()
+    return cast(int, first), cast(int, last)
+
+
 def _placed(frame: pl.DataFrame, plans: Sequence[Plan], begins: Sequence[int]) -> pl.DataFrame:
-    """Rows numbered through all files, in order, with their file, and their number in it."""
-    if len(plans) == 1 or frame.is_empty():
+    """Rows (at least one) numbered through all files with their file, and their number in it."""
+    if len(plans) == 1:
         return frame.with_columns(_file(plans[0]))
-    first, last = (bisect_right(begins, row - 1, hi=len(plans)) - 1 for row in (frame[ROW][0], frame[ROW][-1]))
+    first, last = (bisect_right(begins, row - 1, hi=len(plans)) - 1 for row in _ends(frame))
     if first == last:
         return frame.with_columns(_file(plans[first]), pl.col(ROW) - begins[first])
     starts = pl.Series("begin", begins[:-1], dtype=pl.Int64)
