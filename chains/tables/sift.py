@@ -221,7 +221,9 @@ class _Sifting:
             return
         self._name(made, frame)
         rows = frame.select(chain, *self._canonical(made))
-        self._heap("touched", made, rows.with_columns(amount=pl.col("value").cast(pl.Float64, strict=False)))
+        if "value" in rows.columns:
+            rows = rows.with_columns(amount=pl.col("value").cast(pl.Float64, strict=False))
+        self._heap("touched", made, rows)
 
     def _name(self, made: _Made, frame: pl.DataFrame) -> None:
         """What rows call their assets."""

@@ -51,8 +51,8 @@ def exp(x):  # type: ignore[no-untyped-def]
 def log(x):  # type: ignore[no-untyped-def]
     """Natural logarithm of a positive ``x``."""
     if x < _SMALLEST:
-        m, low = math.frexp(x)
-        k = np.int64(low)
+        m, power = math.frexp(x)
+        k = np.int64(power)
     else:
         bits = np.float64(x).view(np.int64)
         k = (bits >> _HIDDEN) - np.int64(_BIAS - 1)
@@ -64,7 +64,7 @@ def log(x):  # type: ignore[no-untyped-def]
     z = s * s
     z2 = z * z
     z4 = z2 * z2
-    low = (_L[0] + z * _L[1]) + z2 * (_L[2] + z * _L[3])  # type: ignore[assignment]
+    low = (_L[0] + z * _L[1]) + z2 * (_L[2] + z * _L[3])
     high = ((_L[4] + z * _L[5]) + z2 * (_L[6] + z * _L[7])) + z4 * (_L[8] + z * _L[9])
     total = z * (low + z4 * high)  # 2 artanh(s) without its first term
     return k * _LN2_HIGH + (2.0 * s + (2.0 * s * total + k * _LN2_LOW))
