@@ -20,7 +20,6 @@ from monitor.replay_split import split
 from monitor.replay_told import Due, PendingBalances, with_told
 from monitor.replay_unweighed import add_unweighed
 from monitor.replayed import Evidence, Replayed, WalletCount
-from monitor.rows import FlowRows
 from monitor.trust import Trust
 
 __all__ = ["AccountReplay"]
@@ -273,7 +272,3 @@ def _silent(
     silent: NDArray[np.bool_] = quiet & (expected | flows.fee[kept] | (~flows.out[kept] & token))
     silent[np.unique(flows.wallet[kept], return_index=True)[1]] = False
     return silent
-
-
-def _wallet_name(engine: Engine, rows: FlowRows, at: int) -> str:
-    return engine.state.wallet_name(int(rows.wallets[at]))

@@ -29,6 +29,7 @@ from standardwebhooks.webhooks import Webhook
 
 from monitor.app import warm_up
 from monitor.cli import main
+from tests.acceptance.browser import Page, browsing
 
 ROOT = Path(__file__).parents[2]
 NATIVE_ANVIL = ROOT / ".tools/node_modules/@foundry-rs/anvil-linux-amd64/bin/anvil"
@@ -516,3 +517,10 @@ def live(
     node.mine()
     monitor = watch(configuration(tmp_path_factory.mktemp("live"), node, wallets, soc)).ready()
     return Live(node, soc, monitor, wallets)
+
+
+@pytest.fixture(scope="module")
+def browse() -> Iterator[Callable[..., Page]]:
+    """Opens pages in a headless browser, see `tests.acceptance.browser`."""
+    with browsing() as opened:
+        yield opened

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import shutil
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -16,94 +12,6 @@ from alerts.case import case_key, read_case
 from monitor.store_url import open_store
 
 GONE = "console: Failed to load resource: the server responded with a status of 410 (Gone)"
-
-
-def missing(what: str) -> None:
-    """A skip, or a failure where CI=true."""
-    if os.environ.get("CI") == "true":
-        pytest.fail(what)
-    pytest.skip(what)
-
-
-class Page:
-    """A page without scripts, in a context of its own; ``wrong`` is what went wrong or was asked of elsewhere."""
-
-    def __init__(self, browser: Any, run: Callable[..., Any], how: dict[str, Any]) -> None:
-        self.wrong: list[str] = []
-        self._run = run
-        self._page = run(self._open, browser, how)
-
-    def _open(self, browser: Any, how: dict[str, Any]) -> Any:
-        page = browser.new_context(java_script_enabled=False, **how).new_page()
-        page.on("console", lambda message: self.wrong.append(f"console: {message.text}"))
-        page.on("pageerror", lambda error: self.wrong.append(f"error: {error}"))
-        page.on("request", lambda request: self.wrong.append(f"asked: {request.url}"))
-        return page
-
-    def goto(self, url: str) -> None:
-        """Open an address; that one request is no fault."""
-        self._run(self._page.goto, url)
-        self.wrong.remove(f"asked: {url}")
-
-    def press(self, button: str) -> None:
-        """Send the form, to the same address."""
-        url = self._page.url
-        self._run(self._page.click, button)
-        self.wrong.remove(f"asked: {url}")
-
-    def fill(self, field: str, text: str) -> None:
-        """Write into a field."""
-        self._run(self._page.fill, field, text)
-
-    def text(self, selector: str = "body") -> str:
-        """What is seen of an element."""
-        return str(self._run(self._page.inner_text, selector))
-
-    def count(self, selector: str) -> int:
-        """How many elements there are."""
-        return len(self._run(self._page.query_selector_all, selector))
-
-    def box(self, selector: str) -> dict[str, float]:
-        """Where an element stands, in CSS pixels."""
-        found: dict[str, float] = self._run(lambda: self._page.query_selector(selector).bounding_box())
-        return found
-
-    def picture(self) -> bytes:
-        """The window as PNG."""
-        png: bytes = self._run(self._page.screenshot)
-        return png
-
-    def close(self) -> None:
-        """Close page and context."""
-        self._run(self._page.context.close)
-
-
-@pytest.fixture(scope="module")
-def browse() -> Iterator[Callable[..., Page]]:
-    """Open pages in a headless browser of this machine; set HEISTWATCH_CHROMIUM to its binary.
-
-    Its driver runs an event loop, so it has a thread of its own.
-    """
-    binary = os.environ.get("HEISTWATCH_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-    if binary is None:
-        missing("chromium (a browser; set HEISTWATCH_CHROMIUM to its binary) is not available")
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        missing("playwright (a driver of browsers) is not installed")
-    with ThreadPoolExecutor(1) as thread:
-
-        def run(work: Callable[..., Any], *arguments: Any) -> Any:
-            return thread.submit(work, *arguments).result()
-
-        manager = sync_playwright()
-        driver = run(manager.__enter__)
-        try:
-            browser = run(lambda: driver.chromium.launch(executable_path=binary, args=["--no-sandbox"]))
-            yield lambda **how: Page(browser, run, how)
-            run(browser.close)
-        finally:
-            run(manager.__exit__)
 
 
 class Desk:
@@ -177,7 +85,7 @@ def test_a_browser_acknowledges_once(desk: Desk, browse: Any, until: Any) -> Non
     """A look acts on nothing; the button does, once, before the next block; a second use says so."""
     post = desk.steal("Slow")
     name, links = post.incident["id"], post.message["data"]["links"]
-    page = browse(color_scheme="light", viewport={"width": 1280, "height": 800})
+    page = browse(java_script_enabled=False, color_scheme="light", viewport={"width": 1280, "height": 800})
     for _ in range(3):  # a preview of a chat, a scanner of mail, then a person
         page.goto(links["acknowledge"])
     desk.mine()
@@ -185,7 +93,7 @@ def test_a_browser_acknowledges_once(desk: Desk, browse: Any, until: Any) -> Non
     assert "Slow" in page.text("h1") and "9,000 ETH" in page.text()
     page.fill("input[name=by]", "Ann <b>Other</b>")
     page.fill("textarea", "our own? looking")
-    page.press("button")
+    page.send("button")
     assert page.text("h1") == "Acknowledged by Ann <b>Other</b>"
     # Nobody is called any more, though no block came since.
     until("escalation stopped", lambda: desk.case(name).acknowledged_by == "Ann <b>Other</b>")
@@ -207,7 +115,8 @@ def test_dark_and_small(desk: Desk, browse: Any) -> None:
     link = desk.soc.wait("Slow", "incident.opened").message["data"]["links"]["confirm"]
     seen = {}
     for scheme, width, height in (("light", 1280, 800), ("dark", 390, 844), ("dark", 320, 568)):
-        page = browse(color_scheme=scheme, viewport={"width": width, "height": height}, device_scale_factor=2)
+        size = {"width": width, "height": height}
+        page = browse(java_script_enabled=False, color_scheme=scheme, viewport=size, device_scale_factor=2)
         page.goto(link)
         button = page.box("button")
         assert all(page.box(name)["width"] <= width for name in ("html", "body", "table", "form"))

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -49,84 +45,6 @@ CONTRAST = """(() => {
 EVIL = "<img src=x onerror=document.title='robbed'><script>document.title='robbed'</script>\u202e"
 
 
-def missing(what: str) -> None:
-    """A skip, or a failure where CI=true."""
-    if os.environ.get("CI") == "true":
-        pytest.fail(what)
-    pytest.skip(what)
-
-
-class Page:
-    """A page in a context of its own; ``wrong`` is what went wrong or was asked for."""
-
-    def __init__(self, browser: Any, run: Callable[..., Any], how: dict[str, Any]) -> None:
-        self.wrong: list[str] = []
-        self._run = run
-        self._page = run(self._open, browser, how)
-
-    def _open(self, browser: Any, how: dict[str, Any]) -> Any:
-        page = browser.new_context(**how).new_page()
-        page.on("console", lambda message: self.wrong.append(f"console: {message.text}"))
-        page.on("pageerror", lambda error: self.wrong.append(f"error: {error}"))
-        page.on("request", lambda request: self.wrong.append(f"asked: {request.url}"))
-        return page
-
-    def goto(self, path: Path) -> None:
-        """Open a file; that one request is no fault."""
-        self._run(self._page.goto, path.as_uri())
-        self.wrong.remove(f"asked: {path.as_uri()}")
-
-    def ask(self, script: str) -> Any:
-        """The value of an expression."""
-        return self._run(self._page.evaluate, script)
-
-    def click(self, selector: str) -> None:
-        self._run(self._page.click, selector)
-
-    def fill(self, selector: str, text: str) -> None:
-        self._run(self._page.fill, selector, text)
-
-    def press(self, key: str) -> None:
-        self._run(self._page.keyboard.press, key)
-
-    def picture(self) -> bytes:
-        """The window as PNG."""
-        png: bytes = self._run(self._page.screenshot)
-        return png
-
-    def print(self) -> None:
-        """As on paper."""
-        self._run(lambda: self._page.emulate_media(media="print"))
-
-
-@pytest.fixture(scope="module")
-def browse() -> Iterator[Callable[..., Page]]:
-    """Open pages in a headless browser of this machine; set HEISTWATCH_CHROMIUM to its binary.
-
-    Its driver runs an event loop, so it has a thread of its own.
-    """
-    binary = os.environ.get("HEISTWATCH_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-    if binary is None:
-        missing("chromium (a browser; set HEISTWATCH_CHROMIUM to its binary) is not available")
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        missing("playwright (a driver of browsers) is not installed")
-    with ThreadPoolExecutor(1) as thread:
-
-        def run(work: Callable[..., Any], *arguments: Any) -> Any:
-            return thread.submit(work, *arguments).result()
-
-        manager = sync_playwright()
-        driver = run(manager.__enter__)
-        try:
-            browser = run(lambda: driver.chromium.launch(executable_path=binary, args=["--no-sandbox"]))
-            yield lambda **how: Page(browser, run, how)
-            run(browser.close)
-        finally:
-            run(manager.__exit__)
-
-
 @pytest.fixture(scope="module")
 def robbed() -> Outcome:
     return outcome(table([*ordinary(), *theft()]))
@@ -143,7 +61,7 @@ def report(robbed: Outcome, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_charts_are_drawn_at_any_width(report: Path, browse: Any, viewport: dict[str, int]) -> None:
     """Every chart has shapes inside its frame; nothing is wider than the window, nothing is asked for or complained."""
     page = browse(viewport=viewport, color_scheme="light")
-    page.goto(report)
+    page.goto(report.as_uri())
     charts = page.ask(CHARTS)
     names = [chart["name"] for chart in charts]
     assert names[0] == "Where it went" and "Outflow of 24 hours against the usual" in names and len(charts) == 5
@@ -163,7 +81,7 @@ def test_light_and_dark(report: Path, browse: Any) -> None:
     pictures = {}
     for scheme in ("light", "dark"):
         page = browse(viewport=DESK, color_scheme=scheme)
-        page.goto(report)
+        page.goto(report.as_uri())
         pictures[scheme] = page.picture()
         assert min(page.ask(CONTRAST)) >= 4.5
         page.click("#theme")
@@ -186,7 +104,7 @@ def test_what_is_hostile_does_nothing(robbed: Outcome, browse: Any, tmp_path: Pa
     path = tmp_path / "evil.html"
     path.write_text(render_page(replace(robbed, incidents=(evil,))), encoding="utf-8")
     page = browse(viewport=PHONE)
-    page.goto(path)
+    page.goto(path.as_uri())
     assert page.ask("document.title").startswith("heistwatch backtest: 1 incident")
     assert EVIL[:-1] in page.ask("document.querySelector('#incident-table').textContent")
     assert page.ask("document.images.length + document.scripts.length") == 1
@@ -200,7 +118,7 @@ def test_a_script_that_is_not_its_own_is_refused(report: Path, browse: Any, tmp_
     slipped = "<script>document.title = 'robbed'</script><img src='https://example.invalid/x.png'></main>"
     path.write_text(report.read_text("utf-8").replace("</main>", slipped), encoding="utf-8")
     page = browse(viewport=DESK)
-    page.goto(path)
+    page.goto(path.as_uri())
     assert page.ask("document.title").startswith("heistwatch backtest")
     told = [line for line in page.wrong if not line.startswith("asked:")]  # the driver tells what is stopped, too
     assert len(told) == 2 and all("Content Security Policy" in line for line in told)
@@ -216,7 +134,7 @@ def test_hundreds_of_incidents(robbed: Outcome, browse: Any, tmp_path: Path) -> 
     many = replace(robbed, incidents=incidents, report=robbed.report | {"incidents": said})
     write_page(path, replace(many, history=None))  # type: ignore[arg-type]
     page = browse(viewport=DESK)
-    page.goto(path)
+    page.goto(path.as_uri())
     rows = "[...document.querySelectorAll('#incident-table tbody tr')]"
     shown = f"{rows}.filter((row) => !row.hidden).map((row) => row.cells[1].innerText)"
     assert len(page.ask(shown)) == 40
