@@ -121,7 +121,7 @@ class VariantState:
         """
         self._follow_names()
         columns = (rows.slots, rows.wallets, rows.times, rows.ops, rows.amounts, rows.keys, rows.flags, rows.marks)
-        order = np.argsort(rows.wallets, kind="stable")  # a wallet's result is its own: one after another is faster
+        order = rows.by_wallet()  # a wallet's result is its own: one after another is faster
         shard_of = rows.wallets[order] % len(self._shards)
         places = [order[shard_of == number] for number in range(len(self._shards))]
 
