@@ -15,6 +15,7 @@ from monitor.addresses.compact import AddressSet, WatchedAddresses
 from monitor.coin_flows import utxo_flows
 from monitor.derived import DerivedAddresses, DerivedBook
 from monitor.model import Block, Direction, Flow, Transfer, TransferKind, Wallet
+from monitor.texts.numbers import Numbers
 
 __all__ = ["LURES", "Watch", "Watchlist"]
 
@@ -118,6 +119,7 @@ class Watchlist:
         self._single: dict[str, dict[str, Wallet]] = {}
         self._lists: dict[str, list[tuple[AddressSet, Wallet]]] = {}
         self._chains_of: dict[str, tuple[str, ...]] = {}
+        self._numbers: dict[str, tuple[tuple[int, dict[str, int]], Numbers]] = {}
         for wallet in self.wallets.values():
             for chain, address in wallet.addresses:
                 self._single.setdefault(chain, {})[address] = wallet
@@ -160,17 +162,20 @@ class Watchlist:
         ----------
         places : number of each wallet by its id
         """
-        single = self._single.get(chain, {})
-        known = pl.DataFrame(
-            {"text": list(single), "place": [places[wallet.id] for wallet in single.values()]},
-            schema={"text": pl.String, "place": pl.Int32},
-        )
-        texts = pl.DataFrame({"text": column.cast(pl.String)})
-        joined = texts.join(known, on="text", how="left", maintain_order="left")["place"].fill_null(-1)
-        found: NDArray[np.int32] = joined.to_numpy().astype(np.int32)
+        found = self._numbered(chain, places).of(column)
         for members, wallet in self._lists.get(chain, ()):
-            found = np.where((found < 0) & members.contains(texts["text"]), np.int32(places[wallet.id]), found)
+            found = np.where((found < 0) & members.contains(column), np.int32(places[wallet.id]), found)
         return found
+
+    def _numbered(self, chain: str, places: Mapping[str, int]) -> Numbers:
+        """The single addresses of a chain with the place of their wallet; made anew where more came or places moved."""
+        single = self._single.get(chain, {})
+        of = (len(single), dict(places))
+        held = self._numbers.get(chain)
+        if held is None or held[0] != of:
+            held = of, Numbers(list(single), [places[wallet.id] for wallet in single.values()])
+            self._numbers[chain] = held
+        return held[1]
 
     def chains_of(self, wallet: str) -> tuple[str, ...]:
         """Chains on which a wallet has an address."""

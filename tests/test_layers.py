@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-SHARED = {"model", "ids", "errors", "registry", "store", "addresses", "networks"}  # what chains and alerts may see
+# What chains and alerts may see of monitor.
+SHARED = {"model", "ids", "errors", "registry", "store", "addresses", "networks", "texts"}
 # Beside monitor/cli/, these know chains and alerts.
 ROOTS = {
     "monitor/app.py", "monitor/alerting.py", "monitor/followed.py", "monitor/running.py",
@@ -21,9 +22,9 @@ ENGINE = [  # pure: no clock, no I/O, no random number
     "fold", "fusion", "features", "detectors", "state", "engine", "intake", "trust", "watchlist", "rows", "grouping",
     "incident_record", "incidents", "evidence", "returns", "signals", "findings", "policies", "replay",
     "replay_policies", "report", "published", "explain", "explain_control", "priors", "model", "ids", "block_clock",
-    "amounts", "assets", "networks", "addresses", "errors", "marks", "spool", "refold", "effects", "open_commit", "gap",
-    "told", "lookalike", "replay_accounts", "replay_rows", "replay_split", "replay_unweighed", "health",
-    "drill_schedule", "drill_report",
+    "amounts", "assets", "networks", "addresses", "texts", "errors", "marks", "spool", "refold", "effects",
+    "open_commit", "gap", "told", "lookalike", "replay_accounts", "replay_rows", "replay_split", "replay_unweighed",
+    "health", "drill_schedule", "drill_report",
     "mempool", "unconfirmed", "explain_pending", "fees", "look", "derived", "keepsakes", "coin_flows",
     "maturity", "trial", "backtesting/page/probe", "backtesting/page/windows", "backtesting/page/charts",
 ]  # fmt: skip

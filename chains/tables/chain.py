@@ -9,8 +9,8 @@ import polars as pl
 from chains.tables.bad import Check
 from chains.tables.raw import Raw
 from chains.tables.source import ChainInfo
-from monitor.addresses.letters import lower
 from monitor.networks import by_chain
+from monitor.texts.letters import lower
 
 __all__ = ["ChainColumn"]
 
@@ -136,8 +136,6 @@ class ChainColumn:
         return text
 
     def _lower(self, text: pl.Expr) -> pl.Expr:
-        if not self._raw.eager:  # a scan answers by itself what it is asked of every row
-            return text.str.to_lowercase()
         return text.map_batches(lower, pl.String, is_elementwise=True)
 
     def _pick(self, of: Callable[[ChainInfo], pl.Expr]) -> pl.Expr:

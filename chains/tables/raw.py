@@ -13,7 +13,7 @@ import polars as pl
 from chains.tables.bad import Check
 from chains.tables.mapping import Unit
 from chains.tables.scaled import from_hex, scaled
-from chains.tables.whole import REASONS, UINT256_MAX, digits, faults, without_zeros
+from chains.tables.whole import REASONS, UINT256_MAX, digits, faults, is_positive, without_zeros
 from monitor.errors import ConfigError
 
 __all__ = ["Raw"]
@@ -36,7 +36,6 @@ class Raw:
     dtypes : column name to type; in text formats all are text
     frame : the rows of one chunk in text formats, to look at before an expression is chosen; None in Parquet
     units : column to the unit of its numbers, where they are not base units or seconds
-    eager : whether expressions are put to rows in memory, not to a scan of files
 
     Attributes
     ----------
@@ -50,9 +49,7 @@ class Raw:
         dtypes: Mapping[str, pl.DataType],
         frame: pl.DataFrame | None = None,
         units: Mapping[str, Unit] | None = None,
-        eager: bool = False,
     ) -> None:
-        self.eager = eager
         self.dtypes = dict(dtypes)
         self.frame = frame
         self.units = dict(units or {})
@@ -198,7 +195,7 @@ class Raw:
             return self.text(name).str.contains(r"^0x0*[1-9a-f]").fill_null(False)
         if name in self.units:
             return self.text(name).str.contains(r"^[+0.,\s]*[1-9]").fill_null(False)
-        return (self.text(name).str.strip_chars_start("+0.x").str.len_bytes() > 0).fill_null(False)
+        return self.text(name).map_batches(is_positive, pl.Boolean, is_elementwise=True)
 
     def still(self, value: str, status: str) -> pl.Expr | None:
         """See `chains.tables.layout.Build.still`: for rows whose value is 0 or empty or whose status is 0."""

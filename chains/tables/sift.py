@@ -29,6 +29,7 @@ from chains.tables.task import FACTS, HASH, Plan, Sifted, Task, Wanted
 from chains.tables.text import ROW
 from chains.tables.together import together
 from chains.tables.touching import touching
+from monitor.texts.digits import floats
 
 __all__ = ["sift"]
 
@@ -105,7 +106,7 @@ class _Sifting:
                 frame = chunk.frame
                 if plan.layout.prepare is not None:
                     frame = plan.layout.prepare(frame.lazy(), frame.columns).collect()
-                made = self._made(plan, frame.drop(ROW).schema, frame, eager=True)
+                made = self._made(plan, frame.drop(ROW).schema, frame)
                 frame = frame.with_columns(**made.raw.made) if made.raw.made else frame
                 frame = self._checked(steady(frame), made, [plan])
                 self._count(made, frame.lazy())
@@ -119,7 +120,7 @@ class _Sifting:
         """Parquet files of one schema as one; unless strict, rows that touch the watch set alone are checked."""
         plan, paths = plans[0], [plan.table.path for plan in plans]
         with reading(paths[0] if len(paths) == 1 else ", ".join(paths[:3])):
-            made, held = (self._made(plan, plan.table.dtypes, None, eager=eager) for eager in (False, True))
+            made = self._made(plan, plan.table.dtypes, None)
             counted = pl.collect_all(plan.table.scan().select(pl.len()) for plan in plans)
             lengths = [int(each.item()) for each in counted]
             self.found.rows += sum(lengths)
@@ -135,15 +136,15 @@ class _Sifting:
             if strict:
                 for frame in _large(rows.filter(looked_at).collect_batches()):
                     placed = _placed(frame, plans, begins)
-                    bad += placed.height - self._checked(placed, held, plans).height
+                    bad += placed.height - self._checked(placed, made, plans).height
             broken = any_bad(made.raw.checks)
             kept = rows.filter(~broken) if bad else rows
             for frame in _large(kept.filter(touches).collect_batches()) if plan.layout.gives != "times" else ():
                 first, last = _ends(frame)
                 placed = steady(_placed(_apart(frame, last - first + 1), plans, begins))
-                good = placed if strict else self._checked(placed, held, plans)
+                good = placed if strict else self._checked(placed, made, plans)
                 bad += placed.height - good.height
-                self._keep(held, good)
+                self._keep(made, good)
             if bad:
                 rows = rows.filter(~broken if strict else ~(touches & broken))
             if bad or not count_fast(self.found.stats, made.chain, made.build, rows, sum(lengths), self.wanted):
@@ -152,8 +153,8 @@ class _Sifting:
 
     # -- both -----------------------------------------------------------------------------------------------------
 
-    def _made(self, plan: Plan, dtypes: Mapping[str, pl.DataType], frame: pl.DataFrame | None, eager: bool) -> _Made:
-        raw = Raw(dtypes, frame, plan.table.units, eager)
+    def _made(self, plan: Plan, dtypes: Mapping[str, pl.DataType], frame: pl.DataFrame | None) -> _Made:
+        raw = Raw(dtypes, frame, plan.table.units)
         chain = ChainColumn(raw, self.wanted.chains, plan.default)
         build = plan.layout.build(raw, chain)
         if build.roots is not None and self.wanted.valued:
@@ -222,7 +223,7 @@ class _Sifting:
         self._name(made, frame)
         rows = frame.select(chain, *self._canonical(made))
         if "value" in rows.columns:
-            rows = rows.with_columns(amount=pl.col("value").cast(pl.Float64, strict=False))
+            rows = rows.with_columns(floats(rows["value"]).alias("amount"))
         self._heap("touched", made, rows)
 
     def _name(self, made: _Made, frame: pl.DataFrame) -> None:

@@ -9,7 +9,9 @@ from collections.abc import Mapping
 
 import polars as pl
 
-__all__ = ["REASONS", "UINT256_MAX", "digits", "faults", "without_zeros"]
+from monitor.texts.digits import are_plain
+
+__all__ = ["REASONS", "UINT256_MAX", "digits", "faults", "is_positive", "without_zeros"]
 
 UINT256_MAX = str(2**256 - 1)
 # A whole number with a fraction of 9 zeros or more, as decimal types of a fixed scale are written. With fewer it may
@@ -31,7 +33,7 @@ def without_zeros(text: pl.Expr) -> pl.Expr:
 
 
 def _without_zeros(column: pl.Series) -> pl.Series:
-    if not column.str.contains(".", literal=True).any():
+    if are_plain(column) or not column.str.contains(".", literal=True).any():
         return column
     return column.str.replace(_ZEROS, "$1")
 
@@ -42,7 +44,7 @@ def digits(text: pl.Expr) -> pl.Expr:
 
 
 def _digits(column: pl.Series) -> pl.Series:
-    if not (column.str.starts_with("0") | column.str.starts_with("+")).any():
+    if are_plain(column) or not (column.str.starts_with("0") | column.str.starts_with("+")).any():
         return column
     bare = pl.col("text").str.strip_prefix("+").str.strip_chars_start("0")
     short = pl.when(bare == "").then(pl.lit("0")).otherwise(bare)
@@ -55,9 +57,9 @@ def faults(text: pl.Expr) -> pl.Expr:
 
 
 def _faults(column: pl.Series) -> pl.Series:
-    small = column.cast(pl.Int128, strict=False)
-    if small.null_count() == column.null_count() and not column.str.starts_with("-").any():
+    if are_plain(column):
         return pl.Series(column.name, [_FINE], dtype=pl.UInt8).new_from_index(0, len(column))
+    small = column.cast(pl.Int128, strict=False)
     text, is_small = pl.col("text"), pl.col("small").is_not_null()
     odd = pl.when(~is_small).then(text)  # few: the costly questions are asked of them alone
     bare = odd.str.strip_chars_start("0")
@@ -73,3 +75,10 @@ def _faults(column: pl.Series) -> pl.Series:
         .otherwise(_ODD)
     )  # fmt: skip
     return pl.DataFrame({"text": column, "small": small}).select(fault.cast(pl.UInt8)).to_series().alias(column.name)
+
+
+def is_positive(column: pl.Series) -> pl.Series:
+    """Whether each text, a number without faults (hexadecimal ones too), is above zero; null is not."""
+    if are_plain(column):
+        return (column != "0").fill_null(False)
+    return (column.str.strip_chars_start("+0.x").str.len_bytes() > 0).fill_null(False)

@@ -15,7 +15,8 @@ import polars as pl
 from numba import njit, uint64
 from numpy.typing import NDArray
 
-from monitor.addresses.digest import LONGEST, Texts, digest, digests, evm_digests, pieces
+from monitor.addresses.digest import LONGEST, digest, digests, evm_digests, pieces
+from monitor.texts.located import Texts
 
 __all__ = ["AddressSet", "AddressSetBuilder", "WatchedAddresses"]
 

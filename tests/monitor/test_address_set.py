@@ -10,9 +10,11 @@ import polars as pl
 import pytest
 
 from monitor.addresses.compact import AddressSet, AddressSetBuilder, WatchedAddresses
-from monitor.addresses.digest import LONGEST, PIECE, Texts, digest, digests, evm_digests, keys
+from monitor.addresses.digest import PIECE, digest, digests, evm_digests, keys
 from monitor.addresses.evm import checksum
 from monitor.ids import hash64
+from monitor.texts.blake import LONGEST
+from monitor.texts.located import Texts
 
 RANDOM = random.Random(7)
 MANY = [f"0x{RANDOM.getrandbits(160):040x}" for _ in range(20_000)]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from chains.tables.arrange import _rises
 from chains.tables.steady import steady
-from monitor.addresses.letters import lower
+from monitor.texts.letters import lower
 
 COLUMNS = st.one_of(
     st.lists(st.sampled_from(["a", "", None, "b"]), min_size=3, max_size=3),

@@ -1,0 +1,52 @@
+"""Lower case of whole columns, compiled: addresses and hashes nearly always come in it already."""
+
+from __future__ import annotations
+
+import polars as pl
+from numba import njit, uint64
+
+from monitor.texts.located import Texts, byte, word
+
+__all__ = ["lower"]
+
+_HIGH = uint64(0x8080808080808080)  # the highest bit of each byte
+_FROM_A = uint64(0x3F3F3F3F3F3F3F3F)  # added to a byte: its highest bit is set from "A" on,
+_BEHIND_Z = uint64(0x2525252525252525)  # and behind "Z"
+
+
+def lower(column: pl.Series) -> pl.Series:
+    """The lower case of each text; the column itself, nothing copied, where no text has a letter that changes.
+
+    Examples
+    --------
+    >>> lower(pl.Series(["0xAB", None])).to_list()
+    ['0xab', None]
+    """
+    texts = Texts(column)
+    return column.str.to_lowercase() if _change(texts.starts, texts.lengths) else column
+
+
+@njit(cache=True, nogil=True)
+def _change(starts, lengths):  # type: ignore[no-untyped-def]
+    """Whether texts have a capital, or a letter beyond ASCII, of which there are too many to know."""
+    found = uint64(0)
+    for i in range(len(starts)):
+        start, length = starts[i], uint64(lengths[i])
+        if length < 8:
+            for k in range(length):
+                found |= _changing(uint64(byte(start + uint64(k))))
+            continue
+        end = start + length - uint64(8)  # of the last eight bytes
+        at = start
+        while at < end:
+            found |= _changing(word(at))
+            at += uint64(8)
+        found |= _changing(word(end))
+    return found != 0
+
+
+@njit(cache=True, inline="always")
+def _changing(w):  # type: ignore[no-untyped-def]
+    """Not zero where one of eight bytes is a capital, or beyond ASCII."""
+    low = w & ~_HIGH
+    return (w | ((low + _FROM_A) & ~(low + _BEHIND_Z))) & _HIGH
