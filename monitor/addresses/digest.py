@@ -18,8 +18,9 @@ from numba import njit, uint64
 from numpy.typing import NDArray
 
 from monitor.ids import hash64
+from monitor.memory import byte
 from monitor.texts.blake import LONGEST, blake
-from monitor.texts.located import Texts, byte
+from monitor.texts.located import Texts
 
 __all__ = ["LONGEST", "digest", "digests", "evm_digests", "keys", "pieces"]
 

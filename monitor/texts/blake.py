@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit, uint64
 from numpy.typing import NDArray
 
-from monitor.texts.located import word
+from monitor.memory import word
 
 __all__ = ["LONGEST", "blake"]
 

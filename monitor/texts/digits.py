@@ -12,7 +12,8 @@ import numpy as np
 import polars as pl
 from numba import njit, uint64
 
-from monitor.texts.located import Texts, byte, word
+from monitor.memory import byte, word
+from monitor.texts.located import Texts
 
 __all__ = ["are_plain", "floats"]
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import polars as pl
 from numba import njit, uint64
 
-from monitor.texts.located import Texts, byte, word
+from monitor.memory import byte, word
+from monitor.texts.located import Texts
 
 __all__ = ["lower"]
 

@@ -12,17 +12,13 @@ from typing import Any
 import nanoarrow
 import numpy as np
 import polars as pl
-from llvmlite import ir
-from numba import njit, types, uint64
-from numba.extending import intrinsic
+from numba import njit, uint64
 
-import monitor.compiled  # noqa: F401 (where compiled kernels are kept)
+from monitor.memory import byte, word
 
-__all__ = ["Texts", "byte", "word"]
+__all__ = ["Texts"]
 
 _INLINE = 12  # bytes of the longest text that stands in its entry
-_LLVM: Any = ir  # it has no type hints
-_WORD, _BYTE = (_LLVM.IntType(bits).as_pointer() for bits in (64, 8))
 
 
 class Texts:
@@ -52,30 +48,6 @@ class Texts:
 
     def __len__(self) -> int:
         return len(self.lengths)
-
-
-def _word(context: Any, address: Any) -> Any:
-    """The eight bytes at an address as one number, the first of them lowest."""
-
-    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        found = builder.load(builder.inttoptr(arguments[0], _WORD))
-        found.align = 1
-        return found
-
-    return types.uint64(types.uint64), build
-
-
-def _byte(context: Any, address: Any) -> Any:
-    """The byte at an address."""
-
-    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.load(builder.inttoptr(arguments[0], _BYTE))
-
-    return types.uint8(types.uint64), build
-
-
-word: Any = intrinsic(_word)
-byte: Any = intrinsic(_byte)
 
 
 @njit(cache=True, nogil=True)

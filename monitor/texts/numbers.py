@@ -9,7 +9,8 @@ import polars as pl
 from numba import njit, uint64
 from numpy.typing import NDArray
 
-from monitor.texts.located import Texts, byte, word
+from monitor.memory import byte, word
+from monitor.texts.located import Texts
 
 __all__ = ["Numbers"]
 
