@@ -1,4 +1,4 @@
-"""Where compiled kernels are kept: a cache that knows every source file a kernel is made of.
+"""How kernels are compiled, and where they are kept: a cache that knows every source file a kernel is made of.
 
 Numba's own cache looks only at the file of the outermost function, so that a change in a function it calls would be
 missed. The folder used here is named by a digest of all kernel sources. The packages of the kernels import this module.
@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numba
 
-__all__ = ["CACHE"]
+__all__ = ["CACHE", "compiled"]
 
 _HERE = Path(__file__).parent
 _SOURCES = (
@@ -35,3 +36,18 @@ CACHE = _cache()
 _config: Any = numba.config
 if not _config.CACHE_DIR:  # NUMBA_CACHE_DIR is not set; Numba may have been imported before us
     _config.CACHE_DIR = str(CACHE)
+
+
+def compiled(*, owns: bool = False, **options: Any) -> Callable[[Callable[..., Any]], Any]:
+    """`numba.njit` for kernels of the engine, which work on arrays that are lent to them.
+
+    Numba counts who holds an array wherever one is handed on, which costs a tenth of the time of a fold; where nothing
+    is made, nothing needs counting.
+
+    Parameters
+    ----------
+    owns : whether the function makes arrays; no array that it made may be returned to one that does not
+    options : of `numba.njit`
+    """
+    compile_: Any = numba.njit  # its hints leave this option out
+    return compile_(cache=True, _nrt=owns, **options)  # type: ignore[no-any-return]

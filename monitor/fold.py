@@ -11,19 +11,20 @@ that buffer and calls again from this row.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from monitor import fusion
+from monitor.compiled import compiled
 from monitor.detectors import EVIDENCE_SIZE, Evidence, evidence
 from monitor.features import kernel, looks, table
 from monitor.features.dtypes import CHANNELS, PRINTS, STATISTICS
 from monitor.rows import FOREIGN, IN, KIND_SHIFT, NATIVE, OUT, TELL, TOUCH, TRUSTED
 
-__all__ = ["DONE", "NEED_HITS", "NEED_POOL", "NEED_UNDO", "fold"]
+__all__ = ["DONE", "NEED_HITS", "NEED_POOL", "NEED_UNDO", "SCRATCH", "fold"]
 
 DONE, NEED_HITS, NEED_POOL, NEED_UNDO = 0, 1, 2, 3
 K = len(STATISTICS)
 C = len(CHANNELS)
+SCRATCH = EVIDENCE_SIZE + K + C  # numbers that a row needs while it is folded
 OWN_SHARE = 0.001  # of the typical balance: what a payment must be itself to join a fresh incident
 ALARM_FRESH = 86400
 SIGNAL_SHARE = 0.03
@@ -43,7 +44,7 @@ _start_asset, _start_wallet = kernel.start, fusion.start
 _SUSPECT, _CONFIRMED = kernel.SUSPECT, kernel.CONFIRMED
 
 
-@njit(cache=True)
+@compiled()
 def _note(undo, undone, owner, pool, place, key):  # type: ignore[no-untyped-def]
     """Write down a destination record as it was (``place`` -1: it was not there)."""
     if undo.shape[0] == 0:
@@ -58,7 +59,15 @@ def _note(undo, undone, owner, pool, place, key):  # type: ignore[no-untyped-def
     undone[0] += 1
 
 
-@njit(cache=True)
+@compiled(owns=True)
+def _evict(pool, tables, owner, undo, undone):  # type: ignore[no-untyped-def]
+    """Make room in a table that is full."""
+    for old in table.oldest(pool, tables, owner):
+        _note(undo, undone, owner, pool, table.find(pool, tables, owner, old), old)
+        table.remove(pool, tables, owner, old)
+
+
+@compiled()
 def _open(pool, used, tables, owner, key, undo, undone):  # type: ignore[no-untyped-def]
     """The record of ``key``, made if needed (room was checked). Returns (place, is new)."""
     place = table.find(pool, tables, owner, key)
@@ -66,15 +75,13 @@ def _open(pool, used, tables, owner, key, undo, undone):  # type: ignore[no-unty
         _note(undo, undone, owner, pool, place, key)
         return place, False
     if table.is_full(tables, owner):
-        for old in table.oldest(pool, tables, owner):
-            _note(undo, undone, owner, pool, table.find(pool, tables, owner, old), old)
-            table.remove(pool, tables, owner, old)
+        _evict(pool, tables, owner, undo, undone)
     table.reserve(pool, used, tables, owner)
     _note(undo, undone, owner, pool, np.int64(-1), key)
     return table.insert(pool, tables, owner, key), True
 
 
-@njit(cache=True)
+@compiled()
 def _undo_room(undo, undone, tables, slot, suspects):  # type: ignore[no-untyped-def]
     """Whether one row's worth of undo fits: a destination, a suspect that goes and comes, and evictions."""
     if undo.shape[0] == 0:
@@ -87,7 +94,7 @@ def _undo_room(undo, undone, tables, slot, suspects):  # type: ignore[no-untyped
     return undone[0] + need <= undo.shape[0]
 
 
-@njit(cache=True)
+@compiled()
 def _mark_of(pool, tables, suspects, key, t, undo, undone):  # type: ignore[no-untyped-def]
     """Place of a destination's mark as a suspect, -1 none. A mark that nobody confirmed is forgotten in time."""
     mark = table.find(pool, tables, suspects, key)
@@ -98,20 +105,20 @@ def _mark_of(pool, tables, suspects, key, t, undo, undone):  # type: ignore[no-u
     return np.int64(-1)
 
 
-@njit(cache=True)
+@compiled()
 def _is_ready(a, t):  # type: ignore[no-untyped-def]
     """Whether shares of this asset's balance mean something: it was told, or a week of flows shows it."""
     return a.known != 0 or t >= a.born + fusion.WARM_UP
 
 
-@njit(cache=True)
+@compiled()
 def _is_bystander(w, f, t):  # type: ignore[no-untyped-def]
     """A small payment while an incident is fresh: the sums are high by the theft, not by this customer."""
     fresh = w.alarm != 0 and t - w.alarm < ALARM_FRESH
     return fresh and max(f.value, f.d24) < OWN_SHARE * f.typical
 
 
-@njit(cache=True)
+@compiled()
 def _judge(w, a, f, q, e, s, t):  # type: ignore[no-untyped-def]
     """Bits of what this outflow exceeds: channels once warm, and the guard rail; nothing on a guessed balance."""
     fired = 0
@@ -126,13 +133,13 @@ def _judge(w, a, f, q, e, s, t):  # type: ignore[no-untyped-def]
     return fired
 
 
-@njit(cache=True)
+@compiled()
 def _is_signal(w, a, f, s, t):  # type: ignore[no-untyped-def]
     """Close under the fast threshold: it counts where another wallet or chain of the entity shows as much."""
     return t >= w.warm_from and _is_ready(a, t) and f.share >= SIGNAL_SHARE and s[0] >= w.tau[0] - w.width[0]
 
 
-@njit(cache=True)
+@compiled()
 def _notice(w, f, key, value, identity, flags, marks, t):  # type: ignore[no-untyped-def]
     """Features that come from the wallet's other doings and from the transaction; they are remembered with it."""
     f.swept = looks.swept(w, key, identity, t)
@@ -142,7 +149,7 @@ def _notice(w, f, key, value, identity, flags, marks, t):  # type: ignore[no-unt
     looks.notice_out(w, value, identity, t, f)
 
 
-@njit(cache=True)
+@compiled()
 def _record_hit(h, i, kind, fired, w, a, f, e, z, s, t, q, peer):  # type: ignore[no-untyped-def]
     """Fill a hit for people and the correlator."""
     h.row = i
@@ -184,7 +191,7 @@ def _record_hit(h, i, kind, fired, w, a, f, e, z, s, t, q, peer):  # type: ignor
     h.warm = 1 if t >= w.warm_from else 0
 
 
-@njit(cache=True)
+@compiled()
 def _plain_hit(h, i, w, a, t, first):  # type: ignore[no-untyped-def]
     """A payment to a suspect that says nothing new: only the amount counts."""
     h.row = i
@@ -201,10 +208,10 @@ def _plain_hit(h, i, w, a, t, first):  # type: ignore[no-untyped-def]
     h.warm = 1 if t >= w.warm_from else 0
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def fold(  # type: ignore[no-untyped-def]
     begin, slots, wallets, times, ops, amounts, keys, flags, marks, identities, settings,
-    assets, fusions, tables, first_suspects, pool, used, peers, features, hits, counts, undo, undone,
+    assets, fusions, tables, first_suspects, pool, used, peers, features, scratch, hits, counts, undo, undone,
 ):
     """Fold rows ``begin`` to the end; see the module's docstring.
 
@@ -225,7 +232,7 @@ def fold(  # type: ignore[no-untyped-def]
         ``first_suspects + j``
     pool, used : DESTINATION records, and int64 (1) how many places are taken
     peers : PRIORS (n)
-    features : FEATURES (1), scratch
+    features, scratch : FEATURES (1) and float64 (`SCRATCH`), of the row at hand
     hits, counts : HIT buffer, and int64 (1) how many are filled
     undo, undone : UNDONE buffer (empty: no undo is kept), and int64 (1) how many are filled
 
@@ -234,9 +241,7 @@ def fold(  # type: ignore[no-untyped-def]
     (row, why) : the row after the last folded one; DONE, or the buffer to enlarge
     """
     f = features[0]
-    e = np.zeros(EVIDENCE_SIZE)
-    z = np.zeros(K)
-    s = np.zeros(C)
+    e, z, s = scratch[:EVIDENCE_SIZE], scratch[EVIDENCE_SIZE : EVIDENCE_SIZE + K], scratch[EVIDENCE_SIZE + K : SCRATCH]
     for i in range(begin, slots.shape[0]):
         slot = slots[i]
         j = wallets[i]
@@ -295,9 +300,18 @@ def fold(  # type: ignore[no-untyped-def]
             continue
         f.others = fusion.others(w, identity, t)
         _evidence(f, q, e)
-        fusion.score(w, q, e, z, s)
-        if _is_ready(a, t):
+        fusion.levels(w, e, z)
+        fusion.bounds(q, e, z, s)
+        is_ready = _is_ready(a, t)
+        if is_ready:
             fusion.remember(w, z, f, q, identity, t)
+        if not marked and not (is_ready and fusion.matters(w, e[Evidence.GUARD], s)):
+            _learn_familiar(d, value / a.scale)
+            looks.learn_look(w, marks[i])
+            if is_ready:
+                fusion.learn(w, e, s, False)
+            continue
+        fusion.channels(q, e, z, s)
         fired = _judge(w, a, f, q, e, s, t)
         if fired != 0 and not marked and _is_bystander(w, f, t):
             _learn_familiar(d, value / a.scale)
@@ -309,7 +323,7 @@ def fold(  # type: ignore[no-untyped-def]
             else:
                 _learn_familiar(d, value / a.scale)
                 looks.learn_look(w, marks[i])
-                if _is_ready(a, t):
+                if is_ready:
                     fusion.learn(w, e, s, False)
                 if _is_signal(w, a, f, s, t):
                     _record_hit(hits[counts[0]], i, 3, 0, w, a, f, e, z, s, t, q, peer)

@@ -13,8 +13,8 @@ Source: Gibbs and Candes, "Adaptive conformal inference under distribution shift
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from monitor.compiled import compiled
 from monitor.detectors.base import Evidence
 from monitor.features.dtypes import CHANNELS, MAXIMA_DAYS, RECENT_ASSETS, STATISTICS
 from monitor.features.maths import exp, exp10, log, log10
@@ -22,13 +22,16 @@ from monitor.priors import SPLIT
 
 __all__ = [
     "advance_day",
+    "bounds",
     "channels",
     "learn",
     "levels",
+    "matters",
     "pass_days",
     "remember",
     "return_days",
     "score",
+    "stands_out",
     "start",
     "thresholds",
 ]
@@ -56,12 +59,17 @@ NEVER = -9.0
 FAST, DAYLY, SLOW = 0, 1, 2
 OF_CHANNEL = (0, 0, 1, 0, 0, 1, 1, 0, 0, 1, 2)  # of each statistic
 JOINED = 2.0  # days that the alarms of one incident reach over, beyond the first
+MARGIN = 1e-6  # far above what rounding does to a fused level
+SLACK = 0.053
+LOG2_10 = 3.321928094887362
+ONE, BIAS = 4503599627370496.0, 1023.0  # of a float64: the step of its exponent in its bits, and what is added to it
+ABOVE_LINE = 0.08607134  # the most that log2(1 + x) - x is between 0 and 1
 UNREACHED = 99.0  # threshold of a channel that is not used
 OTHERS_WINDOW = 2 * 3600
 PERSONAL_SHARE = 0.1  # what of an asset must go in a personal wallet to count for the others
 
 
-@njit(cache=True)
+@compiled()
 def start(w, t, q, peer):  # type: ignore[no-untyped-def]
     """Begin a fusion record at the wallet's first flow."""
     w.used = 1
@@ -81,7 +89,7 @@ def start(w, t, q, peer):  # type: ignore[no-untyped-def]
     thresholds(w, q, peer)
 
 
-@njit(cache=True)
+@compiled()
 def _quantile(peer, c, p):  # type: ignore[no-untyped-def]
     """Standardised excess that a clean active day exceeds with chance ``p``."""
     lp = log(min(p, 1.0))
@@ -93,7 +101,7 @@ def _quantile(peer, c, p):  # type: ignore[no-untyped-def]
     return peer.pool_q[c, i - 1] + (peer.pool_q[c, i] - peer.pool_q[c, i - 1]) * (lp - l0) / (l1 - l0)
 
 
-@njit(cache=True)
+@compiled()
 def _log_chance(peer, c, q):  # type: ignore[no-untyped-def]
     """The inverse: natural log of the chance that a clean active day exceeds ``q``; the last slope goes on for ever."""
     n = peer.pool_p.shape[0]
@@ -104,7 +112,7 @@ def _log_chance(peer, c, q):  # type: ignore[no-untyped-def]
     return l0 + (l1 - l0) * (q - peer.pool_q[c, i - 1]) / (peer.pool_q[c, i] - peer.pool_q[c, i - 1])
 
 
-@njit(cache=True)
+@compiled()
 def _chance(q, peer, c):  # type: ignore[no-untyped-def]
     """The clean-day chance that the budget allows channel ``c``.
 
@@ -114,14 +122,14 @@ def _chance(q, peer, c):  # type: ignore[no-untyped-def]
     return peer.share[c] * SPLIT * days * (1.0 + JOINED * days)
 
 
-@njit(cache=True)
+@compiled()
 def _active_share(w):  # type: ignore[no-untyped-def]
     """Share of days with a novel outflow; 1 while too young to tell."""
     age = w.day - w.born // DAY
     return min(1.0, max(1.0, float(w.days)) / float(age)) if age >= 7 else 1.0
 
 
-@njit(cache=True)
+@compiled()
 def thresholds(w, q, peer):  # type: ignore[no-untyped-def]
     """Today's thresholds from the tail of each channel's daily maxima and the controller."""
     active = _active_share(w)
@@ -133,7 +141,7 @@ def thresholds(w, q, peer):  # type: ignore[no-untyped-def]
         w.tau[c] = w.centre[c] + w.width[c] * _quantile(peer, c, p) + w.delta[c]
 
 
-@njit(cache=True)
+@compiled()
 def return_days(w, c, s, peer):  # type: ignore[no-untyped-def]
     """Days between incidents of clean days with ``s`` or more in channel ``c``: 30/budget at ``tau``.
 
@@ -147,7 +155,7 @@ def return_days(w, c, s, peer):  # type: ignore[no-untyped-def]
     return 0.5 * days * (1.0 + exp(0.5 * log(1.0 + 4.0 * JOINED / days)))
 
 
-@njit(cache=True)
+@compiled(owns=True)
 def _tail(maxima, n, u_peer, s_peer, quantile):  # type: ignore[no-untyped-def]
     """Level and mean excess of the last ``n`` daily maxima, shrunk to the peer prior."""
     own = np.sort(maxima[:n])
@@ -167,7 +175,7 @@ def _tail(maxima, n, u_peer, s_peer, quantile):  # type: ignore[no-untyped-def]
     return u, s
 
 
-@njit(cache=True)
+@compiled()
 def _close_day(w, peer):  # type: ignore[no-untyped-def]
     """An active day ends: its maxima join the ring, levels and tails are learned anew."""
     place = w.days % MAXIMA_DAYS
@@ -187,7 +195,7 @@ def _close_day(w, peer):  # type: ignore[no-untyped-def]
             w.centre[c], w.width[c] = _tail(w.maxima[K + c], n, peer.centre[c], peer.width[c], part)
 
 
-@njit(cache=True)
+@compiled()
 def _control(w, q, peer, day_end):  # type: ignore[no-untyped-def]
     """Midnight: the controller counts what was exceeded without a confirmation, then forgets it."""
     for c in range(C):
@@ -203,7 +211,7 @@ def _control(w, q, peer, day_end):  # type: ignore[no-untyped-def]
     w.guard = 1.0 + (w.guard - 1.0) * GUARD_KEEP
 
 
-@njit(cache=True)
+@compiled()
 def advance_day(w, t, q, peer):  # type: ignore[no-untyped-def]
     """Let the wallet's clock pass to ``t``; every UTC midnight passed is one step of the controller."""
     w.clock = max(w.clock, t)
@@ -215,7 +223,7 @@ def advance_day(w, t, q, peer):  # type: ignore[no-untyped-def]
     pass_days(w, day, q, peer)
 
 
-@njit(cache=True)
+@compiled()
 def pass_days(w, day, q, peer):  # type: ignore[no-untyped-def]
     """Midnights up to ``day``, the one being accumulated closed already."""
     passed = day - w.day
@@ -227,7 +235,7 @@ def pass_days(w, day, q, peer):  # type: ignore[no-untyped-def]
     thresholds(w, q, peer)
 
 
-@njit(cache=True)
+@compiled()
 def others(w, identity, t):  # type: ignore[no-untyped-def]
     """Other assets of the wallet with evidence of their own within two hours before ``t``."""
     n = 0.0
@@ -237,7 +245,7 @@ def others(w, identity, t):  # type: ignore[no-untyped-def]
     return n
 
 
-@njit(cache=True)
+@compiled()
 def remember(w, z, f, q, identity, t):  # type: ignore[no-untyped-def]
     """Note where this asset showed evidence: in its own place, else in the one unused longest."""
     if q.personal != 0:
@@ -256,7 +264,7 @@ def remember(w, z, f, q, identity, t):  # type: ignore[no-untyped-def]
     w.recent_at[place] = t
 
 
-@njit(cache=True)
+@compiled()
 def score(w, q, e, z, s):  # type: ignore[no-untyped-def]
     """Fuse the evidence ``e`` of one outflow: ``z`` (8) as -log10 of daily exceedance rates, ``s`` (3) channel scores.
 
@@ -267,7 +275,7 @@ def score(w, q, e, z, s):  # type: ignore[no-untyped-def]
     channels(q, e, z, s)
 
 
-@njit(cache=True)
+@compiled()
 def levels(w, e, z):  # type: ignore[no-untyped-def]
     """How rare each statistic is: -log10 of the rate of days on which it is exceeded, approximately."""
     for k in range(K):
@@ -279,7 +287,7 @@ def levels(w, e, z):  # type: ignore[no-untyped-def]
         z[k] = min(z[k], Z_MAX)
 
 
-@njit(cache=True)
+@compiled()
 def channels(q, e, z, s):  # type: ignore[no-untyped-def]
     """The scores of the channels, from the levels of the statistics and what the context adds."""
     context = e[Evidence.ODD] + e[Evidence.KIND] + e[Evidence.SWEPT]
@@ -293,7 +301,7 @@ def channels(q, e, z, s):  # type: ignore[no-untyped-def]
     s[2] = _fused(q, z, SLOW) + e[Evidence.SLOW_LEVEL]
 
 
-@njit(cache=True)
+@compiled()
 def _fused(q, z, channel):  # type: ignore[no-untyped-def]
     """log10 of the weighted mean of the e-values of a channel; as good as nothing where all its weights are 0."""
     total = 0.0
@@ -306,7 +314,53 @@ def _fused(q, z, channel):  # type: ignore[no-untyped-def]
     return log10(total / weight) if weight > 0.0 else NEVER
 
 
-@njit(cache=True)
+@compiled()
+def bounds(q, e, z, b):  # type: ignore[no-untyped-def]
+    """What the scores cannot exceed, and reach but for `SLACK`, at a fraction of their cost."""
+    context = e[Evidence.ODD] + e[Evidence.KIND] + e[Evidence.SWEPT]
+    signs = e[Evidence.PROBE] + e[Evidence.DRAIN] + e[Evidence.OTHERS]
+    for k in range(Evidence.FRESH, Evidence.TOPUP + 1):
+        signs += e[k]
+    b[0] = e[Evidence.SHARE] + context + signs
+    if q.personal == 0:
+        b[0] += _fused_bound(q, z, FAST)
+    b[1] = _fused_bound(q, z, DAYLY) + e[Evidence.DRAIN] + 0.5 * (e[Evidence.OTHERS] + context) + e[Evidence.DAY_LEVEL]
+    b[2] = _fused_bound(q, z, SLOW) + e[Evidence.SLOW_LEVEL]
+    for c in range(C):
+        b[c] += MARGIN
+
+
+@compiled()
+def _fused_bound(q, z, channel):  # type: ignore[no-untyped-def]
+    """What `_fused` cannot exceed: between powers of two, 2^x lies below a straight line, log2 little above one."""
+    total = 0.0
+    weight = 0.0
+    for k in range(K):
+        if OF_CHANNEL[k] == channel:
+            bits = np.int64((z[k] * LOG2_10 + BIAS) * ONE)
+            total += q.uses[k] * bits.view(np.float64)
+            weight += q.uses[k]
+    if weight <= 0.0:
+        return NEVER
+    mean = total / weight
+    return (np.float64(mean).view(np.int64) / ONE - BIAS + ABOVE_LINE) / LOG2_10
+
+
+@compiled()
+def stands_out(w, guard, s):  # type: ignore[no-untyped-def]
+    """Whether scores (or their bounds) may be an alarm or a signal: if not, they only raise the day's maxima."""
+    if guard >= w.guard or s[0] >= w.tau[0] - w.width[0] or s[0] >= w.tau[0]:
+        return True
+    return s[1] >= w.tau[1] or s[2] >= w.tau[2]
+
+
+@compiled()
+def matters(w, guard, s):  # type: ignore[no-untyped-def]
+    """Whether scores with these bounds may matter: for an alarm, a signal, or the day's maxima."""
+    return stands_out(w, guard, s) or s[0] > w.today[K] or s[1] > w.today[K + 1] or s[2] > w.today[K + 2]
+
+
+@compiled()
 def learn(w, e, s, limit):  # type: ignore[no-untyped-def]
     """Raise the day's maxima; scores no further than the thresholds where ``limit`` is set (a flow that fired)."""
     w.active = 1

@@ -25,7 +25,7 @@ from monitor.errors import StoreError
 from monitor.features import table
 from monitor.features.dtypes import ASSET, DESTINATION, FEATURES, FUSION, HIT, PARAMETERS, TABLE, UNDONE
 from monitor.features.kernel import CONFIRMED
-from monitor.fold import DONE, NEED_HITS, NEED_POOL, fold
+from monitor.fold import DONE, NEED_HITS, NEED_POOL, SCRATCH, fold
 from monitor.ids import hash64
 from monitor.priors import PEER
 from monitor.rows import FlowRows
@@ -70,7 +70,7 @@ class EngineState:
         self._suspect_tables = np.zeros(16, TABLE)
         self._pool = table.new_pool(1 << 12)
         self._used = np.zeros(1, np.int64)
-        self._features = np.zeros(1, FEATURES)
+        self._features, self._scratch = np.zeros(1, FEATURES), np.zeros(SCRATCH)
         self._asset_of: dict[tuple[str, str, str], int] = {}
         self._wallet_of: dict[tuple[str, str], int] = {}
         self._asset_names: list[tuple[str, str, str]] = []
@@ -211,6 +211,7 @@ class EngineState:
                 self._used,
                 PEER,
                 self._features,
+                self._scratch,
                 hits,
                 counts,
                 undo,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from monitor.features import table
 from monitor.features.dtypes import FEATURES, HIT, TABLE, UNDONE
 from monitor.features.maths import exp, log
-from monitor.fold import DONE, fold
+from monitor.fold import DONE, SCRATCH, fold
 from monitor.ids import hash64
 from monitor.priors import PEER
 from monitor.rows import OUT
@@ -73,6 +73,7 @@ def would_fire(records: Records, at: int, amounts: NDArray[np.float64]) -> NDArr
         np.zeros(1, np.int64),
         PEER,
         np.zeros(1, FEATURES),
+        np.zeros(SCRATCH),
         hits,
         counts,
         np.zeros(0, UNDONE),

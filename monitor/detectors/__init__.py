@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from numba import njit
-
-from monitor import compiled as _compiled  # noqa: F401  (the kernels' cache folder, before the first kernel)
+from monitor.compiled import compiled
 from monitor.detectors import (
     fusion_rule,
     guard,
@@ -37,7 +35,7 @@ _hw1, _hw2, _hw3, _hw4, _hw5, _hw6, _hw7, _hw8, _sweep, _pw1, _pw2, _pw3, _pw4, 
 )
 
 
-@njit(cache=True)
+@compiled()
 def evidence(f, q, e):  # type: ignore[no-untyped-def]
     """Fill the evidence vector ``e`` (float64, `EVIDENCE_SIZE`) of one row of features ``f``; ``q``: `PARAMETERS`."""
     _hw1(f, q, e)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from numba import njit
-
+from monitor.compiled import compiled
 from monitor.detectors.base import Detector, Evidence, Parameter
 
 WEEK = 7 * 86400.0
@@ -30,7 +29,7 @@ DETECTOR = Detector(
 )
 
 
-@njit(cache=True)
+@compiled()
 def evidence(f, q, e):  # type: ignore[no-untyped-def]
     calm = f.age >= WEEK or (f.others < 1.0 and f.foreign == 0)
     e[Evidence.GUARD] = max(f.d1 / q.to_one, f.u1h / q.to_all) / f.typical * (q.calm if calm else 1.0)

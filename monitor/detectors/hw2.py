@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from numba import njit
-
+from monitor.compiled import compiled
 from monitor.detectors.base import Detector, Evidence, Parameter
 from monitor.detectors.shares import log_share
 
@@ -35,7 +34,7 @@ DETECTOR = Detector(
 )
 
 
-@njit(cache=True)
+@compiled()
 def evidence(f, q, e):  # type: ignore[no-untyped-def]
     e[Evidence.DEST_1H] = log_share(f.d1 / f.typical)
     e[Evidence.DEST_24H] = log_share(f.d24 / f.typical)

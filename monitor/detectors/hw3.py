@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from numba import njit
-
+from monitor.compiled import compiled
 from monitor.detectors.base import Detector, Evidence, Parameter
 from monitor.detectors.shares import log_share
 from monitor.features.maths import log10
@@ -34,7 +33,7 @@ DETECTOR = Detector(
 )
 
 
-@njit(cache=True)
+@compiled()
 def evidence(f, q, e):  # type: ignore[no-untyped-def]
     seasonal = f.typical * f.season
     e[Evidence.TOTAL_10M] = log_share(f.u10m / seasonal)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from numba import njit
-
+from monitor.compiled import compiled
 from monitor.detectors.base import Detector, Evidence, Parameter
 
 DETECTOR = Detector(
@@ -27,6 +26,6 @@ DETECTOR = Detector(
 )
 
 
-@njit(cache=True)
+@compiled()
 def evidence(f, q, e):  # type: ignore[no-untyped-def]
     e[Evidence.ODD] = min(q.odd_most, f.odd) if f.share > 0.03 else 0.0

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from numba import njit
-
+from monitor.compiled import compiled
 from monitor.detectors.base import Detector, Evidence, Parameter
 from monitor.rows import BAD, EXCHANGE, UNLABELLED
 
@@ -24,7 +23,7 @@ DETECTOR = Detector(
 )
 
 
-@njit(cache=True)
+@compiled()
 def evidence(f, q, e):  # type: ignore[no-untyped-def]
     e[Evidence.KIND] = 0.0
     if f.kind != UNLABELLED and f.share > 0.03:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from numba import njit
-
+from monitor.compiled import compiled
 from monitor.detectors.base import Detector, Evidence, Parameter
 
 WEEK = 7 * 86400.0
@@ -24,6 +23,6 @@ DETECTOR = Detector(
 )
 
 
-@njit(cache=True)
+@compiled()
 def evidence(f, q, e):  # type: ignore[no-untyped-def]
     e[Evidence.FRESH] = q.fresh if f.age < 86400.0 else (q.known if f.age >= WEEK else 0.0)

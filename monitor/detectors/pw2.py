@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from numba import njit
-
+from monitor.compiled import compiled
 from monitor.detectors.base import Detector, Evidence, Parameter
 
 DETECTOR = Detector(
@@ -21,7 +20,7 @@ DETECTOR = Detector(
 )
 
 
-@njit(cache=True)
+@compiled()
 def evidence(f, q, e):  # type: ignore[no-untyped-def]
     left = f.balance / f.peak if f.peak > 0.0 else 1.0
     e[Evidence.DRAINED] = (q.drained if left < 0.05 else 0.0) + min(q.further_most, q.further * f.others)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from numba import njit
-
+from monitor.compiled import compiled
 from monitor.detectors.base import Detector, Evidence, Parameter
 
 DETECTOR = Detector(
@@ -19,6 +18,6 @@ DETECTOR = Detector(
 )
 
 
-@njit(cache=True)
+@compiled()
 def evidence(f, q, e):  # type: ignore[no-untyped-def]
     e[Evidence.FOREIGN] = q.foreign if f.foreign != 0 else 0.0

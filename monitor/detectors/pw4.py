@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from numba import njit
-
+from monitor.compiled import compiled
 from monitor.detectors.base import Detector, Evidence, Parameter
 
 SPLITS = (0.80, 0.75, 0.70)  # shares of the larger part
@@ -21,7 +20,7 @@ DETECTOR = Detector(
 )
 
 
-@njit(cache=True)
+@compiled()
 def evidence(f, q, e):  # type: ignore[no-untyped-def]
     e[Evidence.SPLIT] = 0.0
     for share in SPLITS:

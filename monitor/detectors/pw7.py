@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from numba import njit
-
+from monitor.compiled import compiled
 from monitor.detectors.base import Detector, Evidence, Parameter
 
 DETECTOR = Detector(
@@ -19,7 +18,7 @@ DETECTOR = Detector(
 )
 
 
-@njit(cache=True)
+@compiled()
 def evidence(f, q, e):  # type: ignore[no-untyped-def]
     e[Evidence.DORMANT] = 0.0
     if f.idle > 90.0 * 86400.0:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from numba import njit
-
+from monitor.compiled import compiled
 from monitor.detectors.base import Detector, Evidence, Parameter
 
 DETECTOR = Detector(
@@ -17,6 +16,6 @@ DETECTOR = Detector(
 )
 
 
-@njit(cache=True)
+@compiled()
 def evidence(f, q, e):  # type: ignore[no-untyped-def]
     e[Evidence.TOPUP] = q.topup if f.topup >= 0.0 else 0.0

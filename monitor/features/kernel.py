@@ -11,8 +11,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
+from monitor.compiled import compiled
 from monitor.features.maths import exp
 
 __all__ = ["CONFIRMED", "SUSPECT", "advance", "deduct", "inflow", "learn_familiar", "outflow", "start", "tell"]
@@ -33,7 +33,7 @@ PROFILE_FROM = 14 * DAY
 R10M, R1H, R6H, R24H, FRESH, REPEATED = 0, 1, 2, 3, 4, 5  # places of the rings' sums
 
 
-@njit(cache=True)
+@compiled()
 def start(a, t, value):  # type: ignore[no-untyped-def]
     """Begin an asset record at its first flow or told balance."""
     a.used = 1
@@ -52,19 +52,17 @@ def start(a, t, value):  # type: ignore[no-untyped-def]
         a.by_weekday[i] = 1.0
 
 
-@njit(cache=True)
+@compiled()
 def _clear(ring, head, now):  # type: ignore[no-untyped-def]
     """Empty the buckets between the newest and ``now``."""
     n = ring.shape[0]
-    if now - head >= n:
-        for i in range(n):
-            ring[i] = 0.0
-    else:
-        for b in range(head + 1, now + 1):
-            ring[b % n] = 0.0
+    place = head % n
+    for _ in range(min(now - head, n)):
+        place = place + 1 if place + 1 < n else 0
+        ring[place] = 0.0
 
 
-@njit(cache=True)
+@compiled()
 def _sum(ring):  # type: ignore[no-untyped-def]
     one = two = three = four = 0.0  # four sums that do not wait for one another
     n = ring.shape[0] // 4 * 4
@@ -78,7 +76,7 @@ def _sum(ring):  # type: ignore[no-untyped-def]
     return (one + two) + (three + four)
 
 
-@njit(cache=True)
+@compiled()
 def _turn(a, t):  # type: ignore[no-untyped-def]
     """Bring every ring to ``t``: buckets that end leave, and what is left is summed anew."""
     if t // 60 == a.head_10m:
@@ -107,7 +105,7 @@ def _turn(a, t):  # type: ignore[no-untyped-def]
     a.sums[REPEATED] = _sum(a.ring_again)
 
 
-@njit(cache=True)
+@compiled()
 def _close_hour(a, t):  # type: ignore[no-untyped-def]
     """Fold the finished hour into the profile by hour and weekday (novel outflow, clipped), and the idle ones since.
 
@@ -127,7 +125,7 @@ def _close_hour(a, t):  # type: ignore[no-untyped-def]
     a.hour_novel = 0.0
 
 
-@njit(cache=True)
+@compiled()
 def season(a, t):  # type: ignore[no-untyped-def]
     """Usual novel outflow of this hour over that of all hours, 0.3 to about 3; 1 in the first fortnight."""
     if t - a.born < PROFILE_FROM:
@@ -146,7 +144,7 @@ def season(a, t):  # type: ignore[no-untyped-def]
     return min(4.0, 0.3 + 0.7 * by_hour * by_day)
 
 
-@njit(cache=True)
+@compiled()
 def advance(a, t):  # type: ignore[no-untyped-def]
     """Let time pass to ``t``: averages, decays, rings. Returns the time on the record's own clock."""
     if t <= a.clock:
@@ -162,7 +160,7 @@ def advance(a, t):  # type: ignore[no-untyped-def]
     return t
 
 
-@njit(cache=True)
+@compiled()
 def inflow(a, value):  # type: ignore[no-untyped-def]
     """Coins arrive."""
     a.balance += value
@@ -174,7 +172,7 @@ def inflow(a, value):  # type: ignore[no-untyped-def]
         a.typical = a.balance
 
 
-@njit(cache=True)
+@compiled()
 def deduct(a, value):  # type: ignore[no-untyped-def]
     """Coins leave. A balance that was unknown, or has unseen inflows, is lifted by what it turns out to lack."""
     a.balance -= value
@@ -186,7 +184,7 @@ def deduct(a, value):  # type: ignore[no-untyped-def]
         a.largest = max(a.largest, value, a.peak)
 
 
-@njit(cache=True)
+@compiled()
 def tell(a, value):  # type: ignore[no-untyped-def]
     """The balance is told (by the chain or a table): take it over; averages follow where they were guesses."""
     if a.known == 0:
@@ -197,7 +195,7 @@ def tell(a, value):  # type: ignore[no-untyped-def]
     a.peak = max(a.peak, value)
 
 
-@njit(cache=True)
+@compiled()
 def _roll(d, day):  # type: ignore[no-untyped-def]
     """Bring the familiar amounts of a destination to ``day``."""
     if d.day == day:
@@ -212,7 +210,7 @@ def _roll(d, day):  # type: ignore[no-untyped-def]
     d.day = day
 
 
-@njit(cache=True)
+@compiled()
 def _begin_destination(d, x, typical, t):  # type: ignore[no-untyped-def]
     d.first = t
     d.last = t
@@ -221,7 +219,7 @@ def _begin_destination(d, x, typical, t):  # type: ignore[no-untyped-def]
         d.flags |= PROBED
 
 
-@njit(cache=True)
+@compiled()
 def _pour(a, d, novel, in_24h, age, suspect, typical):  # type: ignore[no-untyped-def]
     """The novel part of a payment, and what it repeats, into the rings of the wallet asset."""
     if novel > 0.0:
@@ -241,7 +239,7 @@ def _pour(a, d, novel, in_24h, age, suspect, typical):  # type: ignore[no-untype
     a.sums[REPEATED] += repeated
 
 
-@njit(cache=True)
+@compiled()
 def _describe(a, d, x, novel, age, suspect, typical, t, f):  # type: ignore[no-untyped-def]
     """The features of a payment, after `_pour`."""
     balance = a.balance / a.scale
@@ -270,7 +268,7 @@ def _describe(a, d, x, novel, age, suspect, typical, t, f):  # type: ignore[no-u
     f.suspect = 1 if suspect else 0
 
 
-@njit(cache=True)
+@compiled()
 def outflow(a, d, is_new, value, t, q, f):  # type: ignore[no-untyped-def]
     """One payment to an unlisted destination: update ``a`` and ``d``, write the features. True where it matters.
 
@@ -305,7 +303,7 @@ def outflow(a, d, is_new, value, t, q, f):  # type: ignore[no-untyped-def]
     return True
 
 
-@njit(cache=True)
+@compiled()
 def learn_familiar(d, x):  # type: ignore[no-untyped-def]
     """An ordinary payment makes its destination more familiar (from the day after tomorrow on)."""
     if x > d.today:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
+from monitor.compiled import compiled
 from monitor.features.dtypes import PRINT_BINS, PRINTS, SWEEPS, SWEPT
 from monitor.features.maths import log10
 from monitor.rows import NONCE_TOLD, SCRIPT_TOLD
@@ -35,7 +35,7 @@ TOPUP_WINDOW = 1800
 _FEE, _LAST = 0, 5  # the last field: the step from the last nonce, or the form of the coins that are spent
 
 
-@njit(cache=True)
+@compiled()
 def _bin(w, field, marks):  # type: ignore[no-untyped-def]
     """What a field is, 1 to 15; 0 where the transaction does not show it.
 
@@ -61,7 +61,7 @@ def _bin(w, field, marks):  # type: ignore[no-untyped-def]
     return np.int64((marks >> np.uint64(4 + 4 * field)) & np.uint64(0xF))
 
 
-@njit(cache=True)
+@compiled()
 def notice_look(w, marks, f):  # type: ignore[no-untyped-def]
     """How unlike the wallet's own transactions this one looks: log10 likelihood ratio, 0 or more, and by field.
 
@@ -89,7 +89,7 @@ def notice_look(w, marks, f):  # type: ignore[no-untyped-def]
         f.dearer = float(fee) - w.fee_level
 
 
-@njit(cache=True)
+@compiled()
 def _usual(w, field):  # type: ignore[no-untyped-def]
     """What a field mostly is."""
     best = 0
@@ -99,7 +99,7 @@ def _usual(w, field):  # type: ignore[no-untyped-def]
     return best
 
 
-@njit(cache=True)
+@compiled()
 def learn_look(w, marks):  # type: ignore[no-untyped-def]
     """An ordinary payment: its look becomes more usual. A lasting change is usual after some 20 transactions."""
     if marks == 0:
@@ -120,7 +120,7 @@ def learn_look(w, marks):  # type: ignore[no-untyped-def]
         w.last_nonce = np.uint32(marks >> np.uint64(32))
 
 
-@njit(cache=True)
+@compiled()
 def swept(w, key, identity, t):  # type: ignore[no-untyped-def]
     """Note that an asset goes to an address (calls without coins too); assets that did so within ten minutes."""
     place = 0
@@ -146,13 +146,13 @@ def swept(w, key, identity, t):  # type: ignore[no-untyped-def]
     return float(w.swept_n[place])
 
 
-@njit(cache=True)
+@compiled()
 def notice_topup(w, t):  # type: ignore[no-untyped-def]
     """Coins for fees came from an address that the wallet never paid."""
     w.topup_at = t
 
 
-@njit(cache=True)
+@compiled()
 def notice_expected(w, t):  # type: ignore[no-untyped-def]
     """An expected payment: the wallet is in use; it is no part of a split."""
     if w.last_out != t:
@@ -160,7 +160,7 @@ def notice_expected(w, t):  # type: ignore[no-untyped-def]
         w.last_value = 0.0
 
 
-@njit(cache=True)
+@compiled()
 def notice_out(w, value, identity, t, f):  # type: ignore[no-untyped-def]
     """Write how long the wallet was idle, since when it has coins for fees, and how it splits; then remember this."""
     f.idle = float(t - w.last_out) if w.last_out != 0 else -1.0

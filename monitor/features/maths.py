@@ -10,7 +10,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
+
+from monitor.compiled import compiled
 
 __all__ = ["exp", "exp10", "log", "log10"]
 
@@ -28,7 +29,7 @@ _E = tuple(1.0 / math.factorial(n) for n in range(14))
 _L = tuple(1.0 / n for n in range(3, 23, 2))
 
 
-@njit(cache=True)
+@compiled()
 def exp(x):  # type: ignore[no-untyped-def]
     """e to the power ``x``: 0 below -708, infinite above 709."""
     if x < -708.0:
@@ -47,7 +48,7 @@ def exp(x):  # type: ignore[no-untyped-def]
     return total * np.int64((np.int64(k) + _BIAS) << _HIDDEN).view(np.float64)
 
 
-@njit(cache=True)
+@compiled()
 def log(x):  # type: ignore[no-untyped-def]
     """Natural logarithm of a positive ``x``."""
     if x < _SMALLEST:
@@ -70,13 +71,13 @@ def log(x):  # type: ignore[no-untyped-def]
     return k * _LN2_HIGH + (2.0 * s + (2.0 * s * total + k * _LN2_LOW))
 
 
-@njit(cache=True)
+@compiled()
 def log10(x):  # type: ignore[no-untyped-def]
     """Decimal logarithm of a positive ``x``."""
     return log(x) * _PER_LN10
 
 
-@njit(cache=True)
+@compiled()
 def exp10(x):  # type: ignore[no-untyped-def]
     """10 to the power ``x``."""
     return exp(x * _LN10)

@@ -7,8 +7,8 @@ table grows by doubling within the pool; when the pool itself is full, the calle
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from monitor.compiled import compiled
 from monitor.features.dtypes import DESTINATION
 
 __all__ = ["MAX_BITS", "find", "growth", "insert", "is_full", "move", "new_pool", "oldest", "remove", "reserve"]
@@ -18,7 +18,7 @@ MAX_BITS = 15  # 32,768 places, 22,937 destinations: 1.5 MB a wallet asset at mo
 _LOAD_NUM, _LOAD_DEN = 7, 10
 
 
-@njit(cache=True, inline="never")
+@compiled(inline="never")
 def _slot(pool, offset, bits, key):  # type: ignore[no-untyped-def]
     """Place of ``key``, else of the empty place where it would go."""
     mask = (np.int64(1) << bits) - 1
@@ -31,7 +31,7 @@ def _slot(pool, offset, bits, key):  # type: ignore[no-untyped-def]
         place = (place + 1) & mask
 
 
-@njit(cache=True)
+@compiled()
 def find(pool, tables, owner, key):  # type: ignore[no-untyped-def]
     """Index into the pool, or -1 where ``owner`` has no record of ``key``."""
     table = tables[owner]
@@ -41,7 +41,7 @@ def find(pool, tables, owner, key):  # type: ignore[no-untyped-def]
     return place if pool[place].key == key else np.int64(-1)
 
 
-@njit(cache=True)
+@compiled()
 def growth(tables, owner):  # type: ignore[no-untyped-def]
     """Places that the pool must have free before one more key of ``owner`` goes in."""
     table = tables[owner]
@@ -52,7 +52,7 @@ def growth(tables, owner):  # type: ignore[no-untyped-def]
     return np.int64(2) << table.bits
 
 
-@njit(cache=True)
+@compiled()
 def reserve(pool, used, tables, owner):  # type: ignore[no-untyped-def]
     """Make sure that one more key fits, growing the table if needed; the pool must have room for `growth`."""
     needed = growth(tables, owner)
@@ -77,14 +77,14 @@ def reserve(pool, used, tables, owner):  # type: ignore[no-untyped-def]
     table.bits = bits
 
 
-@njit(cache=True)
+@compiled()
 def is_full(tables, owner):  # type: ignore[no-untyped-def]
     """Whether the largest allowed table would pass its load with one more key."""
     table = tables[owner]
     return table.bits >= MAX_BITS and (table.count + 1) * _LOAD_DEN > (np.int64(1) << table.bits) * _LOAD_NUM
 
 
-@njit(cache=True)
+@compiled(owns=True)
 def oldest(pool, tables, owner):  # type: ignore[no-untyped-def]
     """Keys of the eighth of the records that was used longest ago, by (last, key); of suspects where all are."""
     table = tables[owner]
@@ -105,7 +105,7 @@ def oldest(pool, tables, owner):  # type: ignore[no-untyped-def]
     return keys[:n][order[: max(1, n // 8)]] if n else keys[:0]
 
 
-@njit(cache=True)
+@compiled()
 def insert(pool, tables, owner, key):  # type: ignore[no-untyped-def]
     """Index of a new, zeroed record of ``key``; call only after `reserve`."""
     table = tables[owner]
@@ -127,7 +127,7 @@ def insert(pool, tables, owner, key):  # type: ignore[no-untyped-def]
     return place
 
 
-@njit(cache=True)
+@compiled()
 def remove(pool, tables, owner, key):  # type: ignore[no-untyped-def]
     """Take ``key`` out (nothing happens where it is not there), closing the gap it leaves."""
     table = tables[owner]
@@ -154,7 +154,7 @@ def remove(pool, tables, owner, key):  # type: ignore[no-untyped-def]
     pool[offset + place].key = 0
 
 
-@njit(cache=True)
+@compiled()
 def move(old, tables, pool):  # type: ignore[no-untyped-def]
     """Copy every table into an empty pool, one behind the other. Returns how many places are taken."""
     at = np.int64(0)

@@ -23,7 +23,7 @@ class Numbers:
 
     Parameters
     ----------
-    texts : each once
+    texts : each once, none of them empty
     numbers : int32 of 0 or more, one each; their places where not given
 
     Examples

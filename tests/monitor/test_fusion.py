@@ -212,6 +212,20 @@ def test_scores_are_means_of_rates_with_context() -> None:
     assert list(z) == [6.0] * K  # never rarer than once in a million days
 
 
+@pytest.mark.parametrize("role", [Role.HOT, Role.PERSONAL])
+def test_bounds_are_reached_but_for_the_slack(role: Role) -> None:
+    """Over levels of all kinds, powers of two and both ends among them: never below the scores, and close above."""
+    rng, q = np.random.default_rng(1), parameters(role, 1.0)[0]
+    for turn in range(3000):
+        z = rng.normal(1.0, 2.0, K) if turn % 3 else np.round(rng.uniform(0, 18, K)) * np.log10(2.0)
+        e = np.zeros(len(Evidence))
+        e[K : Evidence.GUARD] = rng.normal(0.0, 0.5, Evidence.GUARD - K)
+        z, s, b = np.clip(z, fusion.Z_LEAST, fusion.Z_MAX), np.zeros(C), np.zeros(C)
+        fusion.channels(q, e, z, s)
+        fusion.bounds(q, e, z, b)
+        assert (s < b).all() and (b < s + fusion.SLACK).all()
+
+
 def scored(role: Role = Role.HOT, set_for: dict[str, Any] | None = None, **terms: float) -> list[float]:
     """The three scores of an evidence vector for a wallet with these settings."""
     z, s = np.zeros(K), np.zeros(C)

@@ -1,19 +1,19 @@
 """The compiled loop over rows for many settings at once; each gets the hits that `monitor.fold` would give it alone.
 
 Every step is that of `monitor.fold.fold`, done once for all that share it (`monitor.backtesting.variants.parts`), and
-scores are computed only where one could exceed something: a channel's fused level is at most its highest one. It is
-longer than other modules: compiled code that is called a few million times a second is kept in one place.
+scores are computed only where one could exceed something. It is longer than other modules: compiled code that is called
+a few million times a second is kept in one place.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from monitor import fold as plain
 from monitor import fusion
 from monitor.backtesting.variants import parts
-from monitor.detectors import Evidence, evidence
+from monitor.compiled import compiled
+from monitor.detectors import EVIDENCE_SIZE, Evidence, evidence
 from monitor.features import kernel, looks, table
 from monitor.features.dtypes import CHANNELS, MAXIMA_DAYS, STATISTICS
 from monitor.fold import DONE, GUARD_BIT, NEED_HITS
@@ -24,8 +24,6 @@ __all__ = ["fold_variants"]
 K = len(STATISTICS)
 C = len(CHANNELS)
 DAY = 86400
-MARGIN = 1e-6  # far above what rounding does to a fused level
-FAR = -9.0  # of a channel without weights, see `monitor.fusion`
 MARKED, QUIET, FIRED, BYSTANDER = 0, 1, 2, 3  # what a payment was to a setting
 
 _DIFFERS, _OVERFLOW = parts.DIFFERS, parts.OVERFLOW
@@ -49,7 +47,7 @@ _evidence = evidence
 _GUARD = int(Evidence.GUARD)
 
 
-@njit(cache=True)
+@compiled()
 def _same(a, b, n):  # type: ignore[no-untyped-def]
     for i in range(n):  # noqa: SIM110 (compiled)
         if a[i] != b[i]:
@@ -57,7 +55,7 @@ def _same(a, b, n):  # type: ignore[no-untyped-def]
     return True
 
 
-@njit(cache=True)
+@compiled()
 def _close_day(v, j, s, alike, alike_head, peer):  # type: ignore[no-untyped-def]
     """`monitor.fusion` at the end of an active day, for one setting; ``alike`` closed the same day, -1 none."""
     w = v.fusions[j, s]
@@ -91,7 +89,7 @@ def _close_day(v, j, s, alike, alike_head, peer):  # type: ignore[no-untyped-def
             w.centre[c], w.width[c] = _tail(w.maxima[K + c], n, peer.centre[c], peer.width[c], part)
 
 
-@njit(cache=True, forceinline=True)
+@compiled(forceinline=True)
 def _advance_day(v, j, t, peers):  # type: ignore[no-untyped-def]
     """`monitor.fusion.advance_day` for all settings of a wallet; its clock is that of the first."""
     first = v.fusions[j, 0]
@@ -103,7 +101,7 @@ def _advance_day(v, j, t, peers):  # type: ignore[no-untyped-def]
         _turn_day(v, j, first.clock, peers)
 
 
-@njit(cache=True)
+@compiled()
 def _turn_day(v, j, clock, peers):  # type: ignore[no-untyped-def]
     """Midnight for all settings of a wallet."""
     alike, alike_head = -1, -1
@@ -119,53 +117,26 @@ def _turn_day(v, j, clock, peers):  # type: ignore[no-untyped-def]
         _pass_days(w, clock // DAY, q, peers[q.peer])
 
 
-@njit(cache=True, forceinline=True)
-def _bound(q, e, z, b):  # type: ignore[no-untyped-def]
-    """What the scores cannot exceed, without the powers that they are made of."""
-    context = e[Evidence.ODD] + e[Evidence.KIND] + e[Evidence.SWEPT]
-    signs = e[Evidence.PROBE] + e[Evidence.DRAIN] + e[Evidence.OTHERS]
-    for k in range(Evidence.FRESH, Evidence.TOPUP + 1):
-        signs += e[k]
-    for c in range(C):
-        b[c] = FAR
-    for k in range(K):
-        if q.uses[k] > 0.0:
-            b[_OF_CHANNEL[k]] = max(b[_OF_CHANNEL[k]], z[k])
-    b[0] = e[Evidence.SHARE] + context + signs + (b[0] if q.personal == 0 else 0.0) + MARGIN
-    b[1] += e[Evidence.DRAIN] + 0.5 * (e[Evidence.OTHERS] + context) + e[Evidence.DAY_LEVEL] + MARGIN
-    b[2] += e[Evidence.SLOW_LEVEL] + MARGIN
+@compiled(owns=True)
+def _evict(v, owner):  # type: ignore[no-untyped-def]
+    """Make room in a table that is full."""
+    for old in table.oldest(v.pool, v.tables, owner):
+        table.remove(v.pool, v.tables, owner, old)
 
 
-@njit(cache=True, forceinline=True)
-def _needs_scores(w, guard, fast, day, slow):  # type: ignore[no-untyped-def]
-    """Whether the scores themselves may matter to a setting: for an alarm, a signal, or the day's maxima."""
-    if guard >= w.guard or fast >= w.tau[0] - w.width[0] or fast >= w.tau[0] or fast > w.today[K]:
-        return True
-    return day >= w.tau[1] or day > w.today[K + 1] or slow >= w.tau[2] or slow > w.today[K + 2]
-
-
-@njit(cache=True, forceinline=True)
+@compiled(forceinline=True)
 def _new_or_old(v, owner, key):  # type: ignore[no-untyped-def]
     """(place of a destination, whether it was made), as `monitor.fold` opens one."""
     place = table.find(v.pool, v.tables, owner, key)
     if place >= 0:
         return place, False
     if table.is_full(v.tables, owner):
-        for old in table.oldest(v.pool, v.tables, owner):
-            table.remove(v.pool, v.tables, owner, old)
+        _evict(v, owner)
     table.reserve(v.pool, v.used, v.tables, owner)
     return table.insert(v.pool, v.tables, owner, key), True
 
 
-@njit(cache=True, forceinline=True)
-def _stands_out(w, guard, fast, day, slow):  # type: ignore[no-untyped-def]
-    """Whether scores may be an alarm or a signal to a setting: if not, they only raise the day's maxima."""
-    if guard >= w.guard or fast >= w.tau[0] - w.width[0] or fast >= w.tau[0]:
-        return True
-    return day >= w.tau[1] or slow >= w.tau[2]
-
-
-@njit(cache=True, forceinline=True)
+@compiled(forceinline=True)
 def _measure(v, slot, j, t, value, key, flags, identity):  # type: ignore[no-untyped-def]
     """A payment into every lane of its asset, and the features that all settings see alike."""
     n = v.lanes.shape[1]
@@ -189,7 +160,7 @@ def _measure(v, slot, j, t, value, key, flags, identity):  # type: ignore[no-unt
             mine.kind, mine.foreign = f.kind, f.foreign
 
 
-@njit(cache=True, forceinline=True)
+@compiled(forceinline=True)
 def _weigh(v, h, lane, j, t, marks, identity, ready):  # type: ignore[no-untyped-def]
     """Evidence and levels of a payment as a class sees them."""
     f, w, q = v.features[h], v.fusions[j, h], v.settings[j, h]
@@ -199,20 +170,20 @@ def _weigh(v, h, lane, j, t, marks, identity, ready):  # type: ignore[no-untyped
     f.others = fusion.others(w, identity, t)
     _evidence(f, q, v.evidence[h])
     _levels(w, v.evidence[h], v.levels[h])
-    _bound(q, v.evidence[h], v.levels[h], v.bounds[h])
+    fusion.bounds(q, v.evidence[h], v.levels[h], v.bounds[h])
     if ready:
         fusion.remember(w, v.levels[h], f, q, identity, t)
     v.exact[h] = False
 
 
-@njit(cache=True, forceinline=True)
+@compiled(forceinline=True)
 def _record(hit, v, i, kind, fired, w, a, h, j, t, q, peer):  # type: ignore[no-untyped-def]
     _record_hit(hit, i, kind, fired, w, a, v.features[h], v.evidence[h], v.levels[h], v.scores[h], t, q, peer)
     for k in range(K):  # levels are the class's
         hit.u[k] = v.fusions[j, h].u[k]
 
 
-@njit(cache=True)
+@compiled()
 def _decide(v, i, s, h, a, j, t, key, hit, peer):  # type: ignore[no-untyped-def]
     """What a payment is to one setting; returns (what it was, whether ``hit`` was filled)."""
     w, q, f, e, marked = v.fusions[j, s], v.settings[j, s], v.features[h], v.evidence[h], v.marked[s]
@@ -253,7 +224,7 @@ def _decide(v, i, s, h, a, j, t, key, hit, peer):  # type: ignore[no-untyped-def
     return MARKED if marked else FIRED, True
 
 
-@njit(cache=True)
+@compiled()
 def _clips(v, j, h):  # type: ignore[no-untyped-def]
     """Whether what a class learns of an alarm is less than what it would learn of an ordinary payment."""
     w, e = v.fusions[j, h], v.evidence[h]
@@ -263,7 +234,7 @@ def _clips(v, j, h):  # type: ignore[no-untyped-def]
     return False
 
 
-@njit(cache=True, forceinline=True)
+@compiled(forceinline=True)
 def _teach(v, j, h, act, marks, learns):  # type: ignore[no-untyped-def]
     """What a payment teaches a class; ``learns`` unless the asset's balance is a guess or the payment never counts."""
     w, e = v.fusions[j, h], v.evidence[h]
@@ -276,7 +247,7 @@ def _teach(v, j, h, act, marks, learns):  # type: ignore[no-untyped-def]
                 w.today[k] = x
 
 
-@njit(cache=True, forceinline=True)
+@compiled(forceinline=True)
 def _learn_classes(v, j, slot, marks, ready):  # type: ignore[no-untyped-def]
     """Classes learn a payment; those whose settings take it for different things are parted first."""
     n = v.classes.shape[1]
@@ -302,13 +273,14 @@ def _learn_classes(v, j, slot, marks, ready):  # type: ignore[no-untyped-def]
                 v.moved[s] = v.acts[s] == act
             new = _part_class(v, j, h, v.moved)
             if new >= 0:
-                v.evidence[new] = v.evidence[h]
+                for k in range(EVIDENCE_SIZE):
+                    v.evidence[new, k] = v.evidence[h, k]
     for h in range(n):
         if v.classes[j, h] == h:
             _teach(v, j, h, v.acts[h], marks, ready and v.counts[v.lanes[slot, h]])
 
 
-@njit(cache=True, forceinline=True)
+@compiled(forceinline=True)
 def _learn_lanes(v, slot, key, value):  # type: ignore[no-untyped-def]
     """Lanes learn that a destination got an amount, for those settings that do."""
     n = v.lanes.shape[1]
@@ -335,7 +307,7 @@ def _learn_lanes(v, slot, key, value):  # type: ignore[no-untyped-def]
             d.flags |= _SUSPECT
 
 
-@njit(cache=True, forceinline=True)
+@compiled(forceinline=True)
 def _pay(v, i, slot, j, t, value, key, flags, marks, identity, peers, hits, who, counts):  # type: ignore[no-untyped-def]
     """One payment to an unlisted destination, its lanes settled."""
     n = v.lanes.shape[1]
@@ -353,21 +325,19 @@ def _pay(v, i, slot, j, t, value, key, flags, marks, identity, peers, hits, who,
             if h == s:
                 _weigh(v, s, lane, j, t, marks, identity, ready)
             if not marked[s]:
-                guard, fast, day, slow = evidence_of[h, _GUARD], bounds[h, 0], bounds[h, 1], bounds[h, 2]
+                guard = evidence_of[h, _GUARD]
                 if not ready:
                     continue
-                if not _needs_scores(w, guard, fast, day, slow):
+                if not fusion.matters(w, guard, bounds[h]):
                     w.active = 1
                     continue
                 if not v.exact[h]:
                     _channels(v.settings[j, h], evidence_of[h], v.levels[h], scores[h])
                     v.exact[h] = True
-                fast, day, slow = scores[h, 0], scores[h, 1], scores[h, 2]
-                if not _stands_out(w, guard, fast, day, slow):
+                if not fusion.stands_out(w, guard, scores[h]):
                     w.active = 1
-                    w.today[K] = max(w.today[K], fast)
-                    w.today[K + 1] = max(w.today[K + 1], day)
-                    w.today[K + 2] = max(w.today[K + 2], slow)
+                    for c in range(C):
+                        w.today[K + c] = max(w.today[K + c], scores[h, c])
                     continue
             peer = peers[v.settings[j, s].peer]
             acts[s], filled = _decide(v, i, s, h, v.assets[slot, lane], j, t, key, hits[counts[0]], peer)
@@ -382,7 +352,7 @@ def _pay(v, i, slot, j, t, value, key, flags, marks, identity, peers, hits, who,
     _learn_classes(v, j, slot, marks, ready)
 
 
-@njit(cache=True, forceinline=True)
+@compiled(forceinline=True)
 def _other(v, slot, j, op, t, value, key, flags):  # type: ignore[no-untyped-def]
     """A row that is no payment to be judged; False where lanes forgot different destinations."""
     n = v.lanes.shape[1]
@@ -408,7 +378,7 @@ def _other(v, slot, j, op, t, value, key, flags):  # type: ignore[no-untyped-def
     return not (new and old)
 
 
-@njit(cache=True, forceinline=True)
+@compiled(forceinline=True)
 def _due(v, slot, j, time):  # type: ignore[no-untyped-def]
     """The time that a row is folded at: that of its block, or of the wallet's or the asset's clock where later."""
     t = time
@@ -419,7 +389,7 @@ def _due(v, slot, j, time):  # type: ignore[no-untyped-def]
     return t
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def fold_variants(  # type: ignore[no-untyped-def]
     begin, slots, wallets, times, ops, amounts, keys, flags, marks, identities, v, peers, hits, who, counts,
 ):

@@ -20,10 +20,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
-from monitor import compiled as _compiled  # noqa: F401  (the kernels' cache folder, before the first kernel)
+from monitor.compiled import compiled
 from monitor.features import kernel, table
 from monitor.features.dtypes import MAXIMA_DAYS, PRINT_BINS, PRINTS, RECENT_ASSETS, STATISTICS
 from monitor.fold import DONE, FORGET, NEED_POOL
@@ -92,7 +91,7 @@ class Parts(NamedTuple):
     places: NDArray[np.int64]
 
 
-@njit(cache=True)
+@compiled()
 def begin_lanes(v, slot, j):  # type: ignore[no-untyped-def]
     """Lanes of a fresh asset record: settings with the same idea of what is familiar."""
     n = v.lanes.shape[1]
@@ -104,7 +103,7 @@ def begin_lanes(v, slot, j):  # type: ignore[no-untyped-def]
                 break
 
 
-@njit(cache=True)
+@compiled()
 def copy_class(v, j, old, new):  # type: ignore[no-untyped-def]
     """What a class learned, to the head of a new class."""
     a, b = v.fusions[j, old], v.fusions[j, new]
@@ -125,7 +124,7 @@ def copy_class(v, j, old, new):  # type: ignore[no-untyped-def]
     b.last_nonce = a.last_nonce
 
 
-@njit(cache=True)
+@compiled()
 def part_class(v, j, h, keep):  # type: ignore[no-untyped-def]
     """Those of class ``h`` where ``keep`` is not what it is for ``h`` become a class; returns its head, -1 none."""
     head = -1
@@ -138,7 +137,7 @@ def part_class(v, j, h, keep):  # type: ignore[no-untyped-def]
     return head
 
 
-@njit(cache=True, forceinline=True)
+@compiled(forceinline=True)
 def look_up_marks(v, j, key, t):  # type: ignore[no-untyped-def]
     """Which settings hold this destination for a suspect; a mark that nobody confirmed is forgotten in time."""
     n = v.marked.shape[0]
@@ -154,7 +153,7 @@ def look_up_marks(v, j, key, t):  # type: ignore[no-untyped-def]
         v.marked[s] = v.since[row, s] >= 0
 
 
-@njit(cache=True)
+@compiled()
 def mark(v, j, key, s, t):  # type: ignore[no-untyped-def]
     """Setting ``s`` holds this destination for a suspect from now on (room was checked)."""
     place = table.find(v.mark_pool, v.mark_tables, j, key)
@@ -169,7 +168,7 @@ def mark(v, j, key, s, t):  # type: ignore[no-untyped-def]
     v.since[v.mark_pool[place].spare, s] = t
 
 
-@njit(cache=True, forceinline=True)
+@compiled(forceinline=True)
 def room(v, slot, j):  # type: ignore[no-untyped-def]
     """Whether one more payment fits everywhere, once its lanes are settled."""
     if v.mark_tables[j].count >= MOST_MARKS:
@@ -188,7 +187,7 @@ def room(v, slot, j):  # type: ignore[no-untyped-def]
     return NEED_POOL if v.used[0] + wanted > v.pool.shape[0] else DONE
 
 
-@njit(cache=True, forceinline=True)
+@compiled(forceinline=True)
 def settle(v, slot, j, key):  # type: ignore[no-untyped-def]
     """Split lanes until each is of one mind on a destination, and knows what it may forget; DONE, or what is full.
 
@@ -209,7 +208,7 @@ def settle(v, slot, j, key):  # type: ignore[no-untyped-def]
     return DONE
 
 
-@njit(cache=True)
+@compiled()
 def _disputed(v, slot, lane, key):  # type: ignore[no-untyped-def]
     """Whether a lane must be split before this payment; fills ``moved`` with those that leave."""
     n = v.lanes.shape[1]
@@ -232,7 +231,7 @@ def _disputed(v, slot, lane, key):  # type: ignore[no-untyped-def]
     return False
 
 
-@njit(cache=True)
+@compiled()
 def _entry(v, slot, lane, key):  # type: ignore[no-untyped-def]
     at = v.first[slot]
     while v.pending[at].lane != lane or v.pending[at].key != key:
@@ -240,7 +239,7 @@ def _entry(v, slot, lane, key):  # type: ignore[no-untyped-def]
     return at
 
 
-@njit(cache=True)
+@compiled()
 def _leaving(v, slot, lane, at):  # type: ignore[no-untyped-def]
     """Those of a lane to whom a pending entry means something else than to its head."""
     for s in range(v.lanes.shape[1]):
@@ -248,7 +247,7 @@ def _leaving(v, slot, lane, at):  # type: ignore[no-untyped-def]
     return True
 
 
-@njit(cache=True)
+@compiled()
 def _split(v, slot, j, lane):  # type: ignore[no-untyped-def]
     """Give those that leave a lane (``moved``) one of their own, and settle what was pending."""
     n = v.lanes.shape[1]
@@ -281,7 +280,7 @@ def _split(v, slot, j, lane):  # type: ignore[no-untyped-def]
     return DONE
 
 
-@njit(cache=True)
+@compiled()
 def _share_out(v, slot, lane, new):  # type: ignore[no-untyped-def]
     """Pending entries of a lane after its split: each half takes over its own."""
     before = np.int64(-1)
@@ -304,7 +303,7 @@ def _share_out(v, slot, lane, new):  # type: ignore[no-untyped-def]
         at = following
 
 
-@njit(cache=True)
+@compiled()
 def _resolved(v, slot, lane, at):  # type: ignore[no-untyped-def]
     """Whether a pending entry means the same to all of a lane; then its destination becomes what it is to them."""
     n = v.lanes.shape[1]
@@ -326,7 +325,7 @@ def _resolved(v, slot, lane, at):  # type: ignore[no-untyped-def]
     return True
 
 
-@njit(cache=True)
+@compiled()
 def wait(v, slot, lane, key, older, unlearned):  # type: ignore[no-untyped-def]
     """Write down that some settings did not learn a payment (room was checked)."""
     at = v.waiting[0]
