@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import polars as pl
@@ -19,7 +20,7 @@ from monitor.replay_rows import Accounts, WalletTable, account_rows, flow_from, 
 from monitor.replay_split import split
 from monitor.replay_told import Due, PendingBalances, with_told
 from monitor.replay_unweighed import add_unweighed
-from monitor.replayed import Evidence, Replayed, WalletCount
+from monitor.replayed import Evidence, Replayed
 from monitor.trust import Trust
 
 __all__ = ["AccountReplay"]
@@ -69,7 +70,7 @@ class AccountReplay:
             return
         engine, chain, wallet_ids = self._engine, self._chain, self._wallets.ids
         asset_names = frame["asset"].unique(maintain_order=True).to_list()
-        flows = _account_flows(engine, chain, frame, wallet_ids, asset_names, self._result, self._only)
+        flows = _account_flows(engine, chain, frame, self._wallets, asset_names, self._only)
         numbers = frame["block_number"].to_numpy()[flows.row]
         told = self._told.due(flows, numbers, wallet_ids)
         slots = _admit(engine, chain, frame, flows, wallet_ids, asset_names, told, self._settled)
@@ -96,6 +97,7 @@ class AccountReplay:
         rest = self._told.rest()
         if len(rest):
             self._fold(rest)
+        self._wallets.count(self._result)
         judged = judge(engine, self._chain, (), self._names, self._changes.until(None))
         for gather in self._gathers:
             gather.end(engine, judged, self._paid)
@@ -106,35 +108,26 @@ def _account_flows(
     engine: Engine,
     chain: str,
     frame: pl.DataFrame,
-    wallet_ids: Sequence[str],
+    wallets: WalletTable,
     asset_names: Sequence[str],
-    result: Replayed,
     only: NDArray[np.bool_],
 ) -> Accounts:
     """Flows of a batch; they are counted by wallet."""
-    index = {name: place for place, name in enumerate(wallet_ids)}
-    n = len(frame)
-    sender, receiver = (
-        engine.watchlist.owners(chain, frame[name], index) for name in ("from_address", "to_address")
-    )
+    n, owners = len(frame), partial(engine.watchlist.owners, chain, places=wallets.numbers)
+    sender, receiver = owners(frame["from_address"]), owners(frame["to_address"])
     unknown = frame["tx_from"].is_null().to_numpy()
-    starter = np.full(n, -1, np.int32) if unknown.all() else engine.watchlist.owners(chain, frame["tx_from"], index)
+    starter = np.full(n, -1, np.int32) if unknown.all() else owners(frame["tx_from"])
     asset = np.zeros(n, np.int32)
     if len(asset_names) > 1:
         asset = numbers_of(frame["asset"], {name: place for place, name in enumerate(asset_names)}, pl.Int32)
     flows = Accounts.empty(2 * n)
-    counts, ends = np.zeros((len(wallet_ids), 2), np.int64), np.zeros((len(wallet_ids), 2), np.int64)
-    ends[:, 0] = np.iinfo(np.int64).max
     found = split(
         sender, receiver, starter, unknown, frame["amount"].to_numpy(),
         frame["block_timestamp"].to_numpy().astype(np.int64, copy=False), (frame["kind"] == "fee").to_numpy(),
         is_nowhere(frame["to_address"]), asset, only,
-        flows.row, flows.out, flows.wallet, flows.other, flows.asset, flows.own, flows.fee, flows.touch, counts, ends,
+        flows.row, flows.out, flows.wallet, flows.other, flows.asset, flows.own, flows.fee, flows.touch,
+        wallets.counts, wallets.ends,
     )  # fmt: skip
-    result.flows += int(counts[:, 0].sum())
-    for place in np.flatnonzero(counts[:, 0]).tolist():
-        count = result.wallets.setdefault(wallet_ids[place], WalletCount())
-        count.see(*counts[place].tolist(), *ends[place].tolist())
     return flows[:found]
 
 
@@ -152,37 +145,33 @@ def _admit(
 
     Only the first flow of each kind (arrival, payment of its own, payment by others) of a wallet and asset can change
     what is admitted: those are put through `Intake.admit` in order, the rest follow from them. Nothing changes once an
-    asset is proven: such records are remembered in ``settled``.
+    asset is proven: such records are remembered in ``settled``, and need not be asked for again.
     """
-    n = len(flows.row)
-    slots = np.full(n, -1, np.int32)
+    many, n = len(asset_names), len(flows.row)
     if not n:
-        return slots
-    token = (frame["kind"] == "token").to_numpy()[flows.row]
-    listed = np.array([engine.intake.is_listed(name) for name in asset_names], np.bool_)
-    genuine = ~token | listed[flows.asset]
-    kind = np.where(~flows.out, 0, np.where(flows.own | genuine, 1, 2))
-    many = len(asset_names)
+        return np.empty(0, np.int32)
     pair, pairs = _ranked(flows.wallet.astype(np.int64) * many + flows.asset, len(wallet_ids) * many)
-    group = np.where(flows.touch, 3 * len(pairs), 3 * pair + kind)
-    firsts = np.full(3 * len(pairs) + 1, n)
-    firsts[group[::-1]] = np.arange(n)[::-1]  # of several at one place the last counts
+    held = [(code // many, asset_names[code % many]) for code in pairs.tolist()]
+    slot_of = np.array([settled.get(key, -1) for key in held], np.int32)
+    known = slot_of >= 0
+    if known.all():
+        for due in told:
+            due.admit(engine, chain)
+        return np.where(flows.touch, np.int32(-1), slot_of[pair])
+    genuine, kind = _kinds(engine, frame, flows, asset_names)
+    begins, proven = np.where(known, 0, n), np.where(known, -1, n)  # flows from, and after which it is so
     waiting = list(reversed(told))
-    slot_of = np.full(len(pairs), -1, np.int32)
-    begins, proven = np.full(len(pairs), n), np.full(len(pairs), n)  # flows from, and after which it is so
-    for at in np.sort(firsts[:-1][firsts[:-1] < n]).tolist():
+    for at in _firsts(np.where(flows.touch | known[pair], 3 * len(pairs), 3 * pair + kind), 3 * len(pairs)).tolist():
         while waiting and waiting[-1].before <= at:
             waiting.pop().admit(engine, chain)
         place = pair[at]
-        holder, asset = int(flows.wallet[at]), asset_names[int(flows.asset[at])]
-        slot = settled.get((holder, asset), -1)
+        holder, asset = held[place]
+        slot = engine.intake.admit(
+            wallet_ids[holder], chain, asset,
+            out=bool(flows.out[at]), own=bool(flows.own[at]), genuine=bool(genuine[at]),
+        )  # fmt: skip
         if slot < 0:
-            slot = engine.intake.admit(
-                wallet_ids[holder], chain, asset,
-                out=bool(flows.out[at]), own=bool(flows.own[at]), genuine=bool(genuine[at]),
-            )  # fmt: skip
-            if slot < 0:
-                continue
+            continue
         slot_of[place] = slot
         begins[place] = min(at, begins[place])
         if engine.state.is_proven(slot):
@@ -195,8 +184,25 @@ def _admit(
         due.admit(engine, chain)
     at = np.arange(n)
     real = ~flows.touch & (at >= begins[pair]) & ((kind != 2) | (at > proven[pair]))
-    slots[real] = slot_of[pair[real]]
-    return slots
+    return np.where(real, slot_of[pair], np.int32(-1))
+
+
+def _kinds(
+    engine: Engine, frame: pl.DataFrame, flows: Accounts, asset_names: Sequence[str]
+) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """Whether the asset of each flow cannot be forged, and its kind: arrives, is paid as wallets do, by others."""
+    token = (frame["kind"] == "token").to_numpy()[flows.row]
+    listed = np.array([engine.intake.is_listed(name) for name in asset_names], np.bool_)
+    genuine = ~token | listed[flows.asset]
+    return genuine, np.where(~flows.out, 0, np.where(flows.own | genuine, 1, 2))
+
+
+def _firsts(groups: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """The first place of each group, in order; what is in group ``count`` or above is in none."""
+    n = len(groups)
+    found = np.full(count + 1, n)
+    found[groups[::-1]] = np.arange(n)[::-1]  # of several at one place the last counts
+    return np.sort(found[:-1][found[:-1] < n])
 
 
 def _ranked(numbers: NDArray[np.int64], below: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -14,7 +14,7 @@ from monitor.engine import Engine
 from monitor.intake import destination_keys
 from monitor.model import Direction, Flow
 from monitor.replay_split import to_rows
-from monitor.replayed import transfer_of
+from monitor.replayed import Replayed, WalletCount, transfer_of
 from monitor.rows import FOREIGN, IN, NATIVE, OUT, TRUSTED, FlowRows, label_flag, pack_columns
 from monitor.state import asset_key
 from monitor.trust import Trust
@@ -55,6 +55,8 @@ class WalletTable:
     exact : judged by policies alone
     personal : held by one person
     entity : number of the owner
+    numbers : the place of each wallet by its id
+    counts, ends : of all flows so far, see `monitor.replay_split.split`
     """
 
     def __init__(self, engine: Engine, chain: str) -> None:
@@ -64,6 +66,9 @@ class WalletTable:
         owners = [engine.watchlist.wallets[name].entity for name in self.ids]
         numbers = {name: number for number, name in enumerate(owners)}
         self.entity = np.array([numbers[name] for name in owners], np.int64)
+        self.numbers = {name: place for place, name in enumerate(self.ids)}
+        self.counts, self.ends = np.zeros((len(self.ids), 2), np.int64), np.zeros((len(self.ids), 2), np.int64)
+        self.ends[:, 0] = np.iinfo(np.int64).max
         self._places = np.full(len(self.ids), -1, np.int32)
         self._engine, self._chain = engine, chain
 
@@ -72,6 +77,13 @@ class WalletTable:
         for wallet in np.flatnonzero((np.bincount(wallets, minlength=len(self.ids)) > 0) & (self._places < 0)).tolist():
             self._places[wallet] = self._engine.intake.place(self.ids[wallet], self._chain)
         return self._places
+
+    def count(self, result: Replayed) -> None:
+        """Add what was counted to the result."""
+        result.flows += int(self.counts[:, 0].sum())
+        for place in np.flatnonzero(self.counts[:, 0]).tolist():
+            seen = result.wallets.setdefault(self.ids[place], WalletCount())
+            seen.see(*self.counts[place].tolist(), *self.ends[place].tolist())
 
 
 def numbers_of(column: pl.Series, numbers: Mapping[str, int], kind: pl.datatypes.DataTypeClass) -> NDArray[Any]:
