@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import polars as pl
 
 from chains.tables.pieces import AXIS
@@ -36,4 +38,4 @@ class Disorder:
                 before = axis.cum_max().clip(lower_bound=top)
                 row = int(part[ROW][int((axis < before).arg_true()[0])])
                 self.first[key[1]] = min(row, self.first.get(key[1], row))
-            self._tops[key] = max(top, int(axis.cum_max()[-1]))
+            self._tops[key] = max(top, cast(int, axis.max()))

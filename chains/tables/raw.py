@@ -13,7 +13,7 @@ import polars as pl
 from chains.tables.bad import Check
 from chains.tables.mapping import Unit
 from chains.tables.scaled import from_hex, scaled
-from chains.tables.whole import REASONS, UINT256_MAX, digits, faults, is_positive, without_zeros
+from chains.tables.whole import REASONS, UINT256_MAX, digits, faults, is_positive
 from monitor.errors import ConfigError
 
 __all__ = ["Raw"]
@@ -149,7 +149,7 @@ class Raw:
         if self.dtypes[name].is_integer():
             self._check(pl.col(name) < 0, self._was(name, "no negative amount"))
             return pl.col(name).cast(pl.String)
-        text = from_hex(self.text(name)) if hex else without_zeros(self.text(name))
+        text = from_hex(self.text(name)) if hex else self.text(name)
         fault = faults(text)
         reason = reduce(
             lambda other, one: pl.when(fault == one[0]).then(self._was(name, one[1])).otherwise(other),

@@ -108,11 +108,12 @@ class _Sifting:
                     frame = plan.layout.prepare(frame.lazy(), frame.columns).collect()
                 made = self._made(plan, frame.drop(ROW).schema, frame)
                 frame = frame.with_columns(**made.raw.made) if made.raw.made else frame
-                frame = self._checked(steady(frame), made, [plan])
+                frame, constant = steady(frame)
+                frame = self._checked(frame, made, [plan])
                 self._count(made, frame.lazy())
                 self._others(made, frame.lazy())
                 kept = frame.filter(self._touches(made))
-                self._keep(made, _apart(kept, frame.height).with_columns(_file(plan)))
+                self._keep(made, _apart(kept, frame.height).with_columns(_file(plan)), constant)
 
     # -- Parquet --------------------------------------------------------------------------------------------------
 
@@ -141,10 +142,10 @@ class _Sifting:
             kept = rows.filter(~broken) if bad else rows
             for frame in _large(kept.filter(touches).collect_batches()) if plan.layout.gives != "times" else ():
                 first, last = _ends(frame)
-                placed = steady(_placed(_apart(frame, last - first + 1), plans, begins))
+                placed, constant = steady(_placed(_apart(frame, last - first + 1), plans, begins))
                 good = placed if strict else self._checked(placed, made, plans)
                 bad += placed.height - good.height
-                self._keep(made, good)
+                self._keep(made, good, constant)
             if bad:
                 rows = rows.filter(~broken if strict else ~(touches & broken))
             if bad or not count_fast(self.found.stats, made.chain, made.build, rows, sum(lengths), self.wanted):
@@ -202,10 +203,10 @@ class _Sifting:
         columns = _made_columns(build.columns, {name: FRAME[name] for name in ("block_number", *FACTS, HASH)})
         place = [pl.lit(made.plan.order, dtype=pl.Int64).alias(FILE), pl.col(ROW)]
         asked = known.select(chain, *columns, *place).join(self.wanted.hashes.lazy(), on=["chain", HASH], how="semi")
-        self._heap("facts", made, asked.with_columns(pl.col("block_number").alias(AXIS)).collect(engine="streaming"))
+        self._heap("facts", asked.with_columns(pl.col("block_number").alias(AXIS)).collect(engine="streaming"))
 
-    def _keep(self, made: _Made, frame: pl.DataFrame) -> None:
-        """Good rows that touch the watch set, as columns of their table."""
+    def _keep(self, made: _Made, frame: pl.DataFrame, constant: frozenset[str]) -> None:
+        """Good rows that touch the watch set, as columns of their table; of some all rows are known to be the same."""
         build, layout = made.build, made.plan.layout
         if frame.is_empty() or layout.gives == "times":
             return
@@ -216,15 +217,20 @@ class _Sifting:
             self.found.balances.append(frame.select(chain, *_cast(build.columns, BALANCES)))
             return
         if build.time is not None:
-            frame = frame.filter(self.wanted.within(build.time))
+            inside = self.wanted.within(build.time)
+            frame = frame if frame.select(inside.sum()).item() == frame.height else frame.filter(inside)
         if layout.gives == "controls":
             self.found.controls.append(frame.select(chain, *_cast(build.columns, CONTROLS), FILE, ROW))
             return
         self._name(made, frame)
-        rows = frame.select(chain, *self._canonical(made))
+        if frame.is_empty():
+            return
+        is_one = made.chain.constant is not None or "chain" in constant
+        named = frame.head(1).select(chain).item() if is_one else None
+        rows = frame.select(*([] if is_one else [chain]), *self._canonical(made))
         if "value" in rows.columns:
             rows = rows.with_columns(floats(rows["value"]).alias("amount"))
-        self._heap("touched", made, rows)
+        self._heap("touched", rows, named)
 
     def _name(self, made: _Made, frame: pl.DataFrame) -> None:
         """What rows call their assets."""
@@ -243,18 +249,15 @@ class _Sifting:
         parts = frame.with_columns(**lists, **build.whole, **{PART: number}).explode(*names, PART)
         return parts.filter(touching(made.chain, self.wanted.watch, [build.receiver], [build.senders]))
 
-    def _heap(self, name: str, made: _Made, rows: pl.DataFrame) -> None:
-        if rows.is_empty():
+    def _heap(self, name: str, rows: pl.DataFrame, chain: str | None = None) -> None:
+        """Put rows aside by their chain, which is a column where it is not given."""
+        if chain is None:
+            for (each,), part in rows.group_by("chain", maintain_order=True):
+                self._heap(name, part.drop("chain"), str(each))
             return
-        first = made.chain.constant or rows["chain"][0]
-        if made.chain.constant is not None or (rows["chain"] == first).all():
-            parts = [(first, rows)]
-        else:
-            parts = [(str(chain), part) for (chain,), part in rows.group_by("chain", maintain_order=True)]
-        for chain, part in parts:
-            if name == "touched":
-                self._disorder.look(chain, part)
-            self._heaps[name].add(chain, part.drop("chain"))
+        if name == "touched":
+            self._disorder.look(chain, rows)
+        self._heaps[name].add(chain, rows)
 
     def _canonical(self, made: _Made) -> Iterator[pl.Expr]:
         build, layout = made.build, made.plan.layout

@@ -9,19 +9,24 @@ __all__ = ["steady"]
 _KINDS = (pl.String, pl.Boolean, pl.Null)
 
 
-def steady(frame: pl.DataFrame) -> pl.DataFrame:
+def steady(frame: pl.DataFrame) -> tuple[pl.DataFrame, frozenset[str]]:
     """The same rows; columns that do not change become literals, which Polars evaluates once for all rows.
+
+    Returns
+    -------
+    the rows, and which columns these are
 
     Examples
     --------
-    >>> steady(pl.DataFrame({"chain": ["ethereum", "ethereum"], "value": ["1", "2"]})).to_dict(as_series=False)
-    {'chain': ['ethereum', 'ethereum'], 'value': ['1', '2']}
+    >>> rows, constant = steady(pl.DataFrame({"chain": ["ethereum", "ethereum"], "value": ["1", "2"]}))
+    >>> rows.to_dict(as_series=False), set(constant)
+    ({'chain': ['ethereum', 'ethereum'], 'value': ['1', '2']}, {'chain'})
     """
     if frame.height < 2:
-        return frame
-    return frame.with_columns(
-        pl.lit(column[0], dtype=column.dtype).alias(column.name) for column in frame if _is_constant(column)
-    )
+        return frame, frozenset(frame.columns if frame.height else ())
+    same = [column for column in frame if _is_constant(column)]
+    rows = frame.with_columns(pl.lit(column[0], dtype=column.dtype).alias(column.name) for column in same)
+    return rows, frozenset(column.name for column in same)
 
 
 def _is_constant(column: pl.Series) -> bool:

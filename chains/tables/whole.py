@@ -11,7 +11,7 @@ import polars as pl
 
 from monitor.texts.digits import are_plain
 
-__all__ = ["REASONS", "UINT256_MAX", "digits", "faults", "is_positive", "without_zeros"]
+__all__ = ["REASONS", "UINT256_MAX", "digits", "faults", "is_positive"]
 
 UINT256_MAX = str(2**256 - 1)
 # A whole number with a fraction of 9 zeros or more, as decimal types of a fixed scale are written. With fewer it may
@@ -27,13 +27,9 @@ REASONS: Mapping[int, str] = {
 """What was expected instead, by what `faults` says."""
 
 
-def without_zeros(text: pl.Expr) -> pl.Expr:
-    """The same without a fraction that is nothing but many zeros."""
-    return text.map_batches(_without_zeros, pl.String, is_elementwise=True)
-
-
 def _without_zeros(column: pl.Series) -> pl.Series:
-    if are_plain(column) or not column.str.contains(".", literal=True).any():
+    """The same without a fraction that is nothing but many zeros."""
+    if not column.str.contains(".", literal=True).any():
         return column
     return column.str.replace(_ZEROS, "$1")
 
@@ -44,7 +40,10 @@ def digits(text: pl.Expr) -> pl.Expr:
 
 
 def _digits(column: pl.Series) -> pl.Series:
-    if are_plain(column) or not (column.str.starts_with("0") | column.str.starts_with("+")).any():
+    if are_plain(column):
+        return column
+    column = _without_zeros(column)
+    if not (column.str.starts_with("0") | column.str.starts_with("+")).any():
         return column
     bare = pl.col("text").str.strip_prefix("+").str.strip_chars_start("0")
     short = pl.when(bare == "").then(pl.lit("0")).otherwise(bare)
@@ -59,6 +58,7 @@ def faults(text: pl.Expr) -> pl.Expr:
 def _faults(column: pl.Series) -> pl.Series:
     if are_plain(column):
         return pl.Series(column.name, [_FINE], dtype=pl.UInt8).new_from_index(0, len(column))
+    column = _without_zeros(column)
     small = column.cast(pl.Int128, strict=False)
     text, is_small = pl.col("text"), pl.col("small").is_not_null()
     odd = pl.when(~is_small).then(text)  # few: the costly questions are asked of them alone

@@ -28,8 +28,10 @@ COLUMNS = st.one_of(
 @settings(max_examples=200, deadline=None)
 def test_steady_rows_are_the_same_rows(columns: list[list[Any]]) -> None:
     frame = pl.DataFrame({f"c{n}": column for n, column in enumerate(columns)}, strict=False)
-    found = steady(frame)
+    found, constant = steady(frame)
     assert found.schema == frame.schema and found.equals(frame, null_equal=True)
+    for name in constant:
+        assert frame[name].n_unique() == 1
 
 
 @given(st.lists(st.one_of(st.none(), st.text("aZ0xÉß", max_size=4)), max_size=5))

@@ -8,7 +8,7 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chains.tables.whole import REASONS, digits, faults, without_zeros
+from chains.tables.whole import REASONS, digits, faults, is_positive
 
 NUMBERS = st.one_of(
     st.none(),
@@ -23,10 +23,16 @@ NUMBERS = st.one_of(
 )
 
 
+def bare(text: str) -> str:
+    """The text without a fraction of nine zeros or more."""
+    return re.sub(r"^([0-9]+)\.0{9,}$", r"\1", text)
+
+
 def expected(text: str | None) -> str | None:
     """What is said of one text, None where nothing is."""
     if text is None:
         return None
+    text = bare(text)
     plain = re.fullmatch(r"[+-]?[0-9]+", text)
     small = plain is not None and -(2**127) <= int(text) < 2**127
     if small:
@@ -47,11 +53,15 @@ def test_faults_and_digits_are_those_of_each_number(texts: list[str | None]) -> 
     assert [REASONS.get(fault) for fault in found] == [expected(text) for text in texts]
     good = [text for text in texts if text is not None and expected(text) is None]
     short = pl.DataFrame({"text": pl.Series(good, dtype=pl.String)}).select(digits(pl.col("text"))).to_series()
-    assert short.to_list() == [str(int(text)) for text in good]
+    assert short.to_list() == [str(int(bare(text))) for text in good]
+    assert is_positive(short).to_list() == [int(bare(text)) > 0 for text in good]
 
 
 def test_a_fraction_of_many_zeros_is_none() -> None:
     """Nine zeros or more go, fewer are told as what they are, and other texts of the column stay as they are."""
     texts = ["5", "7.000000000", "7.00000000", "1.0000000001", None, "x"]
-    frame = pl.DataFrame({"text": texts})
-    assert frame.select(without_zeros(pl.col("text"))).to_series().to_list() == ["5", "7", *texts[2:]]
+    text = pl.col("text")
+    frame = pl.DataFrame({"text": texts}).select(fault=faults(text), digits=digits(text))
+    assert [REASONS.get(fault) for fault in frame["fault"]] == [expected(text) for text in texts]
+    assert [REASONS.get(fault) is None for fault in frame["fault"]] == [True, True, False, False, True, False]
+    assert frame["digits"].to_list()[:2] == ["5", "7"]
