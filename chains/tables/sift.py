@@ -67,12 +67,20 @@ def _onwards(tick: Callable[[int], None], before: int, read: int) -> None:
 
 @dataclass(frozen=True)
 class _Made:
-    """The expressions of one file, or of one chunk of it."""
+    """The expressions of one file, or of one chunk of it.
+
+    Attributes
+    ----------
+    broken : whether a row fails a check
+    columns : those of what is kept of good rows that touch the watch set, but for their chain
+    """
 
     raw: Raw
     chain: ChainColumn
     build: Build
     plan: Plan
+    broken: pl.Expr
+    columns: tuple[pl.Expr, ...]
 
 
 class _Sifting:
@@ -132,13 +140,13 @@ class _Sifting:
             rows = rows.with_columns(**made.raw.made) if made.raw.made else rows
             strict = self.wanted.strict or plan.layout.gives == "times"  # a wrong time would move other rows
             touches = self._touches(made)
-            looked_at = any_bad(made.raw.checks) if strict else touches
+            broken = made.broken
+            looked_at = broken if strict else touches
             bad = 0
             if strict:
                 for frame in _large(rows.filter(looked_at).collect_batches()):
                     placed = _placed(frame, plans, begins)
                     bad += placed.height - self._checked(placed, made, plans).height
-            broken = any_bad(made.raw.checks)
             kept = rows.filter(~broken) if bad else rows
             for frame in _large(kept.filter(touches).collect_batches()) if plan.layout.gives != "times" else ():
                 first, last = _ends(frame)
@@ -161,11 +169,11 @@ class _Sifting:
         if build.roots is not None and self.wanted.valued:
             elsewhere = pl.any_horizontal([chain.is_one(name) for name in sorted(self.wanted.valued)])
             build = replace(build, moves=build.moves & ~(build.roots & elsewhere))
-        return _Made(raw, chain, build, plan)
+        return _Made(raw, chain, build, plan, any_bad(raw.checks), tuple(self._canonical(chain, build, plan)))
 
     def _checked(self, frame: pl.DataFrame, made: _Made, plans: Sequence[Plan]) -> pl.DataFrame:
         """The good rows; the others are counted and the first of them kept."""
-        mask = frame.select(any_bad(made.raw.checks).alias("bad"))["bad"]
+        mask = frame.select(made.broken.alias("bad"))["bad"]
         if mask.len() != frame.height or not mask.any():  # no check looks at a column, or none fails
             return frame
         broken = frame.filter(mask)
@@ -227,7 +235,7 @@ class _Sifting:
             return
         is_one = made.chain.constant is not None or "chain" in constant
         named = frame.head(1).select(chain).item() if is_one else None
-        rows = frame.select(*([] if is_one else [chain]), *self._canonical(made))
+        rows = frame.select(*([] if is_one else [chain]), *made.columns)
         if "value" in rows.columns:
             rows = rows.with_columns(floats(rows["value"]).alias("amount"))
         self._heap("touched", rows, named)
@@ -259,9 +267,10 @@ class _Sifting:
             self._disorder.look(chain, rows)
         self._heaps[name].add(chain, rows)
 
-    def _canonical(self, made: _Made) -> Iterator[pl.Expr]:
-        build, layout = made.build, made.plan.layout
-        columns = dict(build.columns)
+    def _canonical(self, chain: ChainColumn, build: Build, plan: Plan) -> Iterator[pl.Expr]:
+        layout, dtypes, columns = plan.layout, plan.table.dtypes, dict(build.columns)
+        if layout.gives != "transfers":
+            return
         if build.time is not None:
             columns["block_timestamp"] = build.time
         yield from _made_columns(columns, FRAME)
@@ -271,13 +280,12 @@ class _Sifting:
         ).alias(AXIS)
         yield build.moves.alias("__moves")
         if build.fee_rows or build.senders is not None:
-            yield touching(made.chain, self.wanted.watch, [build.sender], [build.senders]).alias("__sent")
+            yield touching(chain, self.wanted.watch, [build.sender], [build.senders]).alias("__sent")
         if build.fee_rows:
             yield pl.lit(True).alias("__fee_row")
         if layout.joins:
             yield pl.lit(True).alias("__joins")
         yield from (pl.col(FILE), pl.col(ROW))
-        dtypes = made.plan.table.dtypes
         plain = [name for name in self._extra if not dtypes[name].is_nested() and dtypes[name] != pl.Binary]
         texts = [pl.col(name).cast(pl.String, strict=False).fill_null("") for name in plain]
         if build.marks is not None:
