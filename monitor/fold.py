@@ -25,6 +25,7 @@ DONE, NEED_HITS, NEED_POOL, NEED_UNDO = 0, 1, 2, 3
 K = len(STATISTICS)
 C = len(CHANNELS)
 SCRATCH = EVIDENCE_SIZE + K + C  # numbers that a row needs while it is folded
+MOST_GROWTH = 4 << table.MAX_BITS  # places that two tables may take when they grow
 OWN_SHARE = 0.001  # of the typical balance: what a payment must be itself to join a fresh incident
 ALARM_FRESH = 86400
 SIGNAL_SHARE = 0.03
@@ -92,6 +93,12 @@ def _undo_room(undo, undone, tables, slot, suspects):  # type: ignore[no-untyped
     if table.is_full(tables, suspects):
         need += tables[suspects].count
     return undone[0] + need <= undo.shape[0]
+
+
+@compiled()
+def _pool_room(pool, used, tables, slot, suspects):  # type: ignore[no-untyped-def]
+    """Whether the pool has room for one more destination and one more suspect."""
+    return used[0] + table.growth(tables, slot) + table.growth(tables, suspects) <= pool.shape[0]
 
 
 @compiled()
@@ -252,7 +259,7 @@ def fold(  # type: ignore[no-untyped-def]
                 return i, NEED_HITS
             if not _undo_room(undo, undone, tables, slot, first_suspects + j):
                 return i, NEED_UNDO
-            if used[0] + table.growth(tables, slot) + table.growth(tables, first_suspects + j) > pool.shape[0]:
+            if used[0] + MOST_GROWTH > pool.shape[0] and not _pool_room(pool, used, tables, slot, first_suspects + j):
                 return i, NEED_POOL
         w = fusions[j]
         q = settings[j]

@@ -113,7 +113,8 @@ class RecentPayments:
             if len(late) < len(part.times):
                 first, last = int(part.origin[late].min()), int(part.origin[late].max())
                 at = part.at[late]
-                made = {row: part.made[row] for row in at.tolist() if row in part.made}
+                rest = set(at.tolist()) if part.made else ()
+                made = {row: payment for row, payment in part.made.items() if row in rest}
                 part = _Part(
                     part.frame[first : last + 1], part.origin[late] - first, part.times[late], part.keys[late],
                     part.wallets[late], at, made,

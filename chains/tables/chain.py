@@ -66,6 +66,10 @@ class ChainColumn:
         """CAIP-2 of a name as rows write it, None where it is not configured."""
         return self._names.get(name)
 
+    def is_evm(self, chain: str) -> bool:
+        """Whether a configured chain (CAIP-2) writes addresses in hexadecimal, in any letter case."""
+        return self._infos[chain].kind == "evm"
+
     def is_one(self, chain: str) -> pl.Expr:
         """Whether the row is of that chain (CAIP-2)."""
         if self.constant is not None:

@@ -121,6 +121,8 @@ class Build:
     unknown_status : rows whose status is not known; they are counted for a note
     fee_rows : whether the fee in ``columns`` is a movement of its own, apart from the row
     rows : how many rows of the input a row is, where that is not one
+    same : columns that have the same name in the file, and are canonical as they are where they are plain, see
+        `chains.tables.canonical`
     """
 
     columns: dict[str, pl.Expr]
@@ -138,6 +140,7 @@ class Build:
     skipped: pl.Expr | None = None
     unknown_status: pl.Expr | None = None
     fee_rows: bool = False
+    same: tuple[str, ...] = ()
     rows: pl.Expr | None = None
 
 

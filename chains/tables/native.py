@@ -70,8 +70,9 @@ def _build(raw: Raw, chain: ChainColumn) -> Build:
     moved, still = raw.positive("value") & ~failed, raw.still("value", "status")
     stays = ~failed & (~utxo | moved)  # what succeeded without value moves nothing, but says who dealt with whom
     return Build(
-        columns, time, stays, columns["from_address"], to, columns.get("inputs"), transfers=moved, still=still
-    )
+        columns, time, stays, columns["from_address"], to, columns.get("inputs"), transfers=moved, still=still,
+        same=tuple(name for name in _SAME if name not in raw.units) if raw.has("transaction_hash") else (),
+    )  # fmt: skip
 
 
 def _inputs(raw: Raw, utxo: pl.Expr) -> dict[str, pl.Expr]:
@@ -101,6 +102,10 @@ def _stand_in(raw: Raw, time: pl.Expr | None, moved: list[pl.Expr]) -> pl.Expr:
 _OPTIONAL = (
     "chain", "transaction_index", "transfer_index", "kind", "status", "tx_from", "nonce", "fee", "fee_rate",
     "gas_limit", "n_outputs", "version", "flags", "script_type", "input_values",
+)  # fmt: skip
+_SAME = (
+    "block_number", "block_timestamp", "transaction_hash", "transaction_index", "transfer_index", "from_address",
+    "to_address", "value", "tx_from", "nonce", "fee", "gas_limit", "n_outputs", "version", "flags",
 )  # fmt: skip
 _EVIDENCE = ("status", "tx_from", "nonce", "fee", "fee_rate", "gas_limit")
 NATIVE = Layout(

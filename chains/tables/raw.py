@@ -16,9 +16,9 @@ from chains.tables.scaled import from_hex, scaled
 from chains.tables.whole import REASONS, UINT256_MAX, digits, faults, is_positive
 from monitor.errors import ConfigError
 
-__all__ = ["Raw"]
+__all__ = ["YEAR_2200", "Raw"]
 
-_YEAR_2200 = 7_258_118_400  # UTC seconds: a later time is taken for milliseconds, never silently divided
+YEAR_2200 = 7_258_118_400  # UTC seconds: a later time is taken for milliseconds, never silently divided
 _EXACT_FLOAT = 2**53
 _FLOAT_DIGITS = 15  # that every float of 64 bits keeps as they were written
 _ESCAPED = r"^\\x"
@@ -223,7 +223,7 @@ class Raw:
             count = self.text(name).cast(pl.Int64, strict=False)
             seconds = count // unit.per_second
             expected = f"a whole number of {unit.name} since 1970"
-            self._check(count.is_null() | (seconds < 0) | (seconds >= _YEAR_2200), self._was(name, expected))
+            self._check(count.is_null() | (seconds < 0) | (seconds >= YEAR_2200), self._was(name, expected))
             return seconds
         if dtype.is_temporal():
             moment = pl.col(name).cast(pl.Datetime("us")) if dtype == pl.Date else pl.col(name)
@@ -239,7 +239,7 @@ class Raw:
                 seconds = seconds if other is None else pl.coalesce(seconds, other(self.text(name)))
         expected = "UTC seconds or ISO 8601 such as 2018-01-25T15:02:00Z"
         self._check(seconds.is_null() | (seconds < 0), self._was(name, expected))
-        self._check(seconds >= _YEAR_2200, self._was(name, f"{expected} (it looks like milliseconds)"))
+        self._check(seconds >= YEAR_2200, self._was(name, f"{expected} (it looks like milliseconds)"))
         return seconds
 
     def failed(self, name: str) -> pl.Expr:

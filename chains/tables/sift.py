@@ -16,6 +16,7 @@ from typing import cast
 import polars as pl
 
 from chains.tables.bad import KEPT, any_bad, first_reason
+from chains.tables.canonical import Canonical
 from chains.tables.chain import ChainColumn
 from chains.tables.count import count, count_fast
 from chains.tables.disorder import FILE, Disorder
@@ -73,6 +74,7 @@ class _Made:
     ----------
     broken : whether a row fails a check
     columns : those of what is kept of good rows that touch the watch set, but for their chain
+    canonical : which rows need neither
     """
 
     raw: Raw
@@ -81,6 +83,7 @@ class _Made:
     plan: Plan
     broken: pl.Expr
     columns: tuple[pl.Expr, ...]
+    canonical: Canonical
 
 
 class _Sifting:
@@ -151,9 +154,10 @@ class _Sifting:
             for frame in _large(kept.filter(touches).collect_batches()) if plan.layout.gives != "times" else ():
                 first, last = _ends(frame)
                 placed, constant = steady(_placed(_apart(frame, last - first + 1), plans, begins))
-                good = placed if strict else self._checked(placed, made, plans)
+                plain = _is_plain(made, placed, constant)
+                good = placed if strict or plain else self._checked(placed, made, plans)
                 bad += placed.height - good.height
-                self._keep(made, good, constant)
+                self._keep(made, good, constant, plain)
             if bad:
                 rows = rows.filter(~broken if strict else ~(touches & broken))
             if bad or not count_fast(self.found.stats, made.chain, made.build, rows, sum(lengths), self.wanted):
@@ -169,7 +173,8 @@ class _Sifting:
         if build.roots is not None and self.wanted.valued:
             elsewhere = pl.any_horizontal([chain.is_one(name) for name in sorted(self.wanted.valued)])
             build = replace(build, moves=build.moves & ~(build.roots & elsewhere))
-        return _Made(raw, chain, build, plan, any_bad(raw.checks), tuple(self._canonical(chain, build, plan)))
+        broken, columns = any_bad(raw.checks), tuple(self._columns(chain, build, plan))
+        return _Made(raw, chain, build, plan, broken, columns, Canonical(build.same, broken, columns, dtypes))
 
     def _checked(self, frame: pl.DataFrame, made: _Made, plans: Sequence[Plan]) -> pl.DataFrame:
         """The good rows; the others are counted and the first of them kept."""
@@ -213,8 +218,14 @@ class _Sifting:
         asked = known.select(chain, *columns, *place).join(self.wanted.hashes.lazy(), on=["chain", HASH], how="semi")
         self._heap("facts", asked.with_columns(pl.col("block_number").alias(AXIS)).collect(engine="streaming"))
 
-    def _keep(self, made: _Made, frame: pl.DataFrame, constant: frozenset[str]) -> None:
-        """Good rows that touch the watch set, as columns of their table; of some all rows are known to be the same."""
+    def _keep(self, made: _Made, frame: pl.DataFrame, constant: frozenset[str], plain: bool = False) -> None:
+        """Good rows that touch the watch set, as columns of their table.
+
+        Parameters
+        ----------
+        constant : columns that are known to be the same in all rows
+        plain : whether the rows are known to be canonical
+        """
         build, layout = made.build, made.plan.layout
         if frame.is_empty() or layout.gives == "times":
             return
@@ -233,9 +244,11 @@ class _Sifting:
         self._name(made, frame)
         if frame.is_empty():
             return
-        is_one = made.chain.constant is not None or "chain" in constant
-        named = frame.head(1).select(chain).item() if is_one else None
-        rows = frame.select(*([] if is_one else [chain]), *made.columns)
+        named = _one_chain(made, frame, constant)
+        if plain:
+            rows = made.canonical.rows(frame, constant)
+        else:
+            rows = frame.select(*([] if named else [chain]), *made.columns)
         if "value" in rows.columns:
             rows = rows.with_columns(floats(rows["value"]).alias("amount"))
         self._heap("touched", rows, named)
@@ -267,7 +280,7 @@ class _Sifting:
             self._disorder.look(chain, rows)
         self._heaps[name].add(chain, rows)
 
-    def _canonical(self, chain: ChainColumn, build: Build, plan: Plan) -> Iterator[pl.Expr]:
+    def _columns(self, chain: ChainColumn, build: Build, plan: Plan) -> Iterator[pl.Expr]:
         layout, dtypes, columns = plan.layout, plan.table.dtypes, dict(build.columns)
         if layout.gives != "transfers":
             return
@@ -311,6 +324,20 @@ def _large(batches: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
 def _apart(kept: pl.DataFrame, among: int) -> pl.DataFrame:
     """Rows whose texts are copied where few of many are kept: else each holds on to a whole page of its file."""
     return kept if 2 * kept.height >= among else kept.with_columns(pl.col(pl.String) + "")
+
+
+def _one_chain(made: _Made, frame: pl.DataFrame, constant: frozenset[str]) -> str | None:
+    """The chain (CAIP-2) of all rows; None where there are several, or it is not configured."""
+    if made.chain.constant is None and "chain" not in constant:
+        return None
+    found: str | None = frame.head(1).select(made.chain.chain.alias("chain")).item()
+    return found
+
+
+def _is_plain(made: _Made, frame: pl.DataFrame, constant: frozenset[str]) -> bool:
+    """Whether all rows are good and canonical as they are, as far as can be seen."""
+    chain = _one_chain(made, frame, constant)
+    return chain is not None and made.chain.is_evm(chain) and made.canonical.holds(frame, constant)
 
 
 def _file(plan: Plan) -> pl.Expr:

@@ -130,12 +130,7 @@ def season(a, t):  # type: ignore[no-untyped-def]
     """Usual novel outflow of this hour over that of all hours, 0.3 to about 3; 1 in the first fortnight."""
     if t - a.born < PROFILE_FROM:
         return 1.0
-    hours = 0.0
-    for i in range(24):
-        hours += a.by_hour[i]
-    days = 0.0
-    for i in range(7):
-        days += a.by_weekday[i]
+    hours, days = _sum(a.by_hour), _sum(a.by_weekday)
     if hours <= 0.0 or days <= 0.0:
         return 1.0
     h = t // 3600

@@ -123,14 +123,18 @@ def learn_look(w, marks):  # type: ignore[no-untyped-def]
 @compiled()
 def swept(w, key, identity, t):  # type: ignore[no-untyped-def]
     """Note that an asset goes to an address (calls without coins too); assets that did so within ten minutes."""
-    place = 0
+    place = -1
     for i in range(SWEEPS):
         if w.swept_to[i] == key and t - w.swept_at[i] <= SWEEP_WINDOW:
             place = i
             break
-        if w.swept_at[i] < w.swept_at[place]:
-            place = i
-    if w.swept_to[place] != key or t - w.swept_at[place] > SWEEP_WINDOW:
+    if place < 0:
+        place = 0
+        oldest = w.swept_at[0]
+        for i in range(1, SWEEPS):
+            if w.swept_at[i] < oldest:
+                oldest = w.swept_at[i]
+                place = i
         w.swept_to[place] = key
         w.swept_at[place] = t
         w.swept_n[place] = 0

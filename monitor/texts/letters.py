@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import polars as pl
 from numba import njit, uint64
 
 from monitor.memory import byte, word
 from monitor.texts.located import Texts
 
-__all__ = ["lower"]
+__all__ = ["are_small", "lower"]
 
 _HIGH = uint64(0x8080808080808080)  # the highest bit of each byte
 _FROM_A = uint64(0x3F3F3F3F3F3F3F3F)  # added to a byte: its highest bit is set from "A" on,
@@ -25,6 +26,19 @@ def lower(column: pl.Series) -> pl.Series:
     """
     texts = Texts(column)
     return column.str.to_lowercase() if _change(texts.starts, texts.lengths) else column
+
+
+def are_small(column: pl.Series) -> bool:
+    """Whether no text is empty or has a letter that `lower` would change; a null is none.
+
+    Examples
+    --------
+    >>> are_small(pl.Series(["0xab", None])), are_small(pl.Series(["0xAB"])), are_small(pl.Series([""]))
+    (True, False, False)
+    """
+    texts = Texts(column)
+    filled = int(np.count_nonzero(texts.lengths))
+    return filled == len(column) - column.null_count() and not _change(texts.starts, texts.lengths)
 
 
 @njit(cache=True, nogil=True)
