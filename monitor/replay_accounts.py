@@ -70,7 +70,8 @@ class AccountReplay:
             return
         engine, chain, wallet_ids = self._engine, self._chain, self._wallets.ids
         asset_names = frame["asset"].unique(maintain_order=True).to_list()
-        flows = _account_flows(engine, chain, frame, self._wallets, asset_names, self._only)
+        nowhere = is_nowhere(frame["to_address"])
+        flows = _account_flows(engine, chain, frame, self._wallets, asset_names, self._only, nowhere)
         numbers = frame["block_number"].to_numpy()[flows.row]
         told = self._told.due(flows, numbers, wallet_ids)
         slots = _admit(engine, chain, frame, flows, wallet_ids, asset_names, told, self._settled)
@@ -78,7 +79,8 @@ class AccountReplay:
         self._result.ignored += int((~kept).sum())
         trust: dict[int, Trust] = {}
         real = flows if kept.all() else flows[kept]
-        rows = account_rows(engine, chain, frame, real, slots if real is flows else slots[kept], self._wallets, trust)
+        mine = slots if real is flows else slots[kept]
+        rows = account_rows(engine, chain, frame, real, mine, self._wallets, nowhere, trust)
         origin = real.row
         placed = self._told.placed(rows, numbers[kept])
         exact = _policy_blocks(engine, chain, frame, flows, np.flatnonzero(kept), wallet_ids, trust, placed)
@@ -111,8 +113,9 @@ def _account_flows(
     wallets: WalletTable,
     asset_names: Sequence[str],
     only: NDArray[np.bool_],
+    nowhere: NDArray[np.bool_],
 ) -> Accounts:
-    """Flows of a batch; they are counted by wallet."""
+    """Flows of a batch; they are counted by wallet. ``nowhere``: which rows have no receiver."""
     n, owners = len(frame), partial(engine.watchlist.owners, chain, places=wallets.numbers)
     sender, receiver = owners(frame["from_address"]), owners(frame["to_address"])
     unknown = frame["tx_from"].is_null().to_numpy()
@@ -124,7 +127,7 @@ def _account_flows(
     found = split(
         sender, receiver, starter, unknown, frame["amount"].to_numpy(),
         frame["block_timestamp"].to_numpy().astype(np.int64, copy=False), (frame["kind"] == "fee").to_numpy(),
-        is_nowhere(frame["to_address"]), asset, only,
+        nowhere, asset, only,
         flows.row, flows.out, flows.wallet, flows.other, flows.asset, flows.own, flows.fee, flows.touch,
         wallets.counts, wallets.ends,
     )  # fmt: skip
@@ -178,6 +181,7 @@ def _admit(
             settled[holder, asset] = slot
             proven[place] = -1 if proven[place] == n else proven[place]
         elif kind[at] == 1:
+            settled[holder, asset] = slot
             proven[place] = at
             engine.state.prove(slot)
     for due in reversed(waiting):

@@ -103,16 +103,22 @@ def account_rows(
     flows: Accounts,
     slots: NDArray[np.int32],
     wallets: WalletTable,
+    nowhere: NDArray[np.bool_],
     trust: dict[int, Trust],
 ) -> FlowRows:
-    """Rows of flows that are kept; ``trust`` takes in which of them (by position) are expected."""
+    """Rows of flows that are kept; ``trust`` takes in which of them (by position) are expected.
+
+    Parameters
+    ----------
+    nowhere : which rows of the frame have no receiver
+    """
     row, wallet, touch, n = flows.row, flows.wallet, flows.touch, len(flows.row)
     receivers, amounts = frame["to_address"], frame["amount"].to_numpy()
     rows = FlowRows.empty(n)
     rows.slots[:] = slots
     times = frame["block_timestamp"].to_numpy().astype(np.int64, copy=False)
     to_rows(
-        row, flows.out, wallet, flows.fee, touch, is_nowhere(receivers), times, amounts, wallets.places(wallet),
+        row, flows.out, wallet, flows.fee, touch, nowhere, times, amounts, wallets.places(wallet),
         rows.wallets, rows.times, rows.ops, rows.amounts,
     )  # fmt: skip
     ops, keys, flags = rows.ops, rows.keys, rows.flags
