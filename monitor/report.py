@@ -19,17 +19,22 @@ _OMITTED = ("history", "updated_at", "revision")
 
 
 def report(
-    data: Mapping[str, Any], replayed: Replayed, names: AssetNames, wallets: Sequence[str], speed: Mapping[str, Any]
+    data: Mapping[str, Any],
+    replayed: Replayed,
+    incidents: Sequence[Incident],
+    names: AssetNames,
+    wallets: Sequence[str],
+    speed: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Assemble a report.
 
     Parameters
     ----------
     data : what was read: rows, bad_rows, transfers, first, last (UTC s), chains, notes, bad
+    incidents : those of ``replayed`` (`Replayed.incidents`)
     wallets : ids of all watched wallets, seen or not
     speed : wall_seconds, rows_per_second, flows_per_second, peak_rss_bytes
     """
-    incidents = replayed.incidents()
     notes = list(data.get("notes", ()))
     if replayed.ignored:
         notes.append(

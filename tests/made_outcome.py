@@ -111,5 +111,5 @@ def outcome(
     data = {"rows": len(frame), "bad_rows": 0, "transfers": len(frame), "first": first, "last": last,
             "chains": chains, "notes": []}  # fmt: skip
     incidents = tuple(i for i in done.correlator.all() if i.severity > Severity.INFO)
-    made = report(data, done, names, [w.id for w in on.wallets], {"wall_seconds": 1.0})
+    made = report(data, done, incidents, names, [w.id for w in on.wallets], {"wall_seconds": 1.0})
     return Outcome(made, on, names, incidents, Kept(frame), done.wallets, told)

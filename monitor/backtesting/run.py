@@ -135,13 +135,14 @@ def fold(config: Config, data: Sequence[str], options: Options) -> Folded:
                 for record in replayed.correlator.records.values():
                     book.appraise(record)
             described = _described(reading, replayed, [*waiting, *job.said])
-            found = report(described, replayed, names, [wallet.id for wallet in config.wallets], {})
+            incidents = replayed.incidents()
+            found = report(described, replayed, incidents, names, [wallet.id for wallet in config.wallets], {})
             found["speed"] = _speed(reading, replayed, time.perf_counter() - begin)
     except BaseException:
         ledger.leave()
         raise
     outcome = Outcome(
-        found, config, names, replayed.incidents(), history, replayed.wallets, reading.balances, reading.controls,
+        found, config, names, incidents, history, replayed.wallets, reading.balances, reading.controls,
         reading.blind_spots, replayed.correlator, job.swept,
     )  # fmt: skip
     return Folded(outcome, engine if local and job.swept is None else None, reading)

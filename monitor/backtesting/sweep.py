@@ -258,13 +258,19 @@ class _Work:
     def _reported(
         self, counts: Replayed, config: Config, values: Mapping[str, Value], evidence: Sequence[Evidence]
     ) -> SweepRow:
+        from monitor.prices.make import table_book
+
         self.stop.check()
         watchlist = Watchlist(config.wallets)
         correlator = Correlator(reaches(watchlist))
         for name, mine in by_entity(watchlist, evidence):
             correlator.add(name, mine.findings, mine.movements, mine.balances, mine.returns)
+        if (book := table_book(config, self.outcome.names)) is not None:
+            for record in correlator.records.values():
+                book.appraise(record)
         replayed = Replayed(correlator, counts.flows, counts.ignored, counts.wallets)
-        return replace(self._row(values, replayed.incidents()), report=self._report(config, replayed))
+        incidents = replayed.incidents()
+        return replace(self._row(values, incidents), report=self._report(config, replayed, incidents))
 
     def _row(self, values: Mapping[str, Value], incidents: Sequence[Incident]) -> SweepRow:
         shares = [each.share_lost_at_open for each in incidents if each.share_lost_at_open is not None]
@@ -278,17 +284,12 @@ class _Work:
             scored=judge(placed, [seen_in(each) for each in incidents], months) if placed is not None else None,
         )
 
-    def _report(self, config: Config, replayed: Replayed) -> dict[str, Any]:
+    def _report(self, config: Config, replayed: Replayed, incidents: Sequence[Incident]) -> dict[str, Any]:
         """The report of a run with this setting: the data is the same, what was found is its own."""
-        from monitor.prices.make import table_book
-
         outcome = self.outcome
-        if (book := table_book(config, outcome.names)) is not None:
-            for record in replayed.correlator.records.values():
-                book.appraise(record)
         nothing: dict[str, Any] = {"rows": 0, "bad_rows": 0, "transfers": 0, "first": None, "last": None, "chains": {}}
         wallets = [wallet.id for wallet in config.wallets]
-        found = report(nothing, replayed, outcome.names, wallets, outcome.report["speed"])
+        found = report(nothing, replayed, incidents, outcome.names, wallets, outcome.report["speed"])
         return {**found, "data": outcome.report["data"]}
 
 
