@@ -70,7 +70,6 @@ class Canonical:
         ]  # fmt: skip
         return frame.select(made)
 
-
     def _first(self, frame: pl.DataFrame, constant: frozenset[str]) -> tuple[bool, pl.DataFrame]:
         """Whether the first row is good, and what is kept of it: of all rows with the same constants alike."""
         key = tuple((name, frame[name][0]) for name in sorted(constant & (self._fixed | self._same)))
@@ -94,4 +93,4 @@ def _is_plain(column: pl.Series) -> bool:
     if column.dtype == pl.String:
         return are_small(column)
     low, high = cast("tuple[int | None, int | None]", (column.min(), column.max()))
-    return (low or 0) >= 0 and (column.name != "block_timestamp" or (high or 0) < YEAR_2200)
+    return (low or 0) >= 0 and (high or 0) < (YEAR_2200 if column.name == "block_timestamp" else 1 << 63)

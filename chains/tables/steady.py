@@ -23,7 +23,7 @@ def steady(frame: pl.DataFrame) -> tuple[pl.DataFrame, frozenset[str]]:
     ({'chain': ['ethereum', 'ethereum'], 'value': ['1', '2']}, {'chain'})
     """
     if frame.height < 2:
-        return frame, frozenset(frame.columns if frame.height else ())
+        return frame, frozenset()
     same = [column for column in frame if _is_constant(column)]
     rows = frame.with_columns(pl.lit(column[0], dtype=column.dtype).alias(column.name) for column in same)
     return rows, frozenset(column.name for column in same)

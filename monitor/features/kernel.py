@@ -53,16 +53,6 @@ def start(a, t, value):  # type: ignore[no-untyped-def]
 
 
 @compiled()
-def _clear(ring, head, now):  # type: ignore[no-untyped-def]
-    """Empty the buckets between the newest and ``now``."""
-    n = ring.shape[0]
-    place = head % n
-    for _ in range(min(now - head, n)):
-        place = place + 1 if place + 1 < n else 0
-        ring[place] = 0.0
-
-
-@compiled()
 def _sum(ring):  # type: ignore[no-untyped-def]
     one = two = three = four = 0.0  # four sums that do not wait for one another
     n = ring.shape[0] // 4 * 4
@@ -77,32 +67,39 @@ def _sum(ring):  # type: ignore[no-untyped-def]
 
 
 @compiled()
+def _renew(ring, head, now, total):  # type: ignore[no-untyped-def]
+    """Empty the buckets between the newest and ``now``; returns the new sum, the old one being ``total``."""
+    if total == 0.0:  # amounts are never negative: there is nothing in it
+        return 0.0
+    n = ring.shape[0]
+    place = head % n
+    for _ in range(min(now - head, n)):
+        place = place + 1 if place + 1 < n else 0
+        ring[place] = 0.0
+    return _sum(ring)
+
+
+@compiled()
 def _turn(a, t):  # type: ignore[no-untyped-def]
     """Bring every ring to ``t``: buckets that end leave, and what is left is summed anew."""
     if t // 60 == a.head_10m:
         return
-    _clear(a.ring_10m, a.head_10m, t // 60)
+    a.sums[R10M] = _renew(a.ring_10m, a.head_10m, t // 60, a.sums[R10M])
     a.head_10m = t // 60
-    a.sums[R10M] = _sum(a.ring_10m)
     if t // 300 == a.head_1h:
         return
-    _clear(a.ring_1h, a.head_1h, t // 300)
-    _clear(a.ring_fresh, a.head_1h, t // 300)
+    a.sums[R1H] = _renew(a.ring_1h, a.head_1h, t // 300, a.sums[R1H])
+    a.sums[FRESH] = _renew(a.ring_fresh, a.head_1h, t // 300, a.sums[FRESH])
     a.head_1h = t // 300
-    a.sums[R1H] = _sum(a.ring_1h)
-    a.sums[FRESH] = _sum(a.ring_fresh)
     if t // 900 == a.head_6h:
         return
-    _clear(a.ring_6h, a.head_6h, t // 900)
+    a.sums[R6H] = _renew(a.ring_6h, a.head_6h, t // 900, a.sums[R6H])
     a.head_6h = t // 900
-    a.sums[R6H] = _sum(a.ring_6h)
     if t // 1800 == a.head_24h:
         return
-    _clear(a.ring_24h, a.head_24h, t // 1800)
-    _clear(a.ring_again, a.head_24h, t // 1800)
+    a.sums[R24H] = _renew(a.ring_24h, a.head_24h, t // 1800, a.sums[R24H])
+    a.sums[REPEATED] = _renew(a.ring_again, a.head_24h, t // 1800, a.sums[REPEATED])
     a.head_24h = t // 1800
-    a.sums[R24H] = _sum(a.ring_24h)
-    a.sums[REPEATED] = _sum(a.ring_again)
 
 
 @compiled()

@@ -38,12 +38,8 @@ class Texts:
         done = 0
         for part in nanoarrow.c_array_stream(column.cast(pl.String)):
             self._held.append(part)
-            known, entries, *buffers, _ = (np.uint64(at) for at in part.buffers)
-            end = done + len(part)
-            _locate(
-                known, entries, np.array(buffers, np.uint64), np.uint64(part.offset),
-                self.starts[done:end], self.lengths[done:end],
-            )  # fmt: skip
+            end, lent = done + len(part), np.array(part.buffers[:-1], np.uint64)  # the last one has their sizes
+            _locate(lent[0], lent[1], lent[2:], np.uint64(part.offset), self.starts[done:end], self.lengths[done:end])
             done = end
 
     def __len__(self) -> int:

@@ -41,6 +41,11 @@ ODD: dict[str, list[Any]] = {
     "gas_limit": [-7, None],
     "memo": ["a", "b", None],
 }
+PLAIN_ROW = {
+    "chain": "ethereum", "block_number": 5, "block_timestamp": 1000, "transaction_hash": "0x1",
+    "transaction_index": 1, "transfer_index": 1, "from_address": MINE, "to_address": OTHER, "asset": "native",
+    "value": "7",
+}  # fmt: skip
 NUMBERS = (
     "block_number", "block_timestamp", "transaction_index", "transfer_index", "status", "nonce", "gas_limit",
 )  # fmt: skip
@@ -99,3 +104,11 @@ def test_the_short_way_gives_what_the_long_way_gives(
         monkeypatch.setattr(Canonical, "holds", lambda *_: False)
         assert short == found(path, strict), seed
     assert taken > 30  # many tables go the short way
+
+
+def test_numbers_that_no_signed_number_holds_go_the_long_way(tmp_path: Path) -> None:
+    rows = pl.DataFrame({name: [value] * 2 for name, value in PLAIN_ROW.items()})
+    rows = rows.with_columns(block_number=pl.Series([5, 2**63], dtype=pl.UInt64))
+    rows.write_parquet(tmp_path / "a.parquet")
+    found_rows, count, bad, *_ = found(tmp_path / "a.parquet", False)
+    assert (len(found_rows), count, bad) == (1, 2, 1)
