@@ -290,15 +290,21 @@ def levels(w, e, z):  # type: ignore[no-untyped-def]
 @compiled()
 def channels(q, e, z, s):  # type: ignore[no-untyped-def]
     """The scores of the channels, from the levels of the statistics and what the context adds."""
+    _with_context(q, e, _fused(q, z, FAST), _fused(q, z, DAYLY), _fused(q, z, SLOW), s)
+
+
+@compiled()
+def _with_context(q, e, fast, day, slow, s):  # type: ignore[no-untyped-def]
+    """Scores from the fused levels of the channels."""
     context = e[Evidence.ODD] + e[Evidence.KIND] + e[Evidence.SWEPT]
     signs = e[Evidence.PROBE] + e[Evidence.DRAIN] + e[Evidence.OTHERS]
     for k in range(Evidence.FRESH, Evidence.TOPUP + 1):
         signs += e[k]
     s[0] = e[Evidence.SHARE] + context + signs
     if q.personal == 0:
-        s[0] += _fused(q, z, FAST)
-    s[1] = _fused(q, z, DAYLY) + e[Evidence.DRAIN] + 0.5 * (e[Evidence.OTHERS] + context) + e[Evidence.DAY_LEVEL]
-    s[2] = _fused(q, z, SLOW) + e[Evidence.SLOW_LEVEL]
+        s[0] += fast
+    s[1] = day + e[Evidence.DRAIN] + 0.5 * (e[Evidence.OTHERS] + context) + e[Evidence.DAY_LEVEL]
+    s[2] = slow + e[Evidence.SLOW_LEVEL]
 
 
 @compiled()
@@ -317,15 +323,7 @@ def _fused(q, z, channel):  # type: ignore[no-untyped-def]
 @compiled()
 def bounds(q, e, z, b):  # type: ignore[no-untyped-def]
     """What the scores cannot exceed, and reach but for `SLACK`, at a fraction of their cost."""
-    context = e[Evidence.ODD] + e[Evidence.KIND] + e[Evidence.SWEPT]
-    signs = e[Evidence.PROBE] + e[Evidence.DRAIN] + e[Evidence.OTHERS]
-    for k in range(Evidence.FRESH, Evidence.TOPUP + 1):
-        signs += e[k]
-    b[0] = e[Evidence.SHARE] + context + signs
-    if q.personal == 0:
-        b[0] += _fused_bound(q, z, FAST)
-    b[1] = _fused_bound(q, z, DAYLY) + e[Evidence.DRAIN] + 0.5 * (e[Evidence.OTHERS] + context) + e[Evidence.DAY_LEVEL]
-    b[2] = _fused_bound(q, z, SLOW) + e[Evidence.SLOW_LEVEL]
+    _with_context(q, e, _fused_bound(q, z, FAST), _fused_bound(q, z, DAYLY), _fused_bound(q, z, SLOW), b)
     for c in range(C):
         b[c] += MARGIN
 
