@@ -30,7 +30,6 @@ __all__ = [
     "pass_days",
     "remember",
     "return_days",
-    "score",
     "stands_out",
     "start",
     "thresholds",
@@ -265,19 +264,8 @@ def remember(w, z, f, q, identity, t):  # type: ignore[no-untyped-def]
 
 
 @compiled()
-def score(w, q, e, z, s):  # type: ignore[no-untyped-def]
-    """Fuse the evidence ``e`` of one outflow: ``z`` (8) as -log10 of daily exceedance rates, ``s`` (3) channel scores.
-
-    Inside a channel the rates are averaged as e-values (valid under any dependence up to a constant, which the
-    calibration of the sum removes); context terms are added, then the sum is calibrated.
-    """
-    levels(w, e, z)
-    channels(q, e, z, s)
-
-
-@compiled()
 def levels(w, e, z):  # type: ignore[no-untyped-def]
-    """How rare each statistic is: -log10 of the rate of days on which it is exceeded, approximately."""
+    """How rare each statistic of the evidence ``e`` is: -log10 of the rate of days on which it is exceeded, about."""
     for k in range(K):
         z0 = Z_AT_U if k < RARE else Z_AT_RARE
         if e[k] > w.u[k]:
@@ -289,7 +277,11 @@ def levels(w, e, z):  # type: ignore[no-untyped-def]
 
 @compiled()
 def channels(q, e, z, s):  # type: ignore[no-untyped-def]
-    """The scores of the channels, from the levels of the statistics and what the context adds."""
+    """The scores ``s`` of the channels, from the levels of the statistics and what the context adds.
+
+    Inside a channel the rates are averaged as e-values (valid under any dependence up to a constant, which the
+    calibration of the sum removes); context terms are added, then the sum is calibrated.
+    """
     _with_context(q, e, _fused(q, z, FAST), _fused(q, z, DAYLY), _fused(q, z, SLOW), s)
 
 

@@ -193,7 +193,8 @@ def test_evidence_of_extreme_rows_is_finite(told: float, first: float) -> None:
                 z, s, w = np.zeros(K), np.zeros(len(CHANNELS)), np.zeros(1, FUSION)[0]
                 q = parameters(role, 1.0)[0]
                 fusion.start(w, BORN, q, PEER[int(q["peer"])])
-                fusion.score(w, q, e, z, s)
+                fusion.levels(w, e, z)
+                fusion.channels(q, e, z, s)
                 assert np.isfinite(e).all() and np.isfinite(z).all() and np.isfinite(s).all(), (values, at, e)
                 rows += 1
     assert rows > 50

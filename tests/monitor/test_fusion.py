@@ -199,16 +199,22 @@ def test_what_fired_is_learned_no_further_than_the_threshold() -> None:
     assert w["today"][0] == 3.0 and w["today"][K] == 99.0
 
 
+def fuse(w: Any, q: Any, e: Any, z: Any, s: Any) -> None:
+    """Evidence into levels and scores, as a fold does it."""
+    fusion.levels(w, e, z)
+    fusion.channels(q, e, z, s)
+
+
 def test_scores_are_means_of_rates_with_context() -> None:
     """Four statistics at their level and a probe: log10 of the mean rate, plus the context terms."""
     w = wallet()
     z, s = np.zeros(K), np.zeros(C)
     levels = {name: float(w["u"][k]) for k, name in enumerate(list(Evidence.__members__)[:K])}
-    fusion.score(w, Q, evidence(**levels, PROBE=0.3, DRAIN=0.5, OTHERS=0.6, SHARE=0.2), z, s)
+    fuse(w, Q, evidence(**levels, PROBE=0.3, DRAIN=0.5, OTHERS=0.6, SHARE=0.2), z, s)
     assert list(z) == pytest.approx([0.523] * K)
     assert list(s) == pytest.approx([0.523 + 0.2 + 1.4, 0.523 + 0.5 + 0.3, 0.523])
     far = dict.fromkeys(levels, 99.0)
-    fusion.score(w, Q, evidence(**far), z, s)
+    fuse(w, Q, evidence(**far), z, s)
     assert list(z) == [6.0] * K  # never rarer than once in a million days
 
 
@@ -229,7 +235,7 @@ def test_bounds_are_reached_but_for_the_slack(role: Role) -> None:
 def scored(role: Role = Role.HOT, set_for: dict[str, Any] | None = None, **terms: float) -> list[float]:
     """The three scores of an evidence vector for a wallet with these settings."""
     z, s = np.zeros(K), np.zeros(C)
-    fusion.score(wallet(), parameters(role, 1.0, set_for)[0], evidence(**terms), z, s)
+    fuse(wallet(), parameters(role, 1.0, set_for)[0], evidence(**terms), z, s)
     return [float(x) for x in s]
 
 

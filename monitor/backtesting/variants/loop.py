@@ -42,7 +42,6 @@ _tail, _pass_days, _levels, _channels = fusion._tail, fusion.pass_days, fusion.l
 _QUANTILE, _QUANTILE_RARE, _RARE, _SLOW, _NEVER = (
     fusion.QUANTILE, fusion.QUANTILE_RARE, fusion.RARE, fusion.SLOW, fusion.NEVER,
 )  # fmt: skip
-_OF_CHANNEL = fusion.OF_CHANNEL
 _evidence = evidence
 _GUARD = int(Evidence.GUARD)
 
