@@ -18,7 +18,7 @@ __all__ = ["CACHE", "compiled"]
 
 _HERE = Path(__file__).parent
 _SOURCES = (
-    "fold.py", "fusion.py", "priors.py", "rows.py", "memory.py", "texts/*.py", "features/*.py", "detectors/*.py",
+    "fold.py", "fusion.py", "priors.py", "rows.py", "texts/*.py", "features/*.py", "detectors/*.py",
     "backtesting/variants/*.py",
 )  # fmt: skip
 

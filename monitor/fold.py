@@ -25,7 +25,7 @@ DONE, NEED_HITS, NEED_POOL, NEED_UNDO = 0, 1, 2, 3
 K = len(STATISTICS)
 C = len(CHANNELS)
 SCRATCH = EVIDENCE_SIZE + K + C  # numbers that a row needs while it is folded
-MOST_GROWTH = 4 << table.MAX_BITS  # places that two tables may take when they grow
+MOST_GROWTH = 2 << table.MAX_BITS  # places that two tables take at most when they grow
 OWN_SHARE = 0.001  # of the typical balance: what a payment must be itself to join a fresh incident
 ALARM_FRESH = 86400
 SIGNAL_SHARE = 0.03
@@ -312,14 +312,10 @@ def fold(  # type: ignore[no-untyped-def]
         is_ready = _is_ready(a, t)
         if is_ready:
             fusion.remember(w, z, f, q, identity, t)
-        if not marked and not (is_ready and fusion.matters(w, e[Evidence.GUARD], s)):
-            _learn_familiar(d, value / a.scale)
-            looks.learn_look(w, marks[i])
-            if is_ready:
-                fusion.learn(w, e, s, False)
-            continue
-        fusion.channels(q, e, z, s)
-        fired = _judge(w, a, f, q, e, s, t)
+        fired = 0
+        if marked or (is_ready and fusion.matters(w, e[Evidence.GUARD], s)):  # else the bounds will do as well
+            fusion.channels(q, e, z, s)
+            fired = _judge(w, a, f, q, e, s, t)
         if fired != 0 and not marked and _is_bystander(w, f, t):
             _learn_familiar(d, value / a.scale)
             continue

@@ -16,11 +16,12 @@ from monitor.policies.base import place_of
 from monitor.replay_gather import AccountBatch, AccountGather, Fold, fold_of, gather_batch, lone_wallets
 from monitor.replay_policies import Changes, PendingChanges, PolicyBlock, judge
 from monitor.replay_recent import RecentPayments
-from monitor.replay_rows import Accounts, WalletTable, account_rows, flow_from, is_nowhere, numbers_of
+from monitor.replay_rows import Accounts, WalletTable, account_rows, flow_from, is_nowhere
 from monitor.replay_split import split
 from monitor.replay_told import Due, PendingBalances, with_told
 from monitor.replay_unweighed import add_unweighed
 from monitor.replayed import Evidence, Replayed
+from monitor.texts.numbers import Numbers
 from monitor.trust import Trust
 
 __all__ = ["AccountReplay"]
@@ -120,9 +121,7 @@ def _account_flows(
     sender, receiver = owners(frame["from_address"]), owners(frame["to_address"])
     unknown = frame["tx_from"].is_null().to_numpy()
     starter = np.full(n, -1, np.int32) if unknown.all() else owners(frame["tx_from"])
-    asset = np.zeros(n, np.int32)
-    if len(asset_names) > 1:
-        asset = numbers_of(frame["asset"], {name: place for place, name in enumerate(asset_names)}, pl.Int32)
+    asset = Numbers(asset_names).of(frame["asset"]) if len(asset_names) > 1 else np.zeros(n, np.int32)
     flows = Accounts.empty(2 * n)
     found = split(
         sender, receiver, starter, unknown, frame["amount"].to_numpy(),

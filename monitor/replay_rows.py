@@ -17,9 +17,10 @@ from monitor.replay_split import to_rows
 from monitor.replayed import Replayed, WalletCount, transfer_of
 from monitor.rows import FOREIGN, IN, NATIVE, OUT, TRUSTED, FlowRows, label_flag, pack_columns
 from monitor.state import asset_key
+from monitor.texts.numbers import Numbers
 from monitor.trust import Trust
 
-__all__ = ["Accounts", "WalletTable", "account_rows", "flow_from", "flow_of", "is_nowhere", "numbers_of"]
+__all__ = ["Accounts", "WalletTable", "account_rows", "flow_from", "flow_of", "is_nowhere"]
 
 
 @dataclass(slots=True)
@@ -86,16 +87,6 @@ class WalletTable:
             seen.see(*self.counts[place].tolist(), *self.ends[place].tolist())
 
 
-def numbers_of(column: pl.Series, numbers: Mapping[str, int], kind: pl.datatypes.DataTypeClass) -> NDArray[Any]:
-    """The number of each text of a column, -1 (0 where unsigned) where it has none."""
-    table = pl.DataFrame(
-        {"text": list(numbers), "number": list(numbers.values())}, schema={"text": pl.String, "number": kind}
-    )
-    texts = pl.DataFrame({"text": column.cast(pl.String)})
-    joined = texts.join(table, on="text", how="left", maintain_order="left")["number"]
-    return joined.fill_null(0 if kind == pl.UInt64 else -1).to_numpy()
-
-
 def account_rows(
     engine: Engine,
     chain: str,
@@ -148,7 +139,8 @@ def account_rows(
     marked = pays[flags[pays] & (TRUSTED | FOREIGN) == 0]
     _mark(frame, row[marked], marked, rows.marks)
     called = frame["asset"].gather(row[touched])
-    rows.marks[touched] = numbers_of(called, {name: asset_key(name) for name in called.unique().to_list()}, pl.UInt64)
+    assets = called.unique().to_list()
+    rows.marks[touched] = np.array([asset_key(name) for name in assets], np.uint64)[Numbers(assets).of(called)]
     return rows
 
 

@@ -22,7 +22,7 @@ ENGINE = [  # pure: no clock, no I/O, no random number
     "fold", "fusion", "features", "detectors", "state", "engine", "intake", "trust", "watchlist", "rows", "grouping",
     "incident_record", "incidents", "evidence", "returns", "signals", "findings", "policies", "replay",
     "replay_policies", "report", "published", "explain", "explain_control", "priors", "model", "ids", "block_clock",
-    "amounts", "assets", "networks", "addresses", "texts", "memory", "errors", "marks", "spool", "refold", "effects",
+    "amounts", "assets", "networks", "addresses", "texts", "errors", "marks", "spool", "refold", "effects",
     "open_commit", "gap", "told", "lookalike", "replay_accounts", "replay_rows", "replay_split", "replay_unweighed",
     "health", "drill_schedule", "drill_report",
     "mempool", "unconfirmed", "explain_pending", "fees", "look", "derived", "keepsakes", "coin_flows",

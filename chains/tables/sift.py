@@ -154,7 +154,7 @@ class _Sifting:
             for frame in _large(kept.filter(touches).collect_batches()) if plan.layout.gives != "times" else ():
                 first, last = _ends(frame)
                 placed, constant = steady(_placed(_apart(frame, last - first + 1), plans, begins))
-                plain = _is_plain(made, placed, constant)
+                plain = _is_canonical(made, placed, constant)
                 good = placed if strict or plain else self._checked(placed, made, plans)
                 bad += placed.height - good.height
                 self._keep(made, good, constant, plain)
@@ -334,7 +334,7 @@ def _one_chain(made: _Made, frame: pl.DataFrame, constant: frozenset[str]) -> st
     return found
 
 
-def _is_plain(made: _Made, frame: pl.DataFrame, constant: frozenset[str]) -> bool:
+def _is_canonical(made: _Made, frame: pl.DataFrame, constant: frozenset[str]) -> bool:
     """Whether all rows are good and canonical as they are, as far as can be seen."""
     chain = _one_chain(made, frame, constant)
     return chain is not None and made.chain.is_evm(chain) and made.canonical.holds(frame, constant)

@@ -18,9 +18,9 @@ from numba import njit, uint64
 from numpy.typing import NDArray
 
 from monitor.ids import hash64
-from monitor.memory import byte
-from monitor.texts.blake import LONGEST, blake
+from monitor.texts.blake import LONGEST, blake, turn
 from monitor.texts.located import Texts
+from monitor.texts.memory import byte
 
 __all__ = ["LONGEST", "digest", "digests", "evm_digests", "keys", "pieces"]
 
@@ -94,11 +94,6 @@ def evm_digests(texts: Texts) -> tuple[NDArray[np.uint64], NDArray[np.bool_]]:
     return out.ravel(), good
 
 
-@njit(cache=True, inline="always")
-def _turn(x, n):  # type: ignore[no-untyped-def]
-    return (x >> uint64(n)) | (x << uint64(64 - n))
-
-
 @njit(cache=True)
 def _keccak(state, parity):  # type: ignore[no-untyped-def]
     """Keccak-f[1600] in place; ``parity`` is scratch."""
@@ -106,7 +101,7 @@ def _keccak(state, parity):  # type: ignore[no-untyped-def]
         for x in range(5):
             parity[x] = state[x] ^ state[x + 5] ^ state[x + 10] ^ state[x + 15] ^ state[x + 20]
         for x in range(5):
-            mixed = parity[(x + 4) % 5] ^ _turn(parity[(x + 1) % 5], 63)
+            mixed = parity[(x + 4) % 5] ^ turn(parity[(x + 1) % 5], 63)
             for y in range(0, 25, 5):
                 state[x + y] ^= mixed
         moved = state[1]

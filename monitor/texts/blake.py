@@ -11,9 +11,9 @@ import numpy as np
 from numba import njit, uint64
 from numpy.typing import NDArray
 
-from monitor.memory import word
+from monitor.texts.memory import word
 
-__all__ = ["LONGEST", "blake"]
+__all__ = ["LONGEST", "blake", "turn"]
 
 LONGEST = 128  # bytes of a text with its prefix: one block
 LANES = 16
@@ -61,7 +61,8 @@ def blake(
 
 
 @njit(cache=True, inline="always")
-def _turn(x, n):  # type: ignore[no-untyped-def]
+def turn(x, n):  # type: ignore[no-untyped-def]
+    """A 64-bit number rotated right by ``n`` bits, 1 to 63."""
     return (x >> uint64(n)) | (x << uint64(64 - n))
 
 
@@ -73,13 +74,13 @@ def _mix(s, a, b, c, d, x):  # type: ignore[no-untyped-def]
         p, q = s[uint64(a * LANES) + k], s[uint64(b * LANES) + k]
         r, t = s[uint64(c * LANES) + k], s[uint64(d * LANES) + k]
         p = p + q + s[uint64((16 + x) * LANES) + k]
-        t = _turn(t ^ p, 32)
+        t = turn(t ^ p, 32)
         r = r + t
-        q = _turn(q ^ r, 24)
+        q = turn(q ^ r, 24)
         p = p + q + s[uint64((17 + x) * LANES) + k]
-        t = _turn(t ^ p, 16)
+        t = turn(t ^ p, 16)
         r = r + t
-        q = _turn(q ^ r, 63)
+        q = turn(q ^ r, 63)
         s[uint64(a * LANES) + k], s[uint64(b * LANES) + k] = p, q
         s[uint64(c * LANES) + k], s[uint64(d * LANES) + k] = r, t
 

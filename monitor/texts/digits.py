@@ -12,8 +12,8 @@ import numpy as np
 import polars as pl
 from numba import njit, uint64
 
-from monitor.memory import byte, word
 from monitor.texts.located import Texts
+from monitor.texts.memory import byte, word
 
 __all__ = ["are_plain", "floats"]
 

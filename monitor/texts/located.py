@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 from numba import njit, uint64
 
-from monitor.memory import byte, word
+from monitor.texts.memory import byte, word
 
 __all__ = ["Texts"]
 

@@ -9,8 +9,8 @@ import polars as pl
 from numba import njit, uint64
 from numpy.typing import NDArray
 
-from monitor.memory import byte, word
 from monitor.texts.located import Texts
+from monitor.texts.memory import byte, word
 
 __all__ = ["Numbers"]
 
