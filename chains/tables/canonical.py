@@ -47,21 +47,21 @@ class Canonical:
         self._is_possible = self._same >= {"block_number", "transaction_hash", "value"}
         self._firsts: dict[tuple[Any, ...], tuple[bool, pl.DataFrame]] = {}
 
-    def holds(self, frame: pl.DataFrame, constant: frozenset[str]) -> bool:
+    def holds(self, frame: pl.DataFrame, constant: Mapping[str, Any]) -> bool:
         """Whether all rows are good and canonical, as far as can be seen.
 
         Parameters
         ----------
         frame : rows of the file
-        constant : columns that are the same in all of them
+        constant : what stands in columns that are the same in all of them
         """
-        if not self._is_possible or not self._fixed <= constant or frame.is_empty():
+        if not self._is_possible or not self._fixed <= constant.keys() or frame.is_empty():
             return False
-        return self._first(frame, constant)[0] and all(_is_plain(frame[name]) for name in self._same - constant)
+        return self._first(frame, constant)[0] and all(_is_plain(frame[name]) for name in self._same - constant.keys())
 
-    def rows(self, frame: pl.DataFrame, constant: frozenset[str]) -> pl.DataFrame:
+    def rows(self, frame: pl.DataFrame, constant: Mapping[str, Any]) -> pl.DataFrame:
         """The columns that are kept of rows of which `holds` is true."""
-        first, passed = self._first(frame, constant)[1], (self._same - constant) | {FILE, ROW}
+        first, passed = self._first(frame, constant)[1], (self._same - constant.keys()) | {FILE, ROW}
         made = [
             pl.col(column.name).cast(column.dtype) if column.name in passed
             else pl.col("block_number").cast(pl.Int64).alias(AXIS) if column.name == AXIS
@@ -70,9 +70,9 @@ class Canonical:
         ]  # fmt: skip
         return frame.select(made)
 
-    def _first(self, frame: pl.DataFrame, constant: frozenset[str]) -> tuple[bool, pl.DataFrame]:
+    def _first(self, frame: pl.DataFrame, constant: Mapping[str, Any]) -> tuple[bool, pl.DataFrame]:
         """Whether the first row is good, and what is kept of it: of all rows with the same constants alike."""
-        key = tuple((name, frame[name][0]) for name in sorted(constant & (self._fixed | self._same)))
+        key = tuple((name, constant[name]) for name in sorted(constant.keys() & (self._fixed | self._same)))
         if key not in self._firsts:
             row = frame.head(1)
             good = not row.select(self._broken.alias("bad"))["bad"].any()

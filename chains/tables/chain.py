@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import polars as pl
 
@@ -48,6 +49,7 @@ class ChainColumn:
             names = {default.chain: default.chain}
             self.name = pl.lit(default.chain)
         self._names = names
+        self._seen: dict[Any, str | None] = {}
 
     @property
     def chain(self) -> pl.Expr:
@@ -56,6 +58,21 @@ class ChainColumn:
             return pl.lit(self.constant)
         old, new = list(self._names), list(self._names.values())
         return self.name.replace_strict(old, new, default=None, return_dtype=pl.String)
+
+    def of_all(self, constant: Mapping[str, Any]) -> str | None:
+        """The chain (CAIP-2) of all rows of a batch; None where there are several, or it is not configured.
+
+        Parameters
+        ----------
+        constant : what stands in columns of the file that are the same in all rows
+        """
+        if self.constant is not None or "chain" not in constant:
+            return self.constant
+        said = constant["chain"]
+        if said not in self._seen:
+            row = pl.DataFrame({"chain": [said]}, schema={"chain": self._raw.dtypes["chain"]})
+            self._seen[said] = row.select(self.chain.alias("chain")).item()
+        return self._seen[said]
 
     @property
     def known(self) -> pl.Expr:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import accumulate
-from typing import cast
+from typing import Any, cast
 
 import polars as pl
 
@@ -218,12 +218,12 @@ class _Sifting:
         asked = known.select(chain, *columns, *place).join(self.wanted.hashes.lazy(), on=["chain", HASH], how="semi")
         self._heap("facts", asked.with_columns(pl.col("block_number").alias(AXIS)).collect(engine="streaming"))
 
-    def _keep(self, made: _Made, frame: pl.DataFrame, constant: frozenset[str], plain: bool = False) -> None:
+    def _keep(self, made: _Made, frame: pl.DataFrame, constant: Mapping[str, Any], plain: bool = False) -> None:
         """Good rows that touch the watch set, as columns of their table.
 
         Parameters
         ----------
-        constant : columns that are known to be the same in all rows
+        constant : what stands in columns of the file that are known to be the same in all rows
         plain : whether the rows are known to be canonical
         """
         build, layout = made.build, made.plan.layout
@@ -244,7 +244,7 @@ class _Sifting:
         self._name(made, frame)
         if frame.is_empty():
             return
-        named = _one_chain(made, frame, constant)
+        named = made.chain.of_all(constant)
         if plain:
             rows = made.canonical.rows(frame, constant)
         else:
@@ -326,17 +326,9 @@ def _apart(kept: pl.DataFrame, among: int) -> pl.DataFrame:
     return kept if 2 * kept.height >= among else kept.with_columns(pl.col(pl.String) + "")
 
 
-def _one_chain(made: _Made, frame: pl.DataFrame, constant: frozenset[str]) -> str | None:
-    """The chain (CAIP-2) of all rows; None where there are several, or it is not configured."""
-    if made.chain.constant is None and "chain" not in constant:
-        return None
-    found: str | None = frame.head(1).select(made.chain.chain.alias("chain")).item()
-    return found
-
-
-def _is_canonical(made: _Made, frame: pl.DataFrame, constant: frozenset[str]) -> bool:
+def _is_canonical(made: _Made, frame: pl.DataFrame, constant: Mapping[str, Any]) -> bool:
     """Whether all rows are good and canonical as they are, as far as can be seen."""
-    chain = _one_chain(made, frame, constant)
+    chain = made.chain.of_all(constant)
     return chain is not None and made.chain.is_evm(chain) and made.canonical.holds(frame, constant)
 
 

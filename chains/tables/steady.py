@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import polars as pl
 
 __all__ = ["steady"]
@@ -9,24 +12,24 @@ __all__ = ["steady"]
 _KINDS = (pl.String, pl.Boolean, pl.Null)
 
 
-def steady(frame: pl.DataFrame) -> tuple[pl.DataFrame, frozenset[str]]:
+def steady(frame: pl.DataFrame) -> tuple[pl.DataFrame, Mapping[str, Any]]:
     """The same rows; columns that do not change become literals, which Polars evaluates once for all rows.
 
     Returns
     -------
-    the rows, and which columns these are
+    the rows, and what stands in these columns
 
     Examples
     --------
     >>> rows, constant = steady(pl.DataFrame({"chain": ["ethereum", "ethereum"], "value": ["1", "2"]}))
-    >>> rows.to_dict(as_series=False), set(constant)
-    ({'chain': ['ethereum', 'ethereum'], 'value': ['1', '2']}, {'chain'})
+    >>> rows.to_dict(as_series=False), constant
+    ({'chain': ['ethereum', 'ethereum'], 'value': ['1', '2']}, {'chain': 'ethereum'})
     """
     if frame.height < 2:
-        return frame, frozenset()
-    same = [column for column in frame if _is_constant(column)]
-    rows = frame.with_columns(pl.lit(column[0], dtype=column.dtype).alias(column.name) for column in same)
-    return rows, frozenset(column.name for column in same)
+        return frame, {}
+    same = {column.name: column[0] for column in frame if _is_constant(column)}
+    rows = frame.with_columns(pl.lit(value, dtype=frame.schema[name]).alias(name) for name, value in same.items())
+    return rows, same
 
 
 def _is_constant(column: pl.Series) -> bool:
