@@ -74,7 +74,7 @@ class Replay:
         if self._part is None:
             self._begin_chain(batch.chain)
         assert self._part is not None
-        self._part.feed(batch.frame)
+        self._part.feed(batch)
 
     def finish(self) -> list[Evidence]:
         """All evidence, by chain; `correlate` joins it into incidents."""

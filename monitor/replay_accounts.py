@@ -10,6 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from monitor.assets import AssetNames
+from monitor.backtesting.history import Batch
 from monitor.engine import Engine
 from monitor.model import Direction
 from monitor.policies.base import place_of
@@ -65,8 +66,9 @@ class AccountReplay:
         self._changes = PendingChanges(engine, chain, changes or {}, only)
         self._paid = RecentPayments(chain)
 
-    def feed(self, frame: pl.DataFrame) -> None:
+    def feed(self, batch: Batch) -> None:
         """Fold a batch of whole blocks, in chain order."""
+        frame = batch.frame
         if frame.is_empty():
             return
         engine, chain, wallet_ids = self._engine, self._chain, self._wallets.ids
@@ -84,14 +86,14 @@ class AccountReplay:
         rows = account_rows(engine, chain, frame, real, mine, self._wallets, nowhere, trust)
         origin = real.row
         placed = self._told.placed(rows, numbers[kept])
-        exact = _policy_blocks(engine, chain, frame, flows, np.flatnonzero(kept), wallet_ids, trust, placed)
+        exact = _policy_blocks(engine, batch, flows, np.flatnonzero(kept), wallet_ids, trust, placed)
         last = int(frame["block_number"][-1])
         changes = self._changes.until(last)
-        dealings = add_unweighed(engine, chain, frame, flows, kept, wallet_ids, trust, self._changes.all, exact)
+        dealings = add_unweighed(engine, batch, flows, kept, wallet_ids, trust, self._changes.all, exact)
         rows, origin = with_told(rows, origin, placed)
         found = self._fold(rows)
         judged = judge(engine, chain, exact.values(), self._names, changes, dealings)
-        gather_batch(AccountBatch(engine, chain, frame, rows, origin), self._gathers, found, judged, self._paid)
+        gather_batch(AccountBatch(engine, batch, rows, origin), self._gathers, found, judged, self._paid)
         self._paid.forget(int(frame["block_timestamp"].max()))  # type: ignore[arg-type]
 
     def finish(self) -> list[Evidence]:
@@ -220,8 +222,7 @@ def _ranked(numbers: NDArray[np.int64], below: int) -> tuple[NDArray[np.int64], 
 
 def _policy_blocks(
     engine: Engine,
-    chain: str,
-    frame: pl.DataFrame,
+    batch: Batch,
     flows: Accounts,
     kept: NDArray[np.int64],
     wallet_ids: Sequence[str],
@@ -231,6 +232,7 @@ def _policy_blocks(
     """What policies see, block by block: flows of their wallets alone, and balances where the next row follows."""
     if not engine.policies.wallets or not len(kept):
         return {}
+    chain, frame = batch.chain, batch.frame
     numbers = frame["block_number"].to_numpy()[flows.row[kept]]
     times = frame["block_timestamp"].to_numpy()[flows.row[kept]]
     blocks: dict[int, PolicyBlock] = {}
@@ -246,7 +248,7 @@ def _policy_blocks(
     for at in np.flatnonzero(wanted & silent)[np.unique(numbers[wanted & silent], return_index=True)[1]].tolist():
         blocks.setdefault(int(numbers[at]), PolicyBlock(int(numbers[at]), int(times[at]))).has_hidden = True
     mine = np.flatnonzero(wanted & ~silent)
-    for at, r in zip(mine.tolist(), frame[flows.row[kept[mine]]].iter_rows(named=True), strict=True):
+    for at, r in zip(mine.tolist(), batch.rows(flows.row[kept[mine]]), strict=True):
         place = int(kept[at])
         direction = Direction.OUT if flows.out[place] else Direction.IN
         flow = flow_from(r, chain, wallet_ids[int(flows.wallet[place])], direction)

@@ -11,6 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from monitor.assets import AssetNames
+from monitor.backtesting.history import Batch
 from monitor.engine import SIGNAL, Engine, Hit, plain
 from monitor.findings import bare_findings, finding_of
 from monitor.incidents import movement_key
@@ -47,8 +48,7 @@ class AccountBatch:
     """A batch of an account chain after its fold: its rows, and the row of the frame that each is of."""
 
     engine: Engine
-    chain: str
-    frame: pl.DataFrame
+    batch: Batch
     rows: FlowRows
     origin: NDArray[np.int64]
     made: dict[int, Payment] = field(default_factory=dict)  # of rows that were asked for, for all settings
@@ -58,30 +58,30 @@ class AccountBatch:
     def make(self, rows: NDArray[np.int64]) -> None:
         """Make payments of rows, all at once: one after another is slow."""
         wallets = self.rows.wallets[rows].tolist()
-        records = self.frame[self.origin[rows]].iter_rows(named=True)
+        records = self.batch.rows(self.origin[rows])
         for at, wallet, record in zip(rows.tolist(), wallets, records, strict=True):
-            self.made[at] = payment_of(record, self.chain, self.engine.state.wallet_name(wallet))
+            self.made[at] = payment_of(record, self.batch.chain, self.engine.state.wallet_name(wallet))
 
     def expect(self, suspects: Sequence[str]) -> None:
         """Arrivals from these, and no others, are asked about."""
         if not suspects:
             return
-        came = self.frame["from_address"].is_in(pl.Series(suspects, dtype=pl.String).implode()).fill_null(False)
+        frame = self.batch.frame
+        came = frame["from_address"].is_in(pl.Series(suspects, dtype=pl.String).implode()).fill_null(False)
         arrived = np.flatnonzero(self.rows.ops == IN)
         rows = arrived[came.to_numpy()[self.origin[arrived]]]
-        some = self.frame[self.origin[rows]]
+        some = frame[self.origin[rows]]
         senders, blocks = some["from_address"].to_list(), some["block_number"].to_list()
         self.sent = list(zip(rows.tolist(), senders, blocks, strict=True))
 
-    def returned(self, at: int) -> list[Movement]:
-        """What the arrival of a row brings back, where its sender is a suspect: the same in every setting."""
-        found = self.arrivals.get(at)
-        if found is None:
+    def returned(self, rows: Sequence[int]) -> list[Movement]:
+        """What the arrivals of rows bring back, where their senders are suspects: the same in every setting."""
+        chain, new = self.batch.chain, [at for at in rows if at not in self.arrivals]
+        for at, record in zip(new, self.batch.rows(self.origin[new]) if new else (), strict=True):
             wallet = self.engine.state.wallet_name(int(self.rows.wallets[at]))
-            record = self.frame.row(int(self.origin[at]), named=True)
-            flow = flow_from(record, self.chain, wallet, Direction.IN)
-            found = self.arrivals[at] = returns_of(flow, {(self.chain, flow.counterparty)})
-        return found
+            flow = flow_from(record, chain, wallet, Direction.IN)
+            self.arrivals[at] = returns_of(flow, {(chain, flow.counterparty)})
+        return [movement for at in rows for movement in self.arrivals[at]]
 
 
 class AccountGather:
@@ -120,9 +120,8 @@ class AccountGather:
     def deal(self, batch: AccountBatch, found: Sequence[Finding], paid: RecentPayments) -> None:
         """Add what went to the suspects of new findings before, and what any sent, from the first finding about it."""
         paid.tell(batch.engine, self.evidence, found)
-        for at, sender, number in batch.sent:
-            if number >= self.suspects.get(sender, number + 1):
-                self.evidence.returns += batch.returned(at)
+        rows = [at for at, sender, number in batch.sent if number >= self.suspects.get(sender, number + 1)]
+        self.evidence.returns += batch.returned(rows)
 
 
 def gather_batch(
@@ -135,7 +134,7 @@ def gather_batch(
     """A batch into the evidence of every setting; ``paid`` takes its payments, ``judged`` is of policies."""
     batch.make(np.unique(np.concatenate([hits["row"] for hits in records])))
     found = [gather.hit(batch, hits, judged) for gather, hits in zip(gathers, records, strict=True)]
-    paid.add(batch.frame, batch.rows, batch.origin, batch.made)
+    paid.add(batch.batch, batch.rows, batch.origin, batch.made)
     paid.expect([finding for findings in found for finding in findings])
     batch.expect(list(dict.fromkeys(address for gather in gathers for address in gather.suspects)))
     for gather, findings in zip(gathers, found, strict=True):

@@ -8,9 +8,9 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
+from monitor.backtesting.history import Batch
 from monitor.engine import Engine
 from monitor.grouping import GAP
 from monitor.incidents import movement_key
@@ -41,12 +41,12 @@ def payment_of(record: Mapping[str, Any], chain: str, wallet: str) -> Payment:
 
 @dataclass(slots=True)
 class _Part:
-    """Payments of one batch: rows of ``frame``, with their time, key of the destination and wallet's record.
+    """Payments of one batch: rows of it, with their time, key of the destination and wallet's record.
 
     ``at`` is their place among the batch's rows, under which ``made`` has what was made of them.
     """
 
-    frame: pl.DataFrame
+    batch: Batch
     origin: NDArray[np.int64]
     times: NDArray[np.int64]
     keys: NDArray[np.uint64]
@@ -54,6 +54,14 @@ class _Part:
     at: NDArray[np.int64]
     made: dict[int, Payment]
     near: NDArray[np.int64] | None = field(default=None)  # those to suspects that are asked about next
+
+    def make(self, places: NDArray[np.int64], chain: str, engine: Engine) -> None:
+        """Make payments of its rows, all at once: one after another is slow."""
+        if not len(places):
+            return
+        for place, record in zip(places.tolist(), self.batch.rows(self.origin[places]), strict=True):
+            wallet = engine.state.wallet_name(int(self.wallets[place]))
+            self.made[int(self.at[place])] = payment_of(record, chain, wallet)
 
 
 _LATE = 2 * 3600  # seconds by which the times of blocks may go back
@@ -67,11 +75,11 @@ class RecentPayments:
         self._parts: list[_Part] = []
 
     def add(
-        self, frame: pl.DataFrame, rows: FlowRows, origin: NDArray[np.int64], made: dict[int, Payment]
+        self, batch: Batch, rows: FlowRows, origin: NDArray[np.int64], made: dict[int, Payment]
     ) -> None:
         """Take the payments of a batch; ``made`` has those that are known as nouns already, by their rows."""
         paid = np.flatnonzero(rows.ops == OUT)
-        part = _Part(frame, origin[paid], rows.times[paid], rows.keys[paid], rows.wallets[paid], paid, made)
+        part = _Part(batch, origin[paid], rows.times[paid], rows.keys[paid], rows.wallets[paid], paid, made)
         self._parts.append(part)
 
     def expect(self, found: Sequence[Finding]) -> None:
@@ -93,13 +101,9 @@ class RecentPayments:
                 near = np.flatnonzero(np.isin(part.keys, keys) & (part.times >= since))
             else:
                 near = near[np.isin(part.keys[near], keys) & (part.times[near] >= since)]
-            for place, at in zip(near.tolist(), part.at[near].tolist(), strict=True):
-                payment = part.made.get(at)
-                if payment is None:
-                    wallet = engine.state.wallet_name(int(part.wallets[place]))
-                    record = part.frame.row(int(part.origin[place]), named=True)
-                    payment = payment_of(record, self._chain, wallet)
-                    part.made[at] = payment
+            part.make(near[[at not in part.made for at in part.at[near].tolist()]], self._chain, engine)
+            for at in part.at[near].tolist():
+                payment = part.made[at]
                 if payment.key not in evidence.moved:
                     add_early(evidence, suspects, payment.movement, payment.key)
 
@@ -115,10 +119,10 @@ class RecentPayments:
                 at = part.at[late]
                 rest = set(at.tolist()) if part.made else ()
                 made = {row: payment for row, payment in part.made.items() if row in rest}
+                batch = part.batch.part(slice(first, last + 1))
                 part = _Part(
-                    part.frame[first : last + 1], part.origin[late] - first, part.times[late], part.keys[late],
-                    part.wallets[late], at, made,
-                )  # fmt: skip
+                    batch, part.origin[late] - first, part.times[late], part.keys[late], part.wallets[late], at, made
+                )
             part.near = None
             kept.append(part)
         self._parts = kept

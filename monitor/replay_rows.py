@@ -196,8 +196,8 @@ def _mark(frame: pl.DataFrame, row: NDArray[np.int64], at: NDArray[np.int64], ma
 
 
 def flow_of(frame: pl.DataFrame, row: int, chain: str, wallet: str) -> Flow:
-    """The payment of one row, as a live reading would give it."""
-    return flow_from(frame.row(row, named=True), chain, wallet, Direction.OUT)
+    """The payment of one row, as a live reading would give it but for its hash, which may not have been read."""
+    return flow_from({"transaction_hash": None, **frame.row(row, named=True)}, chain, wallet, Direction.OUT)
 
 
 def flow_from(r: Mapping[str, Any], chain: str, wallet: str, direction: Direction) -> Flow:

@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from monitor.backtesting.history import Batch
 from monitor.engine import Engine
 from monitor.lookalike import keys_of
 from monitor.model import ControlKind, Direction
@@ -30,8 +31,7 @@ Dealings = tuple[Sequence[int], Sequence[Dealing]]
 
 def add_unweighed(
     engine: Engine,
-    chain: str,
-    frame: pl.DataFrame,
+    batch: Batch,
     flows: Accounts,
     real: NDArray[np.bool_],
     wallet_ids: Sequence[str],
@@ -47,6 +47,7 @@ def add_unweighed(
     trust : payments that are expected, by their place among the real ones
     changes : of control; what wallets that gave an approval pay in tokens is judged, too
     """
+    chain, frame = batch.chain, batch.frame
     unweighed = engine.policies.judged - engine.policies.wallets
     light = np.array([name in unweighed for name in wallet_ids], np.bool_)
     lured = np.array([name in engine.policies.suspicious for name in wallet_ids], np.bool_)
@@ -68,8 +69,8 @@ def add_unweighed(
     judged = _judged(engine, chain, part, known, wallet_ids, approving)
     places = np.cumsum(real) - 1
     ours = light[wallet]  # of other wallets every real flow is in its block already, but no lure
-    for at in np.flatnonzero(judged & (ours | ~known)).tolist():
-        r = frame.row(int(row[at]), named=True)
+    shown = np.flatnonzero(judged & (ours | ~known))
+    for at, r in zip(shown.tolist(), batch.rows(row[shown]), strict=True):
         direction = Direction.OUT if out[at] else Direction.IN
         flow = flow_from(r, chain, wallet_ids[int(wallet[at])], direction)
         number = int(r["block_number"])

@@ -11,6 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from monitor.assets import AssetNames
+from monitor.backtesting.history import Batch
 from monitor.engine import Engine
 from monitor.features.dtypes import HIT
 from monitor.grouping import GAP
@@ -63,10 +64,11 @@ class UtxoReplay:
         self._recent: list[Flow] = []  # payments since a day before the last block
         self._clock = 0
 
-    def feed(self, frame: pl.DataFrame) -> None:
+    def feed(self, batch: Batch) -> None:
         """Fold a batch of whole blocks, in chain order; inputs on each output."""
-        if frame.is_empty():
+        if batch.frame.is_empty():
             return
+        frame = batch.whole()
         engine = self._engine
         parts: list[FlowRows] = []
         flows: list[Flow | None] = []

@@ -16,9 +16,10 @@ import numpy as np
 import polars as pl
 
 from chains.tables.disorder import FILE
-from chains.tables.layout import FRAME
+from chains.tables.late import LATE
+from chains.tables.layout import FRAME, HASH
 from chains.tables.pieces import AXIS, Piece, between
-from chains.tables.task import FACTS, HASH, Wanted
+from chains.tables.task import FACTS, Wanted
 from chains.tables.text import ROW
 from chains.tables.times import BlockTimes, with_times
 
@@ -43,7 +44,7 @@ class Range:
 
 @dataclass
 class Arranged:
-    """Rows of a range in chain order, columns of `FRAME`.
+    """Rows of a range in chain order, columns of `FRAME`; or `LATE` in the place of their hashes.
 
     Attributes
     ----------
@@ -119,10 +120,13 @@ def arrange(part: Range, wanted: Wanted) -> Arranged:
     if rows is None:
         return Arranged(pl.DataFrame(schema=dict(FRAME)))
     result = Arranged(rows)
+    if LATE in rows.columns and rows[LATE].null_count():
+        rows = wanted.late.whole(rows)
     rows = rows.with_columns(
         chain=pl.lit(part.chain), **{name: pl.lit(False) for name in _OWN if name not in rows.columns}
     ).with_columns(pl.col(name).fill_null(False) for name in _OWN)
-    missing = {name: pl.lit(None, dtype=dtype) for name, dtype in FRAME.items() if name not in rows.columns}
+    there = {*rows.columns, *([HASH] if LATE in rows.columns else [])}
+    missing = {name: pl.lit(None, dtype=dtype) for name, dtype in FRAME.items() if name not in there}
     rows = rows.with_columns(**missing)
     joins = bool(rows["__joins"].any())
     if joins:
@@ -132,12 +136,14 @@ def arrange(part: Range, wanted: Wanted) -> Arranged:
         result.filled.update(filled)
         rows = rows.filter(wanted.within(pl.col("block_timestamp")))
     rows = _in_order(rows, joins)
-    rows, result.duplicates = _distinct(rows)
+    tied = _tied(rows)
+    if tied.any():
+        rows, result.duplicates = _distinct(wanted.late.whole(rows), tied)
     rows = _with_fees(_with_outputs(rows))
     rows = rows.with_columns(
         pl.coalesce("block_number", AXIS).alias("block_number"), pl.col("transfer_index").fill_null(0)
     )
-    result.frame = rows.select(list(FRAME))
+    result.frame = rows.select(name for name in (*FRAME, LATE) if name in rows.columns)
     return result
 
 
@@ -193,13 +199,20 @@ def _rises(rows: pl.DataFrame, keys: Sequence[str]) -> bool:
     return bool(rows.select(ordered.fill_null(True).all()).item())  # the first has none before it
 
 
-def _distinct(rows: pl.DataFrame) -> tuple[pl.DataFrame, int]:
-    """Rows without those that equal an earlier one in every column: they can only stand at the same place."""
+def _tied(rows: pl.DataFrame) -> pl.Series:
+    """Which rows stand at the same place as the one before them."""
     keys = (AXIS, "__index", "transfer_index")
     tied = pl.all_horizontal(pl.col(key).eq_missing(pl.col(key).shift(1)) for key in keys)
-    mask = rows.select(tied=tied & (pl.int_range(pl.len()) > 0))["tied"]
-    if not mask.any():
-        return rows, 0
+    return rows.select(tied=tied & (pl.int_range(pl.len()) > 0))["tied"]
+
+
+def _distinct(rows: pl.DataFrame, mask: pl.Series) -> tuple[pl.DataFrame, int]:
+    """Rows without those that equal an earlier one in every column: they can only stand at the same place.
+
+    Parameters
+    ----------
+    mask : see `_tied`
+    """
     shared = rows.select(mask | mask.shift(-1, fill_value=False)).to_series()
     place = pl.int_range(rows.height, dtype=pl.Int64, eager=True)
     same = [name for name in (*_SAME, "__moves", "__extra") if name in rows.columns]

@@ -13,7 +13,7 @@ from chains.tables.layout import Build
 from chains.tables.task import Wanted
 from chains.tables.text import ROW
 
-__all__ = ["COUNTS", "count", "count_fast"]
+__all__ = ["COUNTS", "count", "count_fast", "name_of_all"]
 
 COUNTS = {"__name": pl.String(), "__chain": pl.String()} | dict.fromkeys(
     ("rows", "transfers", "skipped", "unknown_status", "first", "last"), pl.Int64()
@@ -67,13 +67,20 @@ def _named(chain: ChainColumn, found: pl.DataFrame) -> pl.DataFrame:
 
 
 def count_fast(
-    found: list[pl.DataFrame], chain: ChainColumn, build: Build, rows: pl.LazyFrame, total: int, wanted: Wanted
+    found: list[pl.DataFrame],
+    chain: ChainColumn,
+    name: str | None,
+    build: Build,
+    rows: pl.LazyFrame,
+    total: int,
+    wanted: Wanted,
 ) -> bool:
     """The same for Parquet files of one chain, with times and all rows good, mostly without reading them.
 
     Parameters
     ----------
     found : takes the counts
+    name : what all rows call their chain, see `name_of_all`
     total : how many rows there are
 
     Returns
@@ -81,12 +88,9 @@ def count_fast(
     whether it could be done
     """
     plain = build.roots is None and build.skipped is None and build.unknown_status is None
-    if build.still is None or build.time is None or not plain or not total:
+    if build.still is None or build.time is None or not plain or not total or name is None:
         return False
     moved = build.moves if build.transfers is None else build.transfers
-    name = rows.select(chain.name.first()).collect().item() if chain.constant is None else chain.constant
-    if name is None or not _is_alone(chain, rows, name):
-        return False
     inside = wanted.within(build.time)
     ends = rows.select(
         inside.sum().alias("inside"), build.time.filter(inside).min().alias("first"),
@@ -102,9 +106,15 @@ def count_fast(
     return True
 
 
-def _is_alone(chain: ChainColumn, rows: pl.LazyFrame, name: str) -> bool:
-    """Whether all rows name this chain."""
+def name_of_all(chain: ChainColumn, rows: pl.LazyFrame) -> str | None:
+    """What all rows of Parquet files (at least one) call their chain; None where it is not one name."""
     if chain.constant is not None:
-        return True
-    other = (pl.col("chain") < name) | (pl.col("chain") > name) | pl.col("chain").is_null()
-    return bool(rows.filter(other).select(pl.len()).collect(engine="streaming").item() == 0)
+        return chain.constant
+    dtype = rows.collect_schema()["chain"]
+    if not (dtype == pl.String or dtype.is_integer()):  # others have no order that statistics know
+        return None
+    said, name = rows.select(said="chain", name=chain.name).head(1).collect().row(0)
+    if said is None or name is None:
+        return None
+    other = (pl.col("chain") < said) | (pl.col("chain") > said) | pl.col("chain").is_null()
+    return name if rows.filter(other).select(pl.len()).collect(engine="streaming").item() == 0 else None

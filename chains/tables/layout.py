@@ -21,8 +21,8 @@ from chains.tables.raw import Raw
 from monitor.errors import ConfigError, Problem
 
 __all__ = [
-    "BALANCES", "CONTROLS", "FRAME", "INTERNAL_BASE", "LAYOUTS", "PART", "STATUS", "Build", "Layout", "detect",
-    "layouts", "spelled",
+    "BALANCES", "CONTROLS", "FRAME", "HASH", "INTERNAL_BASE", "LAYOUTS", "PART", "STATUS", "Build", "Layout",
+    "detect", "layouts", "spelled",
 ]  # fmt: skip
 
 LAYOUTS = (  # module:attribute, the most specific first
@@ -52,6 +52,7 @@ LAYOUTS = (  # module:attribute, the most specific first
 )
 
 STATUS = frozenset({"status", "receipt_status", "isError"})  # columns that say whether a transaction succeeded
+HASH = "transaction_hash"
 PART = "__part"  # of a layout whose rows are split: the place of a part in its row, from 0
 INTERNAL_BASE = 2**32  # ``transfer_index`` of internal transfers: after all logs, as live (chains.evm.decode)
 FRAME: Mapping[str, pl.DataType] = {

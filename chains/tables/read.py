@@ -16,13 +16,14 @@ from chains.tables.bad import KEPT, BadRow
 from chains.tables.blind import blind_spots_of, valued_by
 from chains.tables.count import COUNTS
 from chains.tables.disorder import FILE
-from chains.tables.layout import BALANCES, CONTROLS, FRAME
+from chains.tables.late import LateHashes
+from chains.tables.layout import BALANCES, CONTROLS, FRAME, HASH
 from chains.tables.notes import notes_of
 from chains.tables.pieces import Piece
 from chains.tables.plans import plans_of, tasks_of
 from chains.tables.sift import sift
 from chains.tables.source import ChainInfo, Source, expand
-from chains.tables.task import HASH, Plan, Sifted, Task, Wanted
+from chains.tables.task import Plan, Sifted, Task, Wanted
 from chains.tables.text import ROW
 from chains.tables.times import BlockTimes
 from monitor.addresses.compact import WatchedAddresses
@@ -80,7 +81,7 @@ class Reading:
         for number, part in enumerate(self.ranges):
             found = arrange(part, self.wanted)
             self.count(number, found)
-            yield part.chain, found.frame
+            yield part.chain, self.wanted.late.whole(found.frame).select(list(FRAME))
 
     def count(self, number: int, found: Arranged) -> None:
         """Take note of what was found when a range was arranged, here or elsewhere."""
@@ -151,6 +152,7 @@ def read(
         valued=valued_by(plans, chains),
         folder=folder,
         room=room,
+        late=LateHashes.of_tables({plan.order: plan.table for plan in plans}),
     )
     found = _sift_all(plans, wanted, each or _Here(plans, progress, folder, room), parts)
     return _reading(plans, skipped, found, wanted)

@@ -18,15 +18,16 @@ import polars as pl
 from chains.tables.bad import KEPT, any_bad, first_reason
 from chains.tables.canonical import Canonical
 from chains.tables.chain import ChainColumn
-from chains.tables.count import count, count_fast
+from chains.tables.count import count, count_fast, name_of_all
 from chains.tables.disorder import FILE, Disorder
-from chains.tables.layout import BALANCES, CONTROLS, FRAME, PART, Build
+from chains.tables.late import PLACE, are_filled
+from chains.tables.layout import BALANCES, CONTROLS, FRAME, HASH, PART, Build
 from chains.tables.lines import reading
 from chains.tables.pieces import AXIS, Heap
 from chains.tables.raw import Raw
 from chains.tables.steady import steady
 from chains.tables.table import scan_tables
-from chains.tables.task import FACTS, HASH, Plan, Sifted, Task, Wanted
+from chains.tables.task import FACTS, Plan, Sifted, Task, Wanted
 from chains.tables.text import ROW
 from chains.tables.together import together
 from chains.tables.touching import touching
@@ -35,6 +36,7 @@ from monitor.texts.digits import floats
 __all__ = ["sift"]
 
 _BATCH = 100_000  # rows of a Parquet file that are looked at together
+_SOME_HASH = "0x"  # what stands for hashes that are read later while rows are checked
 
 
 def sift(task: Task, tick: Callable[[int], None] | None = None) -> Sifted:
@@ -151,18 +153,47 @@ class _Sifting:
                     placed = _placed(frame, plans, begins)
                     bad += placed.height - self._checked(placed, made, plans).height
             kept = rows.filter(~broken) if bad else rows
-            for frame in _large(kept.filter(touches).collect_batches()) if plan.layout.gives != "times" else ():
+            name = name_of_all(made.chain, rows) if sum(lengths) else None
+            waits = not strict and name is not None and self._may_be_late(made, plans, name) and are_filled(rows)
+            for frame, late in self._touching(kept, touches, waits) if plan.layout.gives != "times" else ():
                 first, last = _ends(frame)
                 placed, constant = steady(_placed(_apart(frame, last - first + 1), plans, begins))
+                if late:
+                    placed = placed.with_columns(pl.lit(_SOME_HASH).alias(HASH))
+                    constant = {**constant, HASH: _SOME_HASH}
                 plain = _is_canonical(made, placed, constant)
                 good = placed if strict or plain else self._checked(placed, made, plans)
                 bad += placed.height - good.height
-                self._keep(made, good, constant, plain)
+                self._keep(made, good, constant, plain, late)
             if bad:
                 rows = rows.filter(~broken if strict else ~(touches & broken))
-            if bad or not count_fast(self.found.stats, made.chain, made.build, rows, sum(lengths), self.wanted):
+            if bad or not count_fast(self.found.stats, made.chain, name, made.build, rows, sum(lengths), self.wanted):
                 self._count(made, rows)
             self._others(made, rows)
+
+    def _may_be_late(self, made: _Made, plans: Sequence[Plan], name: str) -> bool:
+        """Whether hashes need not be read with the rows of these files, which name this chain alone."""
+        chain, files = made.chain.of_name(name), self.wanted.late.files
+        plain = chain is not None and made.chain.is_evm(chain) and HASH in made.build.same
+        return plain and all(plan.order in files for plan in plans)
+
+    def _touching(self, rows: pl.LazyFrame, touches: pl.Expr, late: bool) -> Iterator[tuple[pl.DataFrame, bool]]:
+        """Rows that touch the watch set, and whether their hashes are read later.
+
+        Where files are not in chain order, a range of blocks has rows here and there in them, and to read hashes there
+        would take long: from the first batch out of order on, they are read with the rows.
+        """
+        last = 0
+        for frame in _large(rows.drop(HASH).filter(touches).collect_batches()) if late else ():
+            yield frame, True
+            if not self._disorder.is_none:
+                last = _ends(frame)[1]
+                break
+        else:
+            if late:
+                return
+        for frame in _large(rows.slice(last).filter(touches).collect_batches()):
+            yield frame, False
 
     # -- both -----------------------------------------------------------------------------------------------------
 
@@ -218,13 +249,21 @@ class _Sifting:
         asked = known.select(chain, *columns, *place).join(self.wanted.hashes.lazy(), on=["chain", HASH], how="semi")
         self._heap("facts", asked.with_columns(pl.col("block_number").alias(AXIS)).collect(engine="streaming"))
 
-    def _keep(self, made: _Made, frame: pl.DataFrame, constant: Mapping[str, Any], plain: bool = False) -> None:
+    def _keep(
+        self,
+        made: _Made,
+        frame: pl.DataFrame,
+        constant: Mapping[str, Any],
+        plain: bool = False,
+        late: bool = False,
+    ) -> None:
         """Good rows that touch the watch set, as columns of their table.
 
         Parameters
         ----------
         constant : what stands in columns of the file that are known to be the same in all rows
         plain : whether the rows are known to be canonical
+        late : whether their hashes are read later
         """
         build, layout = made.build, made.plan.layout
         if frame.is_empty() or layout.gives == "times":
@@ -251,6 +290,7 @@ class _Sifting:
             rows = frame.select(*([] if named else [chain]), *made.columns)
         if "value" in rows.columns:
             rows = rows.with_columns(floats(rows["value"]).alias("amount"))
+        rows = rows.drop(HASH).with_columns(PLACE) if late else rows
         self._heap("touched", rows, named)
 
     def _name(self, made: _Made, frame: pl.DataFrame) -> None:

@@ -9,16 +9,16 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from chains.tables.bad import BadRows
+from chains.tables.late import LateHashes
 from chains.tables.layout import Layout
 from chains.tables.pieces import Piece
 from chains.tables.source import ChainInfo
 from chains.tables.table import Table
 from monitor.addresses.compact import WatchedAddresses
 
-__all__ = ["END_OF_TIME", "FACTS", "HASH", "Plan", "Sifted", "Task", "Wanted"]
+__all__ = ["END_OF_TIME", "FACTS", "Plan", "Sifted", "Task", "Wanted"]
 
 END_OF_TIME = 7_258_118_400  # year 2200, see chains.tables.raw
-HASH = "transaction_hash"
 FACTS = ("transaction_index", "tx_from", "nonce", "gas_limit", "fee", "fee_rate")  # what a token row looks up
 
 
@@ -52,6 +52,7 @@ class Wanted:
     valued : CAIP-2 of chains whose transactions are among the data, so that traces need not tell their value
     folder : where rows go that are too many for memory; None keeps them all
     room : bytes of rows that a task may hold
+    late : where hashes lie that are not read with the rows
     """
 
     chains: Mapping[str, ChainInfo]
@@ -64,6 +65,7 @@ class Wanted:
     valued: frozenset[str] = frozenset()
     folder: str | None = None
     room: int = 1 << 62
+    late: LateHashes = field(default_factory=lambda: LateHashes({}))
 
     def within(self, time: pl.Expr) -> pl.Expr:
         """Whether a time lies in the range."""

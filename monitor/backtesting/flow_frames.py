@@ -24,18 +24,21 @@ FLOWS: Mapping[str, type[pl.DataType]] = {
 _DIGITS = 9  # of one limb: sums of up to nine thousand million limbs fit 64 bits
 
 
-def flows_of(watchlist: Watchlist, batch: Batch, wallets: Sequence[str] | None = None) -> pl.DataFrame:
+def flows_of(
+    watchlist: Watchlist, batch: Batch, wallets: Sequence[str] | None = None, hashes: bool = True
+) -> pl.DataFrame:
     """Flows of a batch in chain order, columns of `FLOWS`; those of ``wallets`` alone where they are given.
 
     A transfer between two wallets is a flow of each; transfers of nothing are none. Tokens that are forged in a
-    wallet's name are in the data, and so they are here.
+    wallet's name are in the data, and so they are here. Without ``hashes``, ``tx`` may be null.
     """
-    found = _utxo(watchlist, batch) if batch.chain.startswith("bip122:") else _account(watchlist, batch)
+    found = _utxo(watchlist, batch) if batch.chain.startswith("bip122:") else _account(watchlist, batch, hashes)
     return found if wallets is None else found.filter(pl.col("wallet").is_in(list(wallets)))
 
 
-def _account(watchlist: Watchlist, batch: Batch) -> pl.DataFrame:
-    frame = batch.frame.filter(pl.col("amount") > 0)
+def _account(watchlist: Watchlist, batch: Batch, hashes: bool) -> pl.DataFrame:
+    moving = batch.part(pl.col("amount") > 0)
+    frame = moving.whole() if hashes else moving.frame.with_columns(transaction_hash=pl.lit(None, dtype=pl.String))
     names = sorted(watchlist.wallets)
     places = {name: place for place, name in enumerate(names)}
     sender, receiver = (watchlist.owners(batch.chain, frame[side], places) for side in ("from_address", "to_address"))
@@ -74,7 +77,7 @@ def _utxo(watchlist: Watchlist, batch: Batch) -> pl.DataFrame:
 
 
 def _utxo_flows(watchlist: Watchlist, batch: Batch) -> Iterator[Flow]:
-    for number, group in groupby(batch.frame.iter_rows(named=True), key=lambda r: r["block_number"]):
+    for number, group in groupby(batch.whole().iter_rows(named=True), key=lambda r: r["block_number"]):
         records = list(group)
         transfers = tuple(transfer_of(r, batch.chain) for r in records)
         block = Block(BlockRef(batch.chain, int(number), ""), "", int(records[0]["block_timestamp"]), transfers)

@@ -148,7 +148,7 @@ class Frames:
         parts = []
         for batch in self._outcome.history.batches():
             into, out, fee = pl.col("direction") == "in", pl.col("direction") == "out", pl.col("kind") == "fee"
-            flows = flows_of(watchlist, batch).filter(into | out).with_columns(
+            flows = flows_of(watchlist, batch, hashes=False).filter(into | out).with_columns(
                 day=pl.from_epoch("at").dt.date(),
                 inflow_value=pl.when(into).then("value"), outflow_value=pl.when(out).then("value"),
                 flows_in=into.cast(pl.Int64), flows_out=(out & ~fee).cast(pl.Int64),
@@ -185,9 +185,9 @@ class Frames:
         suspects = {address for _, address in of.suspects}
         parts = [pl.DataFrame(schema=dict(FLOWS))]
         for batch in self._outcome.history.batches():
-            frame = batch.frame.filter(times)
-            if len(frame):
-                parts.append(flows_of(watchlist, type(batch)(batch.chain, frame), of.wallets))
+            near = batch.part(times)
+            if len(near.frame):
+                parts.append(flows_of(watchlist, near, of.wallets))
         rows = pl.concat(parts)
         return rows.with_columns(
             at=pl.from_epoch("at").dt.cast_time_unit("us").dt.replace_time_zone("UTC"),

@@ -37,19 +37,21 @@ class Ordered:
     Attributes
     ----------
     counts : what `chains.tables.arrange.Arranged` says beside the rows
+    late : `chains.tables.late.LateHashes`
     """
 
     chain: str
     counts: Any
+    late: Any
     frame: pl.DataFrame | None = None
     path: str = ""
 
     def batch(self) -> Batch:
         """The rows."""
         if self.frame is not None:
-            return Batch(self.chain, self.frame)
+            return Batch(self.chain, self.frame, self.late.whole)
         try:
-            return Batch(self.chain, pl.read_ipc(self.path))
+            return Batch(self.chain, pl.read_ipc(self.path), self.late.whole)
         except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
             raise StoreError(f"{self.path}: rows that were put aside cannot be read: {error}") from None
 
@@ -63,12 +65,12 @@ def order(task: OrderTask) -> Ordered:
     found = arrange(task.part, task.wanted)
     frame, counts = placed(found.frame), replace(found, frame=pl.DataFrame())
     if not task.path:
-        return Ordered(task.part.chain, counts, frame)
+        return Ordered(task.part.chain, counts, task.wanted.late, frame)
     try:
         frame.write_ipc(Path(task.path))
     except (OSError, pl.exceptions.PolarsError) as error:  # those of Polars have no strerror
         raise StoreError(f"{task.path}: rows cannot be put aside: {error}; name another folder by --work") from None
-    return Ordered(task.part.chain, counts, None, task.path)
+    return Ordered(task.part.chain, counts, task.wanted.late, None, task.path)
 
 
 @dataclass(frozen=True)

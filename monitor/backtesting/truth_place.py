@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from monitor.backtesting.history import Batch
@@ -46,16 +47,16 @@ def place(truth: Truth, config: Config, batches: Iterable[Batch]) -> Placed:
     wanted = [each for each in truth.incidents if each.id in watched]
     hashes = frozenset(tx for each in wanted for tx in each.transactions)
     for batch in batches if wanted else ():
-        listed = _with_hash(batch.frame, hashes)
+        listed = _with_hash(batch.whole(), hashes) if hashes else batch.frame.clear()
         times = batch.frame["block_timestamp"]
         span = (times.min(), times.max())
         for each in wanted:
             if each.chains and batch.chain not in each.chains:
                 continue
             if len(listed) and len(rows := listed.filter(listed["hash"].is_in(sorted(each.transactions)))):
-                listed_at[each.id] = _earlier(listed_at.get(each.id), _first(rows, batch.chain))
-            if _meet(each, span) and len(rows := _during(each, owners[each.id], watchlist, batch)):
-                timed_at[each.id] = _earlier(timed_at.get(each.id), _first(rows, batch.chain))
+                listed_at[each.id] = _earlier(listed_at.get(each.id), _first(Batch(batch.chain, rows)))
+            if _meet(each, span) and len((paid := _during(each, owners[each.id], watchlist, batch)).frame):
+                timed_at[each.id] = _earlier(timed_at.get(each.id), _first(paid))
     # Data may lack hashes, or these transactions: the labelled time, where it is told, finds the payments all the same.
     return Placed(truth, {**timed_at, **listed_at}, watched)
 
@@ -76,8 +77,6 @@ def _earlier(known: First | None, new: First) -> First:
 
 def _with_hash(frame: pl.DataFrame, hashes: frozenset[str]) -> pl.DataFrame:
     """Rows of these transactions, with ``hash`` as labels have it."""
-    if not hashes:
-        return frame.clear().with_columns(hash=pl.lit(""))
     keyed = frame.with_columns(hash=pl.col("transaction_hash").str.to_lowercase().str.strip_prefix("0x"))
     return keyed.filter(pl.col("hash").is_in(pl.Series(sorted(hashes)).implode()))
 
@@ -94,17 +93,18 @@ def _end(labelled: TruthIncident) -> int:
     return labelled.end if labelled.end is not None else labelled.start + LASTS
 
 
-def _during(labelled: TruthIncident, wallets: frozenset[str], watchlist: Watchlist, batch: Batch) -> pl.DataFrame:
+def _during(labelled: TruthIncident, wallets: frozenset[str], watchlist: Watchlist, batch: Batch) -> Batch:
     """What these wallets paid in the labelled time."""
-    rows = batch.frame.filter(pl.col("block_timestamp").is_between(labelled.start, _end(labelled)))
-    return rows.filter(_paid_by(wallets, watchlist, batch.chain, rows)) if len(rows) else rows
+    near = batch.part(pl.col("block_timestamp").is_between(labelled.start, _end(labelled)))
+    return near.part(_paid_by(wallets, watchlist, batch.chain, near.frame)) if len(near.frame) else near
 
 
-def _first(rows: pl.DataFrame, chain: str) -> First:
-    row, last = rows.row(0, named=True), rows["block_timestamp"].max()
+def _first(found: Batch) -> First:
+    """The first row of some, and the time of their last."""
+    (row,), last = found.rows(np.zeros(1, np.int64)), found.frame["block_timestamp"].max()
     assert isinstance(last, int)
     tx = row["transaction_hash"] or ""
-    return First(int(row["block_timestamp"]), chain, int(row["block_number"]), tx, last)
+    return First(int(row["block_timestamp"]), found.chain, int(row["block_number"]), tx, last)
 
 
 def _paid_by(wallets: frozenset[str], watchlist: Watchlist, chain: str, frame: pl.DataFrame) -> pl.Series:
