@@ -6,16 +6,16 @@ what it gives does not depend on which files stand in one task, or in which orde
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import accumulate
-from typing import Any, cast
+from typing import Any
 
 import polars as pl
 
 from chains.tables.bad import KEPT, any_bad, first_reason
+from chains.tables.batches import apart, ends, file_of, large, placed
 from chains.tables.canonical import Canonical
 from chains.tables.chain import ChainColumn
 from chains.tables.count import count, count_fast, name_of_all
@@ -30,12 +30,12 @@ from chains.tables.table import scan_tables
 from chains.tables.task import FACTS, Plan, Sifted, Task, Wanted
 from chains.tables.text import ROW
 from chains.tables.together import together
-from chains.tables.touching import touching
+from chains.tables.touching import touching, touching_hex
+from monitor.addresses.compact import WatchedAddresses
 from monitor.texts.digits import floats
 
 __all__ = ["sift"]
 
-_BATCH = 100_000  # rows of a Parquet file that are looked at together
 _SOME_HASH = "0x"  # what stands for hashes that are read later while rows are checked
 
 
@@ -126,7 +126,7 @@ class _Sifting:
                 self._count(made, frame.lazy())
                 self._others(made, frame.lazy())
                 kept = frame.filter(self._touches(made))
-                self._keep(made, _apart(kept, frame.height).with_columns(_file(plan)), constant)
+                self._keep(made, apart(kept, frame.height).with_columns(file_of(plan)), constant)
 
     # -- Parquet --------------------------------------------------------------------------------------------------
 
@@ -144,26 +144,26 @@ class _Sifting:
                 rows = plan.layout.prepare(rows, list(plan.table.dtypes))
             rows = rows.with_columns(**made.raw.made) if made.raw.made else rows
             strict = self.wanted.strict or plan.layout.gives == "times"  # a wrong time would move other rows
-            touches = self._touches(made)
+            name = name_of_all(made.chain, rows) if sum(lengths) else None
+            asked = self._touches_as_they_are(made, name)
+            touches = self._touches(made) if asked is None else asked
             broken = made.broken
             looked_at = broken if strict else touches
             bad = 0
             if strict:
-                for frame in _large(rows.filter(looked_at).collect_batches()):
-                    placed = _placed(frame, plans, begins)
-                    bad += placed.height - self._checked(placed, made, plans).height
+                for frame in large(rows.filter(looked_at).collect_batches()):
+                    found = placed(frame, plans, begins)
+                    bad += found.height - self._checked(found, made, plans).height
             kept = rows.filter(~broken) if bad else rows
-            name = name_of_all(made.chain, rows) if sum(lengths) else None
             waits = not strict and name is not None and self._may_be_late(made, plans, name) and are_filled(rows)
             for frame, late in self._touching(kept, touches, waits) if plan.layout.gives != "times" else ():
-                first, last = _ends(frame)
-                placed, constant = steady(_placed(_apart(frame, last - first + 1), plans, begins))
+                first, last = ends(frame)
+                found, constant = steady(placed(apart(frame, last - first + 1), plans, begins))
                 if late:
-                    placed = placed.with_columns(pl.lit(_SOME_HASH).alias(HASH))
-                    constant = {**constant, HASH: _SOME_HASH}
-                plain = _is_canonical(made, placed, constant)
-                good = placed if strict or plain else self._checked(placed, made, plans)
-                bad += placed.height - good.height
+                    found, constant = found.with_columns(pl.lit(_SOME_HASH).alias(HASH)), {**constant, HASH: _SOME_HASH}
+                plain = _is_canonical(made, found, constant)
+                good = found if strict or plain else self._checked(found, made, plans)
+                bad += found.height - good.height
                 self._keep(made, good, constant, plain, late)
             if bad:
                 rows = rows.filter(~broken if strict else ~(touches & broken))
@@ -184,15 +184,15 @@ class _Sifting:
         would take long: from the first batch out of order on, they are read with the rows.
         """
         last = 0
-        for frame in _large(rows.drop(HASH).filter(touches).collect_batches()) if late else ():
+        for frame in large(rows.drop(HASH).filter(touches).collect_batches()) if late else ():
             yield frame, True
             if not self._disorder.is_none:
-                last = _ends(frame)[1]
+                last = ends(frame)[1]
                 break
         else:
             if late:
                 return
-        for frame in _large(rows.slice(last).filter(touches).collect_batches()):
+        for frame in large(rows.slice(last).filter(touches).collect_batches()):
             yield frame, False
 
     # -- both -----------------------------------------------------------------------------------------------------
@@ -215,11 +215,19 @@ class _Sifting:
         broken = frame.filter(mask)
         reasons = broken.with_columns(reason=first_reason(made.raw.checks))
         if FILE not in reasons.columns:
-            reasons = reasons.with_columns(_file(plans[0]))
+            reasons = reasons.with_columns(file_of(plans[0]))
         path = {plan.order: plan.table.path for plan in plans}
         for (order,), part in reasons.group_by(FILE, maintain_order=True):
             self.found.bad.add(path[int(order)], part.head(KEPT).select(ROW, "reason").iter_rows(), part.height)
         return frame.filter(~mask)
+
+    def _touches_as_they_are(self, made: _Made, name: str | None) -> pl.Expr | None:
+        """The same as `_touches`, where that is known of the columns of the file, all of whose rows name one chain."""
+        chain, build = made.chain.of_name(name) if name is not None else None, made.build
+        names = [side for side in ("from_address", "to_address") if made.raw.dtypes.get(side) == pl.String]
+        if chain is None or not made.chain.is_evm(chain) or len(names) < 2 or not set(names) <= set(build.same):
+            return None
+        return touching_hex(names, self.wanted.watch.get(chain, WatchedAddresses()))
 
     def _touches(self, made: _Made) -> pl.Expr:
         build = made.build
@@ -347,52 +355,10 @@ class _Sifting:
             yield pl.concat_str(texts, separator="\x1f").alias("__extra")
 
 
-def _large(batches: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
-    """The same rows in fewer batches: where few rows touch, most batches are nearly empty."""
-    held: list[pl.DataFrame] = []
-    rows = 0
-    for batch in batches:
-        held.append(batch)
-        rows += batch.height
-        if rows >= _BATCH:
-            yield pl.concat(held)
-            held, rows = [], 0
-    if rows:
-        yield pl.concat(held)
-
-
-def _apart(kept: pl.DataFrame, among: int) -> pl.DataFrame:
-    """Rows whose texts are copied where few of many are kept: else each holds on to a whole page of its file."""
-    return kept if 2 * kept.height >= among else kept.with_columns(pl.col(pl.String) + "")
-
-
 def _is_canonical(made: _Made, frame: pl.DataFrame, constant: Mapping[str, Any]) -> bool:
     """Whether all rows are good and canonical as they are, as far as can be seen."""
     chain = made.chain.of_all(constant)
     return chain is not None and made.chain.is_evm(chain) and made.canonical.holds(frame, constant)
-
-
-def _file(plan: Plan) -> pl.Expr:
-    return pl.lit(plan.order, dtype=pl.Int64).alias(FILE)
-
-
-def _ends(frame: pl.DataFrame) -> tuple[int, int]:
-    """The first and the last of the files' rows among these."""
-    first, last = frame[ROW].min(), frame[ROW].max()
-    return cast(int, first), cast(int, last)
-
-
-def _placed(frame: pl.DataFrame, plans: Sequence[Plan], begins: Sequence[int]) -> pl.DataFrame:
-    """Rows (at least one) numbered through all files with their file, and their number in it."""
-    if len(plans) == 1:
-        return frame.with_columns(_file(plans[0]))
-    first, last = (bisect_right(begins, row - 1, hi=len(plans)) - 1 for row in _ends(frame))
-    if first == last:
-        return frame.with_columns(_file(plans[first]), pl.col(ROW) - begins[first])
-    starts = pl.Series("begin", begins[:-1], dtype=pl.Int64)
-    place = starts.search_sorted(frame[ROW] - 1, side="right").cast(pl.Int64) - 1
-    orders = pl.Series(FILE, [plan.order for plan in plans], dtype=pl.Int64)
-    return frame.with_columns(orders.gather(place).alias(FILE), frame[ROW] - starts.gather(place))
 
 
 def _made_columns(columns: Mapping[str, pl.Expr], schema: Mapping[str, pl.DataType]) -> list[pl.Expr]:

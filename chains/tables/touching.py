@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 import polars as pl
 
 from chains.tables.chain import ChainColumn
 from monitor.addresses.compact import WatchedAddresses
+from monitor.texts.numbers import Numbers
 
-__all__ = ["touching"]
+__all__ = ["touching", "touching_hex"]
+
+_HEX = re.compile("0x[0-9a-f]*")
 
 
 def touching(
@@ -36,6 +40,22 @@ def touching(
         hit = pl.any_horizontal([h.fill_null(False) for h in hits]) if hits else pl.lit(False)
         touches.append(hit if chain.constant else chain.is_one(name) & hit)
     return pl.any_horizontal(touches).fill_null(False) if touches else pl.lit(False)
+
+
+def touching_hex(names: Sequence[str], watched: WatchedAddresses) -> pl.Expr | None:
+    """Whether a row has a watched address in one of these columns as the file has them, in any letter case.
+
+    None where that cannot be told without making the addresses of each row canonical.
+    """
+    if watched.lists or not all(map(_HEX.fullmatch, watched.single)):
+        return None
+    known = Numbers(sorted(watched.single), any_case=True)
+
+    def hit(column: pl.Series) -> pl.Series:
+        return pl.Series(known.has(column))
+
+    hits = [pl.col(name).map_batches(hit, pl.Boolean, is_elementwise=True) for name in names]
+    return pl.any_horizontal(hits)
 
 
 def _is_in(address: pl.Expr, watch: WatchedAddresses) -> pl.Expr:

@@ -8,9 +8,10 @@ Source: RFC 7693.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, uint64
+from numba import uint64
 from numpy.typing import NDArray
 
+from monitor.compiled import compiled
 from monitor.texts.memory import word
 
 __all__ = ["LONGEST", "blake", "turn"]
@@ -60,13 +61,13 @@ def blake(
     return out
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def turn(x, n):  # type: ignore[no-untyped-def]
     """A 64-bit number rotated right by ``n`` bits, 1 to 63."""
     return (x >> uint64(n)) | (x << uint64(64 - n))
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def _mix(s, a, b, c, d, x):  # type: ignore[no-untyped-def]
     """The mixing function of rows ``a`` to ``d`` of the state with the round's message words ``x`` and the next."""
     for lane in range(LANES):
@@ -85,7 +86,7 @@ def _mix(s, a, b, c, d, x):  # type: ignore[no-untyped-def]
         s[uint64(c * LANES) + k], s[uint64(d * LANES) + k] = r, t
 
 
-@njit(cache=True)
+@compiled()
 def _compress(m, s, lengths, size):  # type: ignore[no-untyped-def]
     """One block a lane: words ``m``, a row of lanes each, through the state ``s``, of which rows 0 to 15 are left."""
     for lane in range(LANES):
@@ -110,7 +111,7 @@ def _compress(m, s, lengths, size):  # type: ignore[no-untyped-def]
         _mix(s, 3, 4, 9, 14, 14)
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def _put(m, lane, start, length, at):  # type: ignore[no-untyped-def]
     """Put a text into the words of a lane, from byte ``at`` on; it is added to what is there."""
     k, shift = (at >> uint64(3)) * uint64(LANES) + lane, (at & uint64(7)) << uint64(3)
@@ -133,7 +134,7 @@ def _put(m, lane, start, length, at):  # type: ignore[no-untyped-def]
             m[k + uint64(LANES)] |= w >> (uint64(64) - shift)
 
 
-@njit(cache=True, nogil=True)
+@compiled(owns=True, nogil=True)
 def _blake_all(starts, lengths, prefix, before, size, out):  # type: ignore[no-untyped-def]
     m, s = np.zeros(16 * LANES, np.uint64), np.zeros(32 * LANES, np.uint64)
     whole = np.zeros(LANES, np.uint64)

@@ -10,9 +10,10 @@ import math
 
 import numpy as np
 import polars as pl
-from numba import njit, uint64
+from numba import uint64
 
-from monitor.texts.located import Texts
+from monitor.compiled import compiled
+from monitor.texts.located import lent, text_at
 from monitor.texts.memory import byte, word
 
 __all__ = ["are_plain", "floats"]
@@ -31,8 +32,8 @@ def are_plain(column: pl.Series) -> bool:
     >>> are_plain(pl.Series(["0", None, "120"])), are_plain(pl.Series(["007"])), are_plain(pl.Series([""]))
     (True, False, False)
     """
-    texts = Texts(column)
-    return bool(_count_plain(texts.starts, texts.lengths) == len(column) - column.null_count())
+    plain: int = sum(_count_plain(*memory, end - begin) for begin, end, memory, _ in lent(column))
+    return plain == len(column) - column.null_count()
 
 
 def floats(column: pl.Series) -> pl.Series:
@@ -43,24 +44,23 @@ def floats(column: pl.Series) -> pl.Series:
     >>> floats(pl.Series(["1000000000000000000000", None, "1.5"])).to_list()
     [1e+21, None, 1.5]
     """
-    texts, found = Texts(column), np.empty(len(column), np.float64)
-    rest = np.empty(len(column), np.int64)
-    count = _read(texts.starts, texts.lengths, found, rest)
+    found = np.empty(len(column), np.float64)
+    others = sum(_read(*memory, found[begin:end]) for begin, end, memory, _ in lent(column))
     numbers = pl.Series(column.name, found)
-    if not count:
+    if not others:
         return numbers
-    places = pl.Series(rest[:count])
+    places = pl.Series(np.flatnonzero(np.isnan(found)))
     return numbers.scatter(places, column.gather(places).cast(pl.Float64, strict=False))
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def _are_digits(w):  # type: ignore[no-untyped-def]
     """Whether eight bytes are decimal digits."""
     high = uint64(0xF0F0F0F0F0F0F0F0)
     return (w & high) == _ZEROS and ((w + uint64(0x0606060606060606)) & high) == _ZEROS
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def _eight(w):  # type: ignore[no-untyped-def]
     """The number of eight digits."""
     w = (w & uint64(0x0F0F0F0F0F0F0F0F)) * uint64(2561) >> uint64(8)
@@ -68,7 +68,7 @@ def _eight(w):  # type: ignore[no-untyped-def]
     return (w & uint64(0x0000FFFF0000FFFF)) * uint64(42949672960001) >> uint64(32)
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def _head(start, length):  # type: ignore[no-untyped-def]
     """The first ``length`` (1 to 8) bytes as eight digits, zeros in front."""
     spare = uint64(64) - (length << uint64(3))
@@ -76,7 +76,7 @@ def _head(start, length):  # type: ignore[no-untyped-def]
     return found | _ZEROS >> (uint64(64) - spare) if spare else found
 
 
-@njit(cache=True)
+@compiled()
 def _is_plain(start, length):  # type: ignore[no-untyped-def]
     if length == 0 or length > LONGEST or (length > 1 and byte(start) == 48):
         return False
@@ -87,15 +87,16 @@ def _is_plain(start, length):  # type: ignore[no-untyped-def]
     return good
 
 
-@njit(cache=True, nogil=True)
-def _count_plain(starts, lengths):  # type: ignore[no-untyped-def]
+@compiled(nogil=True)
+def _count_plain(known, entries, buffers, offset, count):  # type: ignore[no-untyped-def]
     found = 0
-    for i in range(len(starts)):
-        found += _is_plain(starts[i], uint64(lengths[i]))
+    for i in range(count):
+        start, length = text_at(known, entries, buffers, offset, i)
+        found += _is_plain(start, length)
     return found
 
 
-@njit(cache=True)
+@compiled()
 def _part(start, length):  # type: ignore[no-untyped-def]
     """The number of at most 19 digits."""
     if length == 0:
@@ -107,7 +108,7 @@ def _part(start, length):  # type: ignore[no-untyped-def]
     return found
 
 
-@njit(cache=True)
+@compiled()
 def _nearest(high, low):  # type: ignore[no-untyped-def]
     """The float next to ``high * 10**19 + low``, of which 128 bits hold the number; halves go to the even one."""
     ten, carry = uint64(10_000_000_000_000_000_000), uint64(32)
@@ -131,14 +132,14 @@ def _nearest(high, low):  # type: ignore[no-untyped-def]
     return math.ldexp(float(top), int(uint64(64) - shift))
 
 
-@njit(cache=True, nogil=True)
-def _read(starts, lengths, found, rest):  # type: ignore[no-untyped-def]
-    """Numbers of plain texts; the places of all others go to ``rest``. Returns how many these are."""
+@compiled(nogil=True)
+def _read(known, entries, buffers, offset, found):  # type: ignore[no-untyped-def]
+    """Numbers of plain texts, NaN for all others. Returns how many these are."""
     count = 0
-    for i in range(len(starts)):
-        start, length = starts[i], uint64(lengths[i])
+    for i in range(len(found)):
+        start, length = text_at(known, entries, buffers, offset, i)
         if length > _EXACT or not _is_plain(start, length):
-            rest[count] = i
+            found[i] = np.nan
             count += 1
         elif length <= 19:
             found[i] = float(_part(start, length))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
 import polars as pl
-from numba import njit, uint64
+from numba import uint64
 
-from monitor.texts.located import Texts
+from monitor.compiled import compiled
+from monitor.texts.located import lent, text_at
 from monitor.texts.memory import byte, word
 
 __all__ = ["are_small", "lower"]
@@ -24,8 +24,7 @@ def lower(column: pl.Series) -> pl.Series:
     >>> lower(pl.Series(["0xAB", None])).to_list()
     ['0xab', None]
     """
-    texts = Texts(column)
-    return column.str.to_lowercase() if _change(texts.starts, texts.lengths) else column
+    return column.str.to_lowercase() if _survey(column)[1] else column
 
 
 def are_small(column: pl.Series) -> bool:
@@ -36,17 +35,26 @@ def are_small(column: pl.Series) -> bool:
     >>> are_small(pl.Series(["0xab", None])), are_small(pl.Series(["0xAB"])), are_small(pl.Series([""]))
     (True, False, False)
     """
-    texts = Texts(column)
-    filled = int(np.count_nonzero(texts.lengths))
-    return filled == len(column) - column.null_count() and not _change(texts.starts, texts.lengths)
+    filled, change = _survey(column)
+    return filled == len(column) - column.null_count() and not change
 
 
-@njit(cache=True, nogil=True)
-def _change(starts, lengths):  # type: ignore[no-untyped-def]
-    """Whether texts have a capital, or a letter beyond ASCII, of which there are too many to know."""
-    found = uint64(0)
-    for i in range(len(starts)):
-        start, length = starts[i], uint64(lengths[i])
+def _survey(column: pl.Series) -> tuple[int, bool]:
+    """How many texts are not empty, and whether one may change."""
+    filled, change = 0, False
+    for begin, end, memory, _ in lent(column):
+        some, changes = _look(*memory, end - begin)
+        filled, change = filled + some, change or changes
+    return filled, change
+
+
+@compiled(nogil=True)
+def _look(known, entries, buffers, offset, count):  # type: ignore[no-untyped-def]
+    """How many texts are not empty; whether one has a capital, or a letter beyond ASCII: too many to know."""
+    found, filled = uint64(0), 0
+    for i in range(count):
+        start, length = text_at(known, entries, buffers, offset, i)
+        filled += length > 0
         if length < 8:
             for k in range(length):
                 found |= _changing(uint64(byte(start + uint64(k))))
@@ -57,10 +65,10 @@ def _change(starts, lengths):  # type: ignore[no-untyped-def]
             found |= _changing(word(at))
             at += uint64(8)
         found |= _changing(word(end))
-    return found != 0
+    return filled, found != 0
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def _changing(w):  # type: ignore[no-untyped-def]
     """Not zero where one of eight bytes is a capital, or beyond ASCII."""
     low = w & ~_HIGH

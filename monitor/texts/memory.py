@@ -8,8 +8,6 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-import monitor.compiled  # noqa: F401 (where compiled kernels are kept)
-
 __all__ = ["byte", "word"]
 
 _LLVM: Any = ir  # it has no type hints

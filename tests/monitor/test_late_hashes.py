@@ -64,7 +64,8 @@ def said(outcome: Outcome) -> str:
     ids=["hot", "cold", "rules", "trusted"],
 )
 def test_reports_are_the_same(more: dict[str, Any], paths: dict[str, str]) -> None:
-    with run_backtest(config(**more), [paths["parquet"]]) as late, run_backtest(config(**more), [paths["csv"]]) as plain:
+    on = config(**more)
+    with run_backtest(on, [paths["parquet"]]) as late, run_backtest(on, [paths["csv"]]) as plain:
         assert said(late) == said(plain)
         hashes = [finding["tx"] for incident in late["incidents"] for finding in incident["findings"]]
         assert hashes and all(len(hash) == 66 and hash == hash.lower() for hash in hashes)
@@ -91,6 +92,6 @@ def test_frames_and_labels_see_them(paths: dict[str, str]) -> None:
         with run_backtest(config(), [path]) as outcome:
             scored = outcome.score(truth)
             incident = outcome.incidents[0].id
-            found.append((outcome.frames.flows(incident).to_dicts(), outcome.frames.daily.to_dicts(), scored))
+            found.append((outcome.frames.flows(incident).to_dicts(), outcome.frames.daily().to_dicts(), scored))
     assert found[0] == found[1]
     assert all(len(flow["tx"]) == 66 for flow in found[0][0])

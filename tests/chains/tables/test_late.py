@@ -10,12 +10,13 @@ from typing import Any
 import polars as pl
 import pytest
 
-from chains.tables import Reading, sift
+from chains.tables import Reading, batches
 from chains.tables.arrange import arrange, ranges
 from chains.tables.late import LATE, LateHashes
 from chains.tables.table import open_table
 from monitor.errors import ConfigError
 
+FORMS = ["0x{:064x}", "0x{:064X}"]
 ALICE, BOB = "0x" + "a" * 40, "0x" + "b" * 40
 
 
@@ -26,7 +27,7 @@ def table(rng: random.Random, first: int, rows: int) -> pl.DataFrame:
             "chain": ["ethereum"] * rows,
             "block_number": sorted(rng.choices(range(first, first + rows), k=rows)),
             "block_timestamp": [1_500_000_000] * rows,
-            "transaction_hash": [rng.choice(["0x{:064x}", "0x{:064X}"]).format(rng.getrandbits(256)) for _ in range(rows)],
+            "transaction_hash": [rng.choice(FORMS).format(rng.getrandbits(256)) for _ in range(rows)],
             "transaction_index": list(range(rows)),
             "transfer_index": list(range(rows)),
             "from_address": [rng.choice([ALICE, BOB]) for _ in range(rows)],
@@ -65,7 +66,7 @@ def same(late: Reading, plain: Reading) -> int:
 def test_files_in_order(seed: int, tmp_path: Path, read_alice: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """However rows lie in batches, files and groups of rows."""
     rng = random.Random(seed)
-    monkeypatch.setattr(sift, "_BATCH", rng.choice([1, 40, 10**6]))
+    monkeypatch.setattr(batches, "BATCH", rng.choice([1, 40, 10**6]))
     late, plain = both(read_alice, tmp_path, [table(rng, n * 300, rng.randrange(1, 300)) for n in range(4)])
     assert same(late, plain) > 0
 
@@ -75,9 +76,9 @@ def test_what_comes_after_rows_in_no_order_is_read_with_its_hashes(
 ) -> None:
     """The second file goes back to the first one's blocks: the third one's hashes do not wait any more."""
     rng = random.Random(7)
-    monkeypatch.setattr(sift, "_BATCH", 1)
+    monkeypatch.setattr(batches, "BATCH", 1)
     late, plain = both(read_alice, tmp_path, [table(rng, n, 300) for n in (0, 100, 400)])
-    assert 0 < same(late, plain)
+    assert same(late, plain) > 0
     heads = {name for part in late.ranges for piece in part.pieces for name in piece.read().columns}
     assert {LATE, "transaction_hash"} <= heads
     assert arrange(late.ranges[-1], late.wanted).frame["transaction_hash"].null_count() == 0

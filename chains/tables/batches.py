@@ -1,0 +1,60 @@
+"""Batches of rows of Parquet files: few where few rows touch, texts apart from their pages, the place of each row."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from typing import cast
+
+import polars as pl
+
+from chains.tables.disorder import FILE
+from chains.tables.task import Plan
+from chains.tables.text import ROW
+
+__all__ = ["apart", "ends", "file_of", "large", "placed"]
+
+BATCH = 100_000  # rows that are looked at together
+
+
+def large(batches: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    """The same rows in fewer batches: where few rows touch, most batches are nearly empty."""
+    held: list[pl.DataFrame] = []
+    rows = 0
+    for batch in batches:
+        held.append(batch)
+        rows += batch.height
+        if rows >= BATCH:
+            yield pl.concat(held)
+            held, rows = [], 0
+    if rows:
+        yield pl.concat(held)
+
+
+def apart(kept: pl.DataFrame, among: int) -> pl.DataFrame:
+    """Rows whose texts are copied where few of many are kept: else each holds on to a whole page of its file."""
+    return kept if 2 * kept.height >= among else kept.with_columns(pl.col(pl.String) + "")
+
+
+def file_of(plan: Plan) -> pl.Expr:
+    """The column `FILE` of its rows."""
+    return pl.lit(plan.order, dtype=pl.Int64).alias(FILE)
+
+
+def ends(frame: pl.DataFrame) -> tuple[int, int]:
+    """The first and the last of the files' rows among these."""
+    first, last = frame[ROW].min(), frame[ROW].max()
+    return cast(int, first), cast(int, last)
+
+
+def placed(frame: pl.DataFrame, plans: Sequence[Plan], begins: Sequence[int]) -> pl.DataFrame:
+    """Rows (at least one) numbered through all files with their file, and their number in it."""
+    if len(plans) == 1:
+        return frame.with_columns(file_of(plans[0]))
+    first, last = (bisect_right(begins, row - 1, hi=len(plans)) - 1 for row in ends(frame))
+    if first == last:
+        return frame.with_columns(file_of(plans[first]), pl.col(ROW) - begins[first])
+    starts = pl.Series("begin", begins[:-1], dtype=pl.Int64)
+    place = starts.search_sorted(frame[ROW] - 1, side="right").cast(pl.Int64) - 1
+    orders = pl.Series(FILE, [plan.order for plan in plans], dtype=pl.Int64)
+    return frame.with_columns(orders.gather(place).alias(FILE), frame[ROW] - starts.gather(place))
