@@ -238,7 +238,9 @@ def warm_up() -> None:
     builder.add(state.add_asset("w", "c", "a"), state.wallet("w", "c", parameters(Role.HOT, 1.0)), 0, 0, 1.0)
     state.fold(builder.build(), keep_undo=True)
     destination_keys(pl.Series([""]).new_from_index(0, 1 << 12))  # more than a few: those are not compiled
-    table.move(table.new_pool(1), np.zeros(1, TABLE), table.new_pool(1))
+    pool, used = table.new_pool(1), np.zeros(1, np.int64)
+    for _ in range(2):
+        pool = table.enlarged(pool, used, np.zeros(1, TABLE))
 
 
 def backtest(

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from numba import njit
-
-import monitor.compiled  # noqa: F401 (where compiled kernels are kept)
+from monitor.compiled import compiled
 from monitor.rows import IN, OUT, SPEND, TOUCH
 
 __all__ = ["split", "to_rows"]
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def split(  # type: ignore[no-untyped-def]
     sender, receiver, starter, unknown, amounts, times, fee, nowhere, assets, mine,
     row, out, wallet, other, asset, own, is_fee, touch, counts, ends,
@@ -61,7 +59,7 @@ def split(  # type: ignore[no-untyped-def]
     return n
 
 
-@njit(cache=True)
+@compiled()
 def _count(counts, ends, wallet, at, pays):  # type: ignore[no-untyped-def]
     counts[wallet, 0] += 1
     if pays:
@@ -70,7 +68,7 @@ def _count(counts, ends, wallet, at, pays):  # type: ignore[no-untyped-def]
     ends[wallet, 1] = max(ends[wallet, 1], at)
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def to_rows(  # type: ignore[no-untyped-def]
     row, out, wallet, fee, touch, nowhere, times, amounts, places,
     wallets, at, ops, values,

@@ -235,13 +235,7 @@ class EngineState:
         return hits, undo[: undone[0]]
 
     def _enlarge_pool(self, tables: NDArray[np.void]) -> None:
-        """Move every table into a pool with room, leaving behind what outgrown tables left."""
-        sizes = np.where(tables["bits"] > 0, np.int64(1) << tables["bits"].astype(np.int64), 0)
-        live = int(sizes.sum())
-        largest = int(sizes.max(initial=16))
-        pool = table.new_pool(max(live * 2, live + 4 * largest, 1 << 12))
-        self._used[0] = table.move(self._pool, tables, pool)
-        self._pool = pool
+        self._pool = table.enlarged(self._pool, self._used, tables)
 
     # -- destinations by key --------------------------------------------------------------------------------------
 

@@ -11,11 +11,12 @@ import numpy as np
 from monitor.compiled import compiled
 from monitor.features.dtypes import DESTINATION
 
-__all__ = ["MAX_BITS", "find", "growth", "insert", "is_full", "move", "new_pool", "oldest", "remove", "reserve"]
+__all__ = ["MAX_BITS", "enlarged", "find", "growth", "insert", "is_full", "new_pool", "oldest", "remove", "reserve"]
 
 MIN_BITS = 4
 MAX_BITS = 15  # 32,768 places, 22,937 destinations: 1.5 MB a wallet asset at most
 _LOAD_NUM, _LOAD_DEN = 7, 10
+_AHEAD = 8  # times what a pool needs is asked of the system, which gives memory as it is touched
 
 
 @compiled(inline="never")
@@ -155,7 +156,7 @@ def remove(pool, tables, owner, key):  # type: ignore[no-untyped-def]
 
 
 @compiled()
-def move(old, tables, pool):  # type: ignore[no-untyped-def]
+def _move(old, tables, pool):  # type: ignore[no-untyped-def]
     """Copy every table into an empty pool, one behind the other. Returns how many places are taken."""
     at = np.int64(0)
     for owner in range(len(tables)):
@@ -168,6 +169,42 @@ def move(old, tables, pool):  # type: ignore[no-untyped-def]
         table.offset = at
         at += size
     return at
+
+
+@compiled()
+def _slide(pool, used, tables, order):  # type: ignore[no-untyped-def]
+    """Close the gaps between tables (``order``: by their offsets). Returns how many places are taken then."""
+    at = np.int64(0)
+    for owner in order:
+        table = tables[owner]
+        if table.bits == 0:
+            continue
+        size, offset = np.int64(1) << table.bits, table.offset
+        if offset > at:
+            for i in range(size):
+                pool[at + i] = pool[offset + i]
+            table.offset = at
+        at += size
+    for i in range(at, used):
+        pool[i].key = 0
+    return at
+
+
+def enlarged(pool: np.ndarray, used: np.ndarray, tables: np.ndarray) -> np.ndarray:
+    """The pool with room for as much again, and nothing of what outgrown tables left; ``used`` says what is taken.
+
+    Tables stay in the same memory as long as there is enough behind them: the system clears whatever it gives.
+    """
+    sizes = np.where(tables["bits"] > 0, np.int64(1) << tables["bits"].astype(np.int64), 0)
+    live, largest = int(sizes.sum()), int(sizes.max(initial=1 << MIN_BITS))
+    wanted = max(live * 2, live + 4 * largest, 1 << 12)
+    ground = pool if pool.base is None else pool.base
+    if wanted <= len(ground):
+        used[0] = _slide(ground, used[0], tables, np.argsort(tables["offset"], kind="stable"))
+        return ground[:wanted]
+    ground = new_pool(_AHEAD * wanted)
+    used[0] = _move(pool, tables, ground)
+    return ground[:wanted]
 
 
 def new_pool(places: int) -> np.ndarray:
