@@ -280,8 +280,10 @@ class Wallet:
     @property
     def chains(self) -> tuple[str, ...]:
         """Chains on which it has an address."""
-        named = (chain for chain, _ in (*self.addresses, *self.fleets))
-        return tuple(dict.fromkeys((*named, *(derived.chain for derived in self.derived))))
+        found = [chain for chain, _ in self.addresses]
+        if self.fleets or self.derived:
+            found += [*(chain for chain, _ in self.fleets), *(derived.chain for derived in self.derived)]
+        return tuple(dict.fromkeys(found))
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,7 +43,9 @@ def clean(text: str) -> str:
     >>> clean("Binance\\n\\x1b[31m 14 ")
     'Binance [31m 14'
     """
-    shown = "".join(" " if unicodedata.category(c) in _HIDDEN else c for c in text[: 10 * MAX_TEXT])
+    shown = text[: 10 * MAX_TEXT]
+    if not (shown.isascii() and shown.isprintable()):
+        shown = "".join(" " if unicodedata.category(c) in _HIDDEN else c for c in shown)
     return " ".join(shown.split())[:MAX_TEXT]
 
 

@@ -17,6 +17,8 @@ __all__ = ["Numbers"]
 
 _SPREAD = uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio
 _CASE = 0x2020202020202020  # the bit of each byte by which capitals are not small letters; digits have it, too
+_ALIKE = 4  # texts with one end, at most, where hashes are made of ends alone
+_BLOCK = 1024  # texts that are looked at together: they stay in the caches
 _LOAD = 4  # places a text, at least: strangers are nearly always told by the first one
 
 
@@ -40,33 +42,41 @@ class Numbers:
     __slots__ = ("_table", "_texts")
 
     def __init__(self, texts: Sequence[str], numbers: Sequence[int] | None = None, any_case: bool = False) -> None:
-        self._texts = Texts(pl.Series(texts, dtype=pl.String))
+        self._texts = known = Texts(pl.Series(texts, dtype=pl.String))
         given = np.arange(len(texts), dtype=np.int32) if numbers is None else np.array(numbers, np.int32)
-        bits = max(4, (_LOAD * len(texts) - 1).bit_length())
+        fold, size = np.uint64(_CASE if any_case else 0), 1 << max(4, (_LOAD * len(texts) - 1).bit_length())
+        ends = np.empty(len(texts), np.uint64)
+        _ends_of(known.starts, known.lengths, fold, ends)
+        alike = int(np.unique(ends, return_counts=True)[1].max(initial=0)) > _ALIKE
         self._table = (
-            self._texts.starts, self._texts.lengths, given, np.uint64(_CASE if any_case else 0),
-            np.zeros(1 << bits, np.uint64), np.full(1 << bits, -1, np.int32), np.zeros(1 << bits, np.uint8),
+            known.starts, known.lengths, given, fold, alike,
+            np.zeros(size, np.uint64), np.full(size, -1, np.int32), np.zeros(size, np.uint8),
         )  # fmt: skip
         _fill(*self._table)
 
     def of(self, column: pl.Series) -> NDArray[np.int32]:
         """The number of each text, -1 where it has none: shape (n,)."""
-        found = np.empty(len(column), np.int32)
+        found, maybe = np.empty(len(column), np.int32), np.empty(_BLOCK, np.int64)
         for begin, end, memory, _ in lent(column):
-            _numbers_of(*memory, *self._table, found[begin:end])
+            _find(*memory, *self._table, maybe, found[begin:end])
         return found
 
     def has(self, column: pl.Series) -> NDArray[np.bool_]:
         """Which texts have a number: shape (n,)."""
-        found = np.empty(len(column), np.bool_)
-        for begin, end, memory, _ in lent(column):
-            _have_numbers(*memory, *self._table, found[begin:end])
-        return found
+        return self.of(column) >= 0
 
 
 @compiled(inline="always")
-def _tail(start, length):  # type: ignore[no-untyped-def]
-    """The last bytes of a text of less than eight, as a number."""
+def _end(start, length, fold):  # type: ignore[no-untyped-def]
+    """The last eight bytes of a text, all where it has less, with the bits of ``fold`` set."""
+    if length >= 8:
+        return word(start + length - uint64(8)) | fold
+    return _short(start, length) | fold
+
+
+@compiled()
+def _short(start, length):  # type: ignore[no-untyped-def]
+    """A text of less than eight bytes as a number."""
     found = uint64(0)
     for k in range(length):
         found |= uint64(byte(start + uint64(k))) << (uint64(k) << uint64(3))
@@ -74,19 +84,33 @@ def _tail(start, length):  # type: ignore[no-untyped-def]
 
 
 @compiled()
-def _hash(start, length, fold):  # type: ignore[no-untyped-def]
-    """A number of a text with the bits of ``fold`` set; that two texts share one is rare, and costs time alone."""
-    if length < 8:
-        h = _tail(start, length) | fold
-    else:
-        h, factor = length, _SPREAD  # products that do not wait for one another
-        end = start + length - uint64(8)
-        while start < end:
-            h += (word(start) | fold) * factor
+def _ends_of(starts, lengths, fold, ends):  # type: ignore[no-untyped-def]
+    for i in range(len(starts)):
+        ends[i] = _end(starts[i], uint64(lengths[i]), fold)
+
+
+@compiled(inline="always")
+def _hash(start, length, fold, alike, end):  # type: ignore[no-untyped-def]
+    """A number of a text, of its end alone unless many are ``alike``; that two texts share one costs time alone."""
+    h, factor = end * _SPREAD, _SPREAD
+    if alike:
+        for at in range(uint64(8), length, uint64(8)):
             factor += _SPREAD << uint64(1)
-            start += uint64(8)
-        h += (word(end) | fold) * factor
+            h += (word(start + uint64(at) - uint64(8)) | fold) * factor
     return (h ^ (h >> uint64(32))) * _SPREAD
+
+
+@compiled(inline="always")
+def _place(h, places):  # type: ignore[no-untyped-def]
+    """Where in a table of 2^n places to look first."""
+    return (h >> uint64(32)) & uint64(len(places) - 1)
+
+
+@compiled(inline="always")
+def _sign(end, signs):  # type: ignore[no-untyped-def]
+    """The bit of ``signs`` that belongs to an end, as byte and mask: nearly all strangers are told by it."""
+    h = end * _SPREAD >> uint64(32)
+    return h & uint64(len(signs) - 1), np.uint8(1) << np.uint8((h >> uint64(29)) & uint64(7))
 
 
 @compiled(inline="always")
@@ -100,7 +124,7 @@ def _apart(known, other, fold):  # type: ignore[no-untyped-def]
 def _equal(known, other, length, fold):  # type: ignore[no-untyped-def]
     """Whether two texts of this length are the same, but for case where ``fold`` is `_CASE`."""
     if length < 8:
-        return _apart(_tail(known, length), _tail(other, length), fold) == 0
+        return _apart(_short(known, length), _short(other, length), fold) == 0
     rest = length - uint64(8)
     for at in range(uint64(0), rest, uint64(8)):
         if _apart(word(known + uint64(at)), word(other + uint64(at)), fold) != 0:
@@ -108,43 +132,27 @@ def _equal(known, other, length, fold):  # type: ignore[no-untyped-def]
     return _apart(word(known + rest), word(other + rest), fold) == 0
 
 
-@compiled(inline="always")
-def _place(h, places):  # type: ignore[no-untyped-def]
-    """Where in a table of 2^n places to look first."""
-    return (h >> uint64(32)) & uint64(len(places) - 1)
-
-
-@compiled(inline="always")
-def _sign(start, length, fold, signs):  # type: ignore[no-untyped-def]
-    """A bit of `signs`, as byte and mask, by the last bytes of a text alone: most strangers are told by it."""
-    last = _tail(start, length) if length < 8 else word(start + length - uint64(8))
-    h = ((last | fold) * _SPREAD) >> uint64(32)
-    return h & uint64(len(signs) - 1), np.uint8(1) << np.uint8((h >> uint64(29)) & uint64(7))
-
-
 @compiled()
-def _fill(starts, lengths, numbers, fold, hashes, places, signs):  # type: ignore[no-untyped-def]
+def _fill(starts, lengths, numbers, fold, alike, hashes, places, signs):  # type: ignore[no-untyped-def]
     mask = uint64(len(places) - 1)
     for i in range(len(starts)):
         length = uint64(lengths[i])
-        h = _hash(starts[i], length, fold)
+        end = _end(starts[i], length, fold)
+        h = _hash(starts[i], length, fold, alike, end)
         at = _place(h, places)
         while places[at] >= 0:
             at = (at + uint64(1)) & mask
         places[at] = i
         hashes[at] = h
-        byte_, bit = _sign(starts[i], length, fold, signs)
-        signs[byte_] |= bit
+        which, bit = _sign(end, signs)
+        signs[which] |= bit
 
 
 @compiled(inline="always")
-def _number(start, length, starts, lengths, numbers, fold, hashes, places, signs):  # type: ignore[no-untyped-def]
+def _number(start, length, end, starts, lengths, numbers, fold, alike, hashes, places):  # type: ignore[no-untyped-def]
     """The number of one text, -1 where it has none."""
-    byte_, bit = _sign(start, length, fold, signs)
-    if signs[byte_] & bit == 0:
-        return np.int32(-1)
     mask = uint64(len(places) - 1)
-    h = _hash(start, length, fold)
+    h = _hash(start, length, fold, alike, end)
     at = _place(h, places)
     while places[at] >= 0:
         n = places[at]
@@ -155,18 +163,20 @@ def _number(start, length, starts, lengths, numbers, fold, hashes, places, signs
 
 
 @compiled(nogil=True)
-def _numbers_of(  # type: ignore[no-untyped-def]
-    known, entries, buffers, offset, starts, lengths, numbers, fold, hashes, places, signs, found
+def _find(  # type: ignore[no-untyped-def]
+    known, entries, buffers, offset, starts, lengths, numbers, fold, alike, hashes, places, signs, maybe, found
 ):
-    for i in range(len(found)):
-        start, length = text_at(known, entries, buffers, offset, i)
-        found[i] = _number(start, length, starts, lengths, numbers, fold, hashes, places, signs)
-
-
-@compiled(nogil=True)
-def _have_numbers(  # type: ignore[no-untyped-def]
-    known, entries, buffers, offset, starts, lengths, numbers, fold, hashes, places, signs, found
-):
-    for i in range(len(found)):
-        start, length = text_at(known, entries, buffers, offset, i)
-        found[i] = _number(start, length, starts, lengths, numbers, fold, hashes, places, signs) >= 0
+    """Fill in numbers. First all strangers are told in a loop without a branch, which nobody could foretell."""
+    for begin in range(0, len(found), _BLOCK):
+        many = 0
+        for i in range(begin, min(begin + _BLOCK, len(found))):
+            start, length = text_at(known, entries, buffers, offset, i)
+            which, bit = _sign(_end(start, length, fold), signs)
+            found[i] = -1
+            maybe[many] = i
+            many += np.int64(signs[which] & bit != 0)
+        for k in range(many):
+            i = maybe[k]
+            start, length = text_at(known, entries, buffers, offset, i)
+            end = _end(start, length, fold)
+            found[i] = _number(start, length, end, starts, lengths, numbers, fold, alike, hashes, places)
