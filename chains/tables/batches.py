@@ -15,24 +15,38 @@ from chains.tables.text import ROW
 __all__ = ["apart", "ends", "file_of", "large", "placed"]
 
 BATCH = 100_000  # rows that are looked at together
+SPAN = 1_000_000  # rows of files whose pages may be held on to
 
 
 def large(batches: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
     """The same rows in fewer batches: where few rows touch, most batches are nearly empty."""
     held: list[pl.DataFrame] = []
+    fresh: list[pl.DataFrame] = []  # their texts hold on to whole pages of the file yet
     rows = 0
     for batch in batches:
-        held.append(batch)
+        if batch.is_empty():
+            continue
+        fresh.append(batch)
         rows += batch.height
+        if rows >= BATCH or ends(batch)[1] - ends(fresh[0])[0] >= SPAN:
+            held.append(_apart(fresh))
+            fresh = []
         if rows >= BATCH:
             yield pl.concat(held)
             held, rows = [], 0
     if rows:
-        yield pl.concat(held)
+        yield pl.concat([*held, *([_apart(fresh)] if fresh else [])])
+
+
+def _apart(batches: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """Batches as one, texts copied where few of many rows are kept: else each holds on to a whole page of its file."""
+    kept = pl.concat(batches)
+    first, last = ends(kept)
+    return apart(kept, last - first + 1)
 
 
 def apart(kept: pl.DataFrame, among: int) -> pl.DataFrame:
-    """Rows whose texts are copied where few of many are kept: else each holds on to a whole page of its file."""
+    """Rows with texts of their own, where few of many are kept."""
     return kept if 2 * kept.height >= among else kept.with_columns(pl.col(pl.String) + "")
 
 

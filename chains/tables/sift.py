@@ -157,8 +157,7 @@ class _Sifting:
             kept = rows.filter(~broken) if bad else rows
             waits = not strict and name is not None and self._may_be_late(made, plans, name) and are_filled(rows)
             for frame, late in self._touching(kept, touches, waits) if plan.layout.gives != "times" else ():
-                first, last = ends(frame)
-                found, constant = steady(placed(apart(frame, last - first + 1), plans, begins))
+                found, constant = steady(placed(frame, plans, begins))
                 if late:
                     found, constant = found.with_columns(pl.lit(_SOME_HASH).alias(HASH)), {**constant, HASH: _SOME_HASH}
                 plain = _is_canonical(made, found, constant)
