@@ -219,7 +219,15 @@ class FlowRows:
         return np.argsort(small, kind="stable")  # much faster for 16 bits
 
     def __getitem__(self, part: slice | NDArray[np.int64]) -> FlowRows:
-        return FlowRows(*(getattr(self, field.name)[part] for field in fields(self)))
+        return FlowRows(*(column[part] for column in self._columns()))
+
+    def _columns(self) -> list[NDArray[Any]]:
+        return [getattr(self, field.name) for field in fields(self)]
+
+    def taken(self, order: NDArray[np.int64], room: FlowRows) -> FlowRows:
+        """Rows at these places in this order, in the memory of ``room``, which has as many at least."""
+        pairs = zip(self._columns(), room._columns(), strict=True)  # clipped, since else NumPy makes a copy before
+        return FlowRows(*(np.take(column, order, out=place[: len(order)], mode="clip") for column, place in pairs))
 
 
 _KINDS = (np.int32, np.int32, np.int64, np.int8, np.float64, np.uint64, np.uint8, np.uint64)

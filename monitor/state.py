@@ -69,6 +69,7 @@ class EngineState:
         self._asset_tables = np.zeros(16, TABLE)
         self._suspect_tables = np.zeros(16, TABLE)
         self._pool = table.new_pool(1 << 12)
+        self._room = FlowRows.empty(0)  # where rows are put in order: the system clears whatever it gives anew
         self._used = np.zeros(1, np.int64)
         self._features, self._scratch = np.zeros(1, FEATURES), np.zeros(SCRATCH)
         self._asset_of: dict[tuple[str, str, str], int] = {}
@@ -184,7 +185,10 @@ class EngineState:
         processor's caches.
         """
         order = rows.by_wallet() if not keep_undo else None
-        rows = rows if order is None else rows[order]
+        if order is not None:
+            if len(self._room) < len(order):
+                self._room = FlowRows.empty(len(order))
+            rows = rows.taken(order, self._room)
         tables = np.concatenate([self._asset_tables, self._suspect_tables])
         hits = np.zeros(max(64, len(rows) // 64), HIT)
         counts, undone = np.zeros(1, np.int64), np.zeros(1, np.int64)

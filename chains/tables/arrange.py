@@ -135,14 +135,15 @@ def arrange(part: Range, wanted: Wanted) -> Arranged:
         rows, filled = with_times(rows, lambda _: _known(part), "block_timestamp")
         result.filled.update(filled)
         rows = rows.filter(wanted.within(pl.col("block_timestamp")))
-    rows = _in_order(rows, joins)
-    tied = _tied(rows)
-    if tied.any():
-        rows, result.duplicates = _distinct(wanted.late.whole(rows), tied)
+    if joins or not _is_settled(rows):
+        rows = _in_order(rows, joins)
+        tied = _tied(rows)
+        if tied.any():
+            rows, result.duplicates = _distinct(wanted.late.whole(rows), tied)
     rows = _with_fees(_with_outputs(rows))
-    rows = rows.with_columns(
-        pl.coalesce("block_number", AXIS).alias("block_number"), pl.col("transfer_index").fill_null(0)
-    )
+    if rows["block_number"].null_count():
+        rows = rows.with_columns(pl.coalesce("block_number", AXIS).alias("block_number"))
+    rows = rows.with_columns(pl.col("transfer_index").fill_null(0))
     result.frame = rows.select(name for name in (*FRAME, LATE) if name in rows.columns)
     return result
 
@@ -163,6 +164,12 @@ def _look_up(rows: pl.DataFrame, facts: pl.DataFrame | None) -> tuple[pl.DataFra
         rows = rows.with_columns(pl.coalesce(name, f"{name}_known").alias(name) for name in columns)
         rows = rows.drop(f"{name}_known" for name in columns)
     return rows, rows.filter(pl.col("__joins") & pl.col("transaction_index").is_null()).height
+
+
+def _is_settled(rows: pl.DataFrame) -> bool:
+    """Whether rows are in chain order already, no two at one place and none without: those of most files are."""
+    places = (AXIS, "transaction_index", "transfer_index")
+    return rows["inputs"].null_count() == rows.height and _rises(rows, places, strictly=True)
 
 
 def _in_order(rows: pl.DataFrame, joins: bool) -> pl.DataFrame:
@@ -188,11 +195,11 @@ def _in_order(rows: pl.DataFrame, joins: bool) -> pl.DataFrame:
     return rows.with_columns(transaction_index=pl.col("__index").forward_fill().over(AXIS).fill_null(0))
 
 
-def _rises(rows: pl.DataFrame, keys: Sequence[str]) -> bool:
-    """Whether rows are in the order of these columns already, as those of most files are; none of them null."""
+def _rises(rows: pl.DataFrame, keys: Sequence[str], strictly: bool = False) -> bool:
+    """Whether rows are in the order of these columns already, none of them null, and no two alike if ``strictly``."""
     if any(rows[key].null_count() for key in keys):
         return False
-    ordered = pl.lit(True)
+    ordered = pl.lit(not strictly)
     for key in reversed(keys):
         step = pl.col(key).diff()
         ordered = (step > 0) | ((step == 0) & ordered)

@@ -32,6 +32,7 @@ class Piece:
     rows : how many
     frame : the rows, None where they are on disk
     path : an Arrow file, empty where they are in memory
+    size : bytes of the rows in memory, about
     """
 
     chain: str
@@ -40,6 +41,7 @@ class Piece:
     rows: int
     frame: pl.DataFrame | None = None
     path: str = ""
+    size: int = 0
 
     def read(self) -> pl.DataFrame:
         """The rows."""
@@ -67,7 +69,7 @@ class Heap:
     def __init__(self, folder: str | None = None, room: int = 1 << 62) -> None:
         self._folder, self._room = folder, room
         self._held: dict[str, list[pl.DataFrame]] = {}
-        self._bytes = 0.0
+        self._bytes, self._rows = 0.0, 0
         self._pieces: list[Piece] = []
 
     def add(self, chain: str, frame: pl.DataFrame) -> None:
@@ -76,6 +78,7 @@ class Heap:
             return
         self._held.setdefault(chain, []).append(frame)
         self._bytes += frame.estimated_size()
+        self._rows += frame.height
         if self._folder is not None and self._bytes > self._room:
             self._cut(self._folder)
 
@@ -92,8 +95,10 @@ class Heap:
             frames.clear()
             if not rows[AXIS].is_sorted():
                 rows = rows.sort(AXIS, maintain_order=True)
-            self._pieces += (_piece(chain, part, folder) for part in _parts(rows))
+            each = self._bytes / max(1, self._rows)
+            self._pieces += (_piece(chain, part, folder, int(each * part.height)) for part in _parts(rows))
         self._held, self._bytes = {}, 0.0
+        self._rows = 0
 
 
 def _parts(rows: pl.DataFrame) -> Iterator[pl.DataFrame]:
@@ -101,11 +106,11 @@ def _parts(rows: pl.DataFrame) -> Iterator[pl.DataFrame]:
         yield rows[begin : begin + ROWS]
 
 
-def _piece(chain: str, rows: pl.DataFrame, folder: str | None) -> Piece:
+def _piece(chain: str, rows: pl.DataFrame, folder: str | None, size: int = 0) -> Piece:
     axis = rows[AXIS]
     low, high = int(axis[0]), int(axis[-1])
     if folder is None:
-        return Piece(chain, low, high, rows.height, rows)
+        return Piece(chain, low, high, rows.height, rows, size=size)
     path = Path(folder) / f"{uuid4().hex}.arrow"
     try:
         rows.write_ipc(path)

@@ -244,7 +244,7 @@ class _Here:
     def _keep(self, found: Sifted) -> None:
         for name in ("touched", "facts"):
             pieces = getattr(found, name)
-            self._held += sum(piece.frame.estimated_size() for piece in pieces if piece.frame is not None)
+            self._held += sum(piece.size for piece in pieces)
             if self._folder is not None and self._held > self._room:
                 setattr(found, name, [piece.put_aside(self._folder) for piece in pieces])
 
