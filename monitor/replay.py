@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
+import numpy as np
 import polars as pl
 
 from monitor.assets import AssetNames
@@ -114,11 +115,11 @@ class Replay:
 
 def placed(frame: pl.DataFrame) -> pl.DataFrame:
     """Positions in the block: those of the table in blocks where they rise in chain order, else counted."""
-    same, index = frame["block_number"].diff() == 0, frame["transfer_index"].fill_null(0)
-    falls = same & (index.diff() <= 0)
+    numbers, index = (frame[name].fill_null(0).to_numpy() for name in ("block_number", "transfer_index"))
+    falls = (numbers[1:] == numbers[:-1]) & (index[1:] <= index[:-1])
     if not falls.any():
         return frame
-    blocks = frame["block_number"].filter(falls).unique().implode()
+    blocks = pl.Series(np.unique(numbers[1:][falls])).implode()
     counted = pl.int_range(pl.len(), dtype=pl.Int64).over("block_number")
     return frame.with_columns(
         transfer_index=pl.when(pl.col("block_number").is_in(blocks)).then(counted).otherwise("transfer_index")

@@ -199,11 +199,12 @@ def _rises(rows: pl.DataFrame, keys: Sequence[str], strictly: bool = False) -> b
     """Whether rows are in the order of these columns already, none of them null, and no two alike if ``strictly``."""
     if any(rows[key].null_count() for key in keys):
         return False
-    ordered = pl.lit(not strictly)
+    ordered = np.full(max(0, rows.height - 1), not strictly)
     for key in reversed(keys):
-        step = pl.col(key).diff()
-        ordered = (step > 0) | ((step == 0) & ordered)
-    return bool(rows.select(ordered.fill_null(True).all()).item())  # the first has none before it
+        column = rows[key].to_numpy()
+        before, after = column[:-1], column[1:]
+        ordered = (after > before) | ((after == before) & ordered)
+    return bool(ordered.all())
 
 
 def _tied(rows: pl.DataFrame) -> pl.Series:

@@ -174,7 +174,7 @@ def _find(  # type: ignore[no-untyped-def]
             which, bit = _sign(_end(start, length, fold), signs)
             found[i] = -1
             maybe[many] = i
-            many += np.int64(signs[which] & bit != 0)
+            many += int(signs[which] & bit != 0)
         for k in range(many):
             i = maybe[k]
             start, length = text_at(known, entries, buffers, offset, i)
