@@ -22,6 +22,8 @@ from monitor.trust import Trust
 
 __all__ = ["Accounts", "WalletTable", "account_rows", "flow_from", "flow_of", "is_nowhere"]
 
+_LOOKS = ("fee_rate", "gas_limit", "n_outputs", "nonce")  # columns that tell transactions apart
+
 
 @dataclass(slots=True)
 class Accounts:
@@ -132,12 +134,15 @@ def account_rows(
         if answer:
             trust[at] = answer
             flags[at] = TRUSTED
-    flags[pays[wallets.exact[wallet[pays]]]] = TRUSTED
-    flags[pays[(flags[pays] == 0) & ~flows.own[pays]]] |= FOREIGN
+    if wallets.exact.any():
+        flags[pays[wallets.exact[wallet[pays]]]] = TRUSTED
+    if not flows.own.all():
+        flags[pays[(flags[pays] == 0) & ~flows.own[pays]]] |= FOREIGN
     _label(engine, chain, pays, destinations, rows.times, flags)
     _mark_native(frame, row, ops, wallet, wallets, keys, flags)
-    marked = pays[flags[pays] & (TRUSTED | FOREIGN) == 0]
-    _mark(frame, row[marked], marked, rows.marks)
+    if any(frame[name].null_count() < len(frame) for name in _LOOKS):
+        marked = pays[flags[pays] & (TRUSTED | FOREIGN) == 0]
+        _mark(frame, row[marked], marked, rows.marks)
     called = frame["asset"].gather(row[touched])
     assets = called.unique().to_list()
     rows.marks[touched] = np.array([asset_key(name) for name in assets], np.uint64)[Numbers(assets).of(called)]
@@ -162,6 +167,8 @@ def _label(
     if engine.intake.labels is None or not len(pays):
         return
     kinds = engine.intake.labels.kinds(chain, destinations, times[pays])
+    if not kinds.any():
+        return
     of_kind = np.array([label_flag(kind) for kind in range(int(kinds.max(initial=0)) + 1)], np.uint8)
     open_ = (flags[pays] & TRUSTED) == 0
     flags[pays[open_]] |= of_kind[kinds[open_]]
@@ -187,11 +194,8 @@ def _mark_native(
 
 
 def _mark(frame: pl.DataFrame, row: NDArray[np.int64], at: NDArray[np.int64], marks: NDArray[np.uint64]) -> None:
-    """What the transactions of these rows look like, at their places; 0 where the table has none of the columns."""
-    columns = ("fee_rate", "gas_limit", "n_outputs", "nonce")
-    if all(frame[name].null_count() == len(frame) for name in columns):
-        return
-    seen = (frame[name].gather(row).cast(pl.Float64).fill_null(np.nan).to_numpy() for name in columns)
+    """What the transactions of these rows look like, at their places."""
+    seen = (frame[name].gather(row).cast(pl.Float64).fill_null(np.nan).to_numpy() for name in _LOOKS)
     marks[at] = pack_columns(*seen)
 
 
