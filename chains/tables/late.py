@@ -27,7 +27,7 @@ __all__ = ["LATE", "PLACE", "LateHashes", "are_filled", "may_be_late"]
 LATE = "__hash_at"  # a column: the place of the row's hash, null where the hash is there
 _ROW_BITS = 40
 PLACE = (pl.col(FILE) * (1 << _ROW_BITS) + pl.col(ROW)).alias(LATE)
-_NEAR = 20_000  # rows of a file that are rather read than skipped
+_NEAR = 100_000  # rows that are rather read than skipped: to begin anew takes about as long
 _RUN = 1 << 20  # rows that are read together, at most
 
 

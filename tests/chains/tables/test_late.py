@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 
 from chains.tables import Reading, batches
+from chains.tables import late as late_module
 from chains.tables.arrange import arrange, ranges
 from chains.tables.late import LATE, LateHashes
 from chains.tables.table import open_table
@@ -134,8 +135,12 @@ def test_a_file_that_is_not_the_same_any_more(change: str, tmp_path: Path, read_
         reading.frame  # noqa: B018
 
 
-def test_hashes_of_rows_far_apart_are_read_where_they_lie(tmp_path: Path) -> None:
+@pytest.mark.parametrize("near", [100, 100_000])
+def test_hashes_of_rows_far_apart_are_read_where_they_lie(
+    near: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Whatever the order in which they are asked for, twice or null."""
+    monkeypatch.setattr(late_module, "_NEAR", near)
     hashes = [f"0x{n:064x}" for n in range(70_000)]
     paths = [tmp_path / f"{n}.parquet" for n in range(2)]
     for path, some in zip(paths, (hashes[:50_000], hashes[50_000:]), strict=True):
