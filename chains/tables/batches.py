@@ -15,6 +15,7 @@ from chains.tables.text import ROW
 __all__ = ["apart", "ends", "file_of", "large", "placed"]
 
 BATCH = 100_000  # rows that are looked at together
+FEW = 1000  # rows whose texts are copied in no time
 SPAN = 1_000_000  # rows of files whose pages may be held on to
 
 
@@ -46,8 +47,9 @@ def _apart(batches: Sequence[pl.DataFrame]) -> pl.DataFrame:
 
 
 def apart(kept: pl.DataFrame, among: int) -> pl.DataFrame:
-    """Rows with texts of their own, where few of many are kept."""
-    return kept if 2 * kept.height >= among else kept.with_columns(pl.col(pl.String) + "")
+    """Rows with texts of their own, where few of many are kept, or few at all."""
+    many = kept.height > FEW and 2 * kept.height >= among
+    return kept if many else kept.with_columns(pl.col(pl.String) + "")
 
 
 def file_of(plan: Plan) -> pl.Expr:

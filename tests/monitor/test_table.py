@@ -146,3 +146,27 @@ def test_a_table_of_suspects_alone_still_makes_room() -> None:
     found = full(range(1, 1 << 20))
     count = int(found.tables[0]["count"])
     assert [int(key) for key in table.oldest(found.pool, found.tables, 0)] == list(range(1, 1 + count // 8))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_pool_grows_and_loses_nothing(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tables that outgrow their places leave gaps; records stay with their keys through every move and slide."""
+    monkeypatch.setattr(table, "_AHEAD", 2)
+    rng = Random(seed)
+    found = Tables(owners=9, places=1)
+    models: list[dict[int, int]] = [{} for _ in range(9)]
+    grown = slid = 0
+    for step in range(9000):
+        owner = min(rng.randrange(9), rng.randrange(9))
+        while found.used[0] + table.growth(found.tables, owner) > len(found.pool):
+            before = found.pool if found.pool.base is None else found.pool.base
+            found.pool = table.enlarged(found.pool, found.used, found.tables)
+            slid += found.pool.base is before
+            grown += found.pool.base is not before
+        key = rng.randrange(1, 2**64)
+        found.insert(owner, key, step)
+        models[owner][key] = step
+    assert grown > 1 and slid > 1
+    for owner, model in enumerate(models):
+        assert found.keys(owner) == set(model)
+        assert all(int(found.pool[found.find(owner, key)]["last"]) == last for key, last in model.items())
