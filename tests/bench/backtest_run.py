@@ -34,6 +34,7 @@ def _case(asked: Mapping[str, Any]) -> Callable[[Sequence[str]], dict[str, Any]]
     watched = watched_addresses(asked["wallets"])
     plain = {
         "polars": scans.scan_polars, "duckdb": scans.scan_duckdb, "loop": scans.loop, "named": scans.loop_by_name,
+        "vectorized": scans.vectorized,
     }.get(asked["case"])  # fmt: skip
     if plain is not None:
         return lambda paths: {"found": plain(paths, watched)}
