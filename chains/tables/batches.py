@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import cast
 
 import polars as pl
@@ -19,8 +19,13 @@ FEW = 1000  # rows whose texts are copied in no time
 SPAN = 1_000_000  # rows of files whose pages may be held on to
 
 
-def large(batches: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
-    """The same rows in fewer batches: where few rows touch, most batches are nearly empty."""
+def large(batches: Iterable[pl.DataFrame], seen: Callable[[int], None] | None = None) -> Iterator[pl.DataFrame]:
+    """The same rows in fewer batches: where few rows touch, most batches are nearly empty.
+
+    Parameters
+    ----------
+    seen : told the last row of each batch
+    """
     held: list[pl.DataFrame] = []
     fresh: list[pl.DataFrame] = []  # their texts hold on to whole pages of the file yet
     rows = 0
@@ -29,7 +34,10 @@ def large(batches: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
             continue
         fresh.append(batch)
         rows += batch.height
-        if rows >= BATCH or ends(batch)[1] - ends(fresh[0])[0] >= SPAN:
+        last = ends(batch)[1]
+        if seen is not None:
+            seen(last)
+        if rows >= BATCH or last - ends(fresh[0])[0] >= SPAN:
             held.append(_apart(fresh))
             fresh = []
         if rows >= BATCH:

@@ -15,7 +15,8 @@ from monitor.registry import did_you_mean
 
 __all__ = ["plans_of", "tasks_of"]
 
-TASK_BYTES = 512 << 20  # of files in one task, at most, where a file is not larger
+TASK_BYTES = 512 << 20  # of files in one task, at most, where a file is not larger and rows of several belong together
+PLAIN_BYTES = 4 << 30  # the same where they do not: between two tasks processors wait
 TASK_FILES = 256
 
 
@@ -72,7 +73,7 @@ def tasks_of(plans: Sequence[Plan], wanted: Wanted, parts: int) -> list[Task]:
     ----------
     parts : how many tasks there should be at least, where there are as many files
     """
-    most = min(TASK_BYTES, max(1, sum(plan.table.size for plan in plans) // max(1, parts)))
+    most = min(PLAIN_BYTES, max(1, sum(plan.table.size for plan in plans) // max(1, parts)))
     return [Task(tuple(group), wanted) for group in _groups(plans, most)]
 
 

@@ -53,7 +53,7 @@ def sift(task: Task, tick: Callable[[int], None] | None = None) -> Sifted:
     """
     work = _Sifting(task.wanted, task.plans[0])
     if task.plans[0].table.form == "parquet":
-        work.parquet(task.plans)
+        work.parquet(task.plans, tick)
     else:
         done = 0
         for plan in task.plans:
@@ -130,8 +130,14 @@ class _Sifting:
 
     # -- Parquet --------------------------------------------------------------------------------------------------
 
-    def parquet(self, plans: Sequence[Plan]) -> None:
+    def parquet(self, plans: Sequence[Plan], tick: Callable[[int], None] | None) -> None:
         """Parquet files of one schema as one; unless strict, rows that touch the watch set alone are checked."""
+        size = sum(plan.table.size for plan in plans)
+
+        def seen(row: int) -> None:
+            if tick is not None:
+                tick(size * row // sum(lengths))
+
         plan, paths = plans[0], [plan.table.path for plan in plans]
         with reading(paths[0] if len(paths) == 1 else ", ".join(paths[:3])):
             made = self._made(plan, plan.table.dtypes, None)
@@ -156,7 +162,7 @@ class _Sifting:
                     bad += found.height - self._checked(found, made, plans).height
             kept = rows.filter(~broken) if bad else rows
             waits = not strict and name is not None and self._may_be_late(made, plans, name) and are_filled(rows)
-            for frame, late in self._touching(kept, touches, waits) if plan.layout.gives != "times" else ():
+            for frame, late in self._touching(kept, touches, waits, seen) if plan.layout.gives != "times" else ():
                 found, constant = steady(placed(frame, plans, begins))
                 if late:
                     found, constant = found.with_columns(pl.lit(_SOME_HASH).alias(HASH)), {**constant, HASH: _SOME_HASH}
@@ -176,14 +182,16 @@ class _Sifting:
         plain = chain is not None and made.chain.is_evm(chain) and HASH in made.build.same
         return plain and all(plan.order in files for plan in plans)
 
-    def _touching(self, rows: pl.LazyFrame, touches: pl.Expr, late: bool) -> Iterator[tuple[pl.DataFrame, bool]]:
+    def _touching(
+        self, rows: pl.LazyFrame, touches: pl.Expr, late: bool, seen: Callable[[int], None]
+    ) -> Iterator[tuple[pl.DataFrame, bool]]:
         """Rows that touch the watch set, and whether their hashes are read later.
 
         Where files are not in chain order, a range of blocks has rows here and there in them, and to read hashes there
         would take long: from the first batch out of order on, they are read with the rows.
         """
         last = 0
-        for frame in large(rows.drop(HASH).filter(touches).collect_batches()) if late else ():
+        for frame in large(rows.drop(HASH).filter(touches).collect_batches(), seen) if late else ():
             yield frame, True
             if not self._disorder.is_none:
                 last = ends(frame)[1]
@@ -191,7 +199,7 @@ class _Sifting:
         else:
             if late:
                 return
-        for frame in large(rows.slice(last).filter(touches).collect_batches()):
+        for frame in large(rows.slice(last).filter(touches).collect_batches(), seen):
             yield frame, False
 
     # -- both -----------------------------------------------------------------------------------------------------

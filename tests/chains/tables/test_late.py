@@ -151,3 +151,15 @@ def test_hashes_of_rows_far_apart_are_read_where_they_lie(
     expected = [None if place is None else hashes[(place[0] - 3) * 50_000 + place[1] - 1] for place in asked]
     assert late.at(pl.Series(places, dtype=pl.Int64)).to_list() == expected
     assert late.at(pl.Series([None], dtype=pl.Int64)).to_list() == [None]
+
+
+def test_progress_within_files(tmp_path: Path, read_alice: Any) -> None:
+    """It rises while a task of several files is read, and ends at the size of all."""
+    rng, told = random.Random(13), list[tuple[int, int]]()
+    for number in range(3):
+        table(rng, 5000 * number, 5000).write_parquet(tmp_path / f"{number}.parquet", row_group_size=1000)
+    read_alice(tmp_path / "*.parquet", progress=lambda done, total: told.append((done, total)))
+    done = [at for at, _ in told]
+    size = sum(path.stat().st_size for path in tmp_path.iterdir())
+    assert done == sorted(done) and (done[-1], {total for _, total in told}) == (size, {size})
+    assert len({at for at in done if 0 < at < size}) > 2
