@@ -290,3 +290,14 @@ def test_nem_mosaics_are_named_as_the_watcher_names_them(tmp_path: Path, native_
     path = write(tmp_path / "n.ndjson", [row])
     reading = read([Source(str(path))], chains={"nem": info}, watch={"nem:mainnet": frozenset({hot})})
     assert reading.frame["asset"].to_list() == [mosaic_asset("nem:mainnet", "salaryman-toushi", "test_1")]
+
+
+@pytest.mark.parametrize("numbers, kept", [([1, 1], ["5", "6"]), ([1, 8453], ["5"]), ([1, None], ["5", "6"])])
+def test_a_chain_column_of_numbers(
+    numbers: list[int | None], kept: list[str], tmp_path: Path, read_alice: Any, native_row: Any
+) -> None:
+    """EVM chain ids as numbers of a Parquet file: other chains are not configured, none is the only one that is."""
+    rows = [native_row(value=str(n), block_number=n) for n in (5, 6)]
+    pl.DataFrame(rows).with_columns(chain=pl.Series(numbers)).write_parquet(tmp_path / "a.parquet")
+    reading = read_alice(tmp_path / "a.parquet")
+    assert (reading.rows, reading.bad_rows, reading.frame["value"].to_list()) == (2, 0, kept)
