@@ -210,7 +210,7 @@ def _past(reading: Any) -> list[Any]:
     from monitor.calibrate import Past
 
     ends: dict[str, tuple[int, int, int, int]] = {}
-    for chain, rows in reading.frames():
+    for chain, rows in reading.frames(hashes=False):
         if rows.is_empty():
             continue
         numbers, times = rows["block_number"], rows["block_timestamp"]

@@ -48,7 +48,7 @@ class AccountBatch:
     """A batch of an account chain after its fold: its rows, and the row of the frame that each is of."""
 
     engine: Engine
-    batch: Batch
+    source: Batch
     rows: FlowRows
     origin: NDArray[np.int64]
     made: dict[int, Payment] = field(default_factory=dict)  # of rows that were asked for, for all settings
@@ -58,15 +58,15 @@ class AccountBatch:
     def make(self, rows: NDArray[np.int64]) -> None:
         """Make payments of rows, all at once: one after another is slow."""
         wallets = self.rows.wallets[rows].tolist()
-        records = self.batch.rows(self.origin[rows])
+        records = self.source.rows(self.origin[rows])
         for at, wallet, record in zip(rows.tolist(), wallets, records, strict=True):
-            self.made[at] = payment_of(record, self.batch.chain, self.engine.state.wallet_name(wallet))
+            self.made[at] = payment_of(record, self.source.chain, self.engine.state.wallet_name(wallet))
 
     def expect(self, suspects: Sequence[str]) -> None:
         """Arrivals from these, and no others, are asked about."""
         if not suspects:
             return
-        frame = self.batch.frame
+        frame = self.source.frame
         came = frame["from_address"].is_in(pl.Series(suspects, dtype=pl.String).implode()).fill_null(False)
         arrived = np.flatnonzero(self.rows.ops == IN)
         rows = arrived[came.to_numpy()[self.origin[arrived]]]
@@ -76,8 +76,8 @@ class AccountBatch:
 
     def returned(self, rows: Sequence[int]) -> list[Movement]:
         """What the arrivals of rows bring back, where their senders are suspects: the same in every setting."""
-        chain, new = self.batch.chain, [at for at in rows if at not in self.arrivals]
-        for at, record in zip(new, self.batch.rows(self.origin[new]) if new else (), strict=True):
+        chain, new = self.source.chain, [at for at in rows if at not in self.arrivals]
+        for at, record in zip(new, self.source.rows(self.origin[new]) if new else (), strict=True):
             wallet = self.engine.state.wallet_name(int(self.rows.wallets[at]))
             flow = flow_from(record, chain, wallet, Direction.IN)
             self.arrivals[at] = returns_of(flow, {(chain, flow.counterparty)})
@@ -134,7 +134,7 @@ def gather_batch(
     """A batch into the evidence of every setting; ``paid`` takes its payments, ``judged`` is of policies."""
     batch.make(np.unique(np.concatenate([hits["row"] for hits in records])))
     found = [gather.hit(batch, hits, judged) for gather, hits in zip(gathers, records, strict=True)]
-    paid.add(batch.batch, batch.rows, batch.origin, batch.made)
+    paid.add(batch.source, batch.rows, batch.origin, batch.made)
     paid.expect([finding for findings in found for finding in findings])
     batch.expect(list(dict.fromkeys(address for gather in gathers for address in gather.suspects)))
     for gather, findings in zip(gathers, found, strict=True):

@@ -24,11 +24,11 @@ def large(batches: Iterable[pl.DataFrame], seen: Callable[[int], None] | None = 
 
     Parameters
     ----------
-    seen : told the last row of each batch
+    seen : told how far it is: the last row of the batches so far
     """
     held: list[pl.DataFrame] = []
     fresh: list[pl.DataFrame] = []  # their texts hold on to whole pages of the file yet
-    rows = 0
+    rows = furthest = 0
     for batch in batches:
         if batch.is_empty():
             continue
@@ -36,7 +36,7 @@ def large(batches: Iterable[pl.DataFrame], seen: Callable[[int], None] | None = 
         rows += batch.height
         last = ends(batch)[1]
         if seen is not None:
-            seen(last)
+            seen(furthest := max(furthest, last))
         if rows >= BATCH or last - ends(fresh[0])[0] >= SPAN:
             held.append(_apart(fresh))
             fresh = []

@@ -22,7 +22,7 @@ from chains.tables.text import ROW
 from monitor.errors import ConfigError, Problem
 from monitor.texts.letters import lower
 
-__all__ = ["LATE", "PLACE", "LateHashes", "are_filled", "may_be_late"]
+__all__ = ["LATE", "PLACE", "LateHashes", "are_filled"]
 
 LATE = "__hash_at"  # a column: the place of the row's hash, null where the hash is there
 _ROW_BITS = 40
@@ -51,7 +51,7 @@ class LateHashes:
         """Those of files whose hashes may be read late."""
         found = {}
         for number, table in tables.items():
-            if may_be_late(table):
+            if _may_be_late(table):
                 with reading(table.path):
                     now = Path(table.path).stat()
                 found[number] = _File(table.path, now.st_size, now.st_mtime_ns)
@@ -101,7 +101,7 @@ def _parts(run: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
         run = run[end:]
 
 
-def may_be_late(table: Table) -> bool:
+def _may_be_late(table: Table) -> bool:
     """Whether single rows of a file can be read again: Parquet on this machine, hashes as texts in their column."""
     plain = table.form == "parquet" and table.dtypes.get(HASH) == pl.String and table.names.get(HASH) == HASH
     return plain and not packing(table.path)

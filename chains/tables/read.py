@@ -73,15 +73,17 @@ class Reading:
     _notes: Callable[[Counter[int], int, int], tuple[str, ...]]
     _arranged: dict[int, Arranged] = field(default_factory=dict)
 
-    def frames(self) -> Iterator[tuple[str, pl.DataFrame]]:
+    def frames(self, hashes: bool = True) -> Iterator[tuple[str, pl.DataFrame]]:
         """Rows that touch the watch set as (CAIP-2, whole blocks in chain order), again and again.
 
-        Columns and types are `chains.tables.layout.FRAME`; chains come sorted by name.
+        Columns and types are `chains.tables.layout.FRAME`, but for ``transaction_hash`` where nobody asks for
+        ``hashes``; chains come sorted by name.
         """
         for number, part in enumerate(self.ranges):
             found = arrange(part, self.wanted)
             self.count(number, found)
-            yield part.chain, self.wanted.late.whole(found.frame).select(list(FRAME))
+            frame = self.wanted.late.whole(found.frame) if hashes else found.frame
+            yield part.chain, frame.select(name for name in FRAME if hashes or name != HASH)
 
     def count(self, number: int, found: Arranged) -> None:
         """Take note of what was found when a range was arranged, here or elsewhere."""
@@ -96,7 +98,7 @@ class Reading:
     def notes(self) -> tuple[str, ...]:
         """Sentences on what the data cannot say or what was assumed; complete once all was gone through."""
         if len(self._arranged) < len(self.ranges):
-            for _ in self.frames():
+            for _ in self.frames(hashes=False):
                 pass
         filled: Counter[int] = Counter()
         for found in self._arranged.values():

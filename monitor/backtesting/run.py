@@ -213,7 +213,7 @@ class _Job:
     def _grown(self, watchlist: Watchlist, reading: Any) -> bool:
         """Whether payments show that more derived addresses are in use."""
         paid: dict[str, set[str]] = {}
-        for chain, frame in reading.frames():
+        for chain, frame in reading.frames(hashes=False):
             paid.setdefault(chain, set()).update(frame["to_address"].drop_nulls().unique().to_list())
         grown = False
         while watchlist.derived.use({chain: sorted(found) for chain, found in paid.items()}):

@@ -194,6 +194,12 @@ def enlarged(pool: np.ndarray, used: np.ndarray, tables: np.ndarray) -> np.ndarr
     """The pool with room for as much again, and nothing of what outgrown tables left; ``used`` says what is taken.
 
     Tables stay in the same memory as long as there is enough behind them: the system clears whatever it gives.
+
+    Parameters
+    ----------
+    pool : DESTINATION (n), made here or by `new_pool`
+    used : int64 (1), how many of its places are taken; changed
+    tables : TABLE (owners), whose offsets follow
     """
     sizes = np.where(tables["bits"] > 0, np.int64(1) << tables["bits"].astype(np.int64), 0)
     live, largest = int(sizes.sum()), int(sizes.max(initial=1 << MIN_BITS))
