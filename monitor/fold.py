@@ -26,6 +26,7 @@ K = len(STATISTICS)
 C = len(CHANNELS)
 SCRATCH = EVIDENCE_SIZE + K + C  # numbers that a row needs while it is folded
 MOST_GROWTH = 2 << table.MAX_BITS  # places that two tables take at most when they grow
+AHEAD = 8  # rows: so long before its turn the record of a destination is asked for
 OWN_SHARE = 0.001  # of the typical balance: what a payment must be itself to join a fresh incident
 ALARM_FRESH = 86400
 SIGNAL_SHARE = 0.03
@@ -250,6 +251,9 @@ def fold(  # type: ignore[no-untyped-def]
     f = features[0]
     e, z, s = scratch[:EVIDENCE_SIZE], scratch[EVIDENCE_SIZE : EVIDENCE_SIZE + K], scratch[EVIDENCE_SIZE + K : SCRATCH]
     for i in range(begin, slots.shape[0]):
+        ahead = i + AHEAD
+        if ahead < slots.shape[0] and slots[ahead] >= 0:
+            table.prefetch(pool, tables, slots[ahead], keys[ahead])
         slot = slots[i]
         j = wallets[i]
         op = ops[i]
