@@ -17,7 +17,7 @@ from monitor.policies.base import place_of
 from monitor.replay_gather import AccountBatch, AccountGather, Fold, fold_of, gather_batch, lone_wallets
 from monitor.replay_policies import Changes, PendingChanges, PolicyBlock, judge
 from monitor.replay_recent import RecentPayments
-from monitor.replay_rows import Accounts, WalletTable, account_rows, flow_from, is_nowhere
+from monitor.replay_rows import Accounts, WalletTable, account_rows, column_of, flow_from, is_nowhere
 from monitor.replay_split import split
 from monitor.replay_told import Due, PendingBalances, with_told
 from monitor.replay_unweighed import add_unweighed
@@ -126,9 +126,8 @@ def _account_flows(
     asset = Numbers(asset_names).of(frame["asset"]) if len(asset_names) > 1 else np.zeros(n, np.int32)
     flows = Accounts.empty(2 * n)
     found = split(
-        sender, receiver, starter, unknown, frame["amount"].to_numpy(),
-        frame["block_timestamp"].to_numpy().astype(np.int64, copy=False), (frame["kind"] == "fee").to_numpy(),
-        nowhere, asset, only,
+        sender, receiver, starter, unknown, column_of(frame, "amount", np.float64),
+        column_of(frame, "block_timestamp", np.int64), (frame["kind"] == "fee").to_numpy(), nowhere, asset, only,
         flows.row, flows.out, flows.wallet, flows.other, flows.asset, flows.own, flows.fee, flows.touch,
         wallets.counts, wallets.ends,
     )  # fmt: skip

@@ -20,7 +20,7 @@ from monitor.state import asset_key
 from monitor.texts.numbers import Numbers
 from monitor.trust import Trust
 
-__all__ = ["Accounts", "WalletTable", "account_rows", "flow_from", "flow_of", "is_nowhere"]
+__all__ = ["Accounts", "WalletTable", "account_rows", "column_of", "flow_from", "flow_of", "is_nowhere"]
 
 _LOOKS = ("fee_rate", "gas_limit", "n_outputs", "nonce")  # columns that tell transactions apart
 
@@ -106,10 +106,10 @@ def account_rows(
     nowhere : which rows of the frame have no receiver
     """
     row, wallet, touch, n = flows.row, flows.wallet, flows.touch, len(flows.row)
-    receivers, amounts = frame["to_address"], frame["amount"].to_numpy()
+    receivers, amounts = frame["to_address"], column_of(frame, "amount", np.float64)
     rows = FlowRows.empty(n)
     rows.slots[:] = slots
-    times = frame["block_timestamp"].to_numpy().astype(np.int64, copy=False)
+    times = column_of(frame, "block_timestamp", np.int64)
     to_rows(
         row, flows.out, wallet, flows.fee, touch, nowhere, times, amounts, wallets.places(wallet),
         rows.wallets, rows.times, rows.ops, rows.amounts,
@@ -147,6 +147,14 @@ def account_rows(
     assets = called.unique().to_list()
     rows.marks[touched] = np.array([asset_key(name) for name in assets], np.uint64)[Numbers(assets).of(called)]
     return rows
+
+
+def column_of(frame: pl.DataFrame, name: str, kind: type[np.generic]) -> NDArray[Any]:
+    """A column of numbers as compiled code takes it, shape (n,): one that is lent by Polars is not to be changed, and
+    so no other is; each compiled function then has one form."""
+    found = frame[name].to_numpy().astype(kind, copy=False)
+    found.flags.writeable = False
+    return found
 
 
 def is_nowhere(receivers: pl.Series) -> NDArray[np.bool_]:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,10 +35,12 @@ from monitor.store import Delta
 __all__ = ["EngineState", "Records", "asset_key"]
 
 _SEPARATOR = "\x1f"
+_GROWTH = 4  # times the records there are, where more are needed: the system gives memory as it is touched
 _NO_SETTINGS = np.zeros(1, PARAMETERS)
 CACHE = _compiled.CACHE
 
 
+@lru_cache(maxsize=1 << 12)
 def asset_key(asset: str) -> int:
     """What an asset is called in the compiled tables."""
     return hash64("asset", asset)
@@ -111,19 +114,17 @@ class EngineState:
             slot = len(self._asset_names)
             self._asset_names.append(name)
             if slot >= len(self._assets):
-                self._grow_assets()
-        self._assets[slot] = np.zeros((), ASSET)
-        self._proven[slot] = 0
-        self._asset_tables[slot] = np.zeros((), TABLE)
+                self._grow("_assets", "_proven", "_identities", "_asset_tables")
+        self._proven[slot] = 0  # the rest is empty: nobody used it, or `_drop_asset` has cleared it
         self._identities[slot] = asset_key(asset)
         self._asset_of[name] = slot
         self._counts[wallet, chain] = self._counts.get((wallet, chain), 0) + 1
         return slot
 
-    def _grow_assets(self) -> None:
-        for name in ("_assets", "_proven", "_identities", "_asset_tables"):
+    def _grow(self, *names: str) -> None:
+        for name in names:
             old = getattr(self, name)
-            new = np.zeros(len(old) * 2, old.dtype)
+            new = np.zeros(len(old) * _GROWTH, old.dtype)
             new[: len(old)] = old
             setattr(self, name, new)
 
@@ -135,11 +136,7 @@ class EngineState:
             self._wallet_names.append((wallet, chain))
             self._wallet_of[wallet, chain] = place
             if place >= len(self._fusions):
-                for name in ("_fusions", "_settings", "_suspect_tables"):
-                    old = getattr(self, name)
-                    new = np.zeros(len(old) * 2, old.dtype)
-                    new[: len(old)] = old
-                    setattr(self, name, new)
+                self._grow("_fusions", "_settings", "_suspect_tables")
         self._settings[place] = settings[0]
         return place
 

@@ -10,7 +10,7 @@ import polars as pl
 
 from chains.tables.chain import ChainColumn
 from chains.tables.layout import Build
-from chains.tables.task import Wanted
+from chains.tables.task import END_OF_TIME, Wanted
 from chains.tables.text import ROW
 
 __all__ = ["COUNTS", "count", "count_fast", "name_of_all"]
@@ -92,18 +92,38 @@ def count_fast(
         return False
     moved = build.moves if build.transfers is None else build.transfers
     inside = wanted.within(build.time)
-    ends = rows.select(
-        inside.sum().alias("inside"), build.time.filter(inside).min().alias("first"),
-        build.time.filter(inside).max().alias("last"),
-    ).collect(engine="streaming").row(0, named=True)  # fmt: skip
+    ends = _ends(rows, build.time, total)
+    if ends is not None and max(wanted.start, 0) <= ends[0] and ends[1] < min(wanted.end, END_OF_TIME):
+        known, (first, last) = total, ends
+    else:
+        known, first, last = rows.select(
+            inside.sum().alias("inside"), build.time.filter(inside).min().alias("first"),
+            build.time.filter(inside).max().alias("last"),
+        ).collect(engine="streaming").row(0)  # fmt: skip
     resting = rows.filter(build.still).select((inside & ~moved).sum()).collect(engine="streaming").item()
     counts = {
-        "__name": name, "rows": total, "transfers": int(ends["inside"]) - int(resting), "skipped": 0,
-        "unknown_status": 0, "first": ends["first"], "last": ends["last"],
+        "__name": name, "rows": total, "transfers": int(known) - int(resting), "skipped": 0,
+        "unknown_status": 0, "first": first, "last": last,
     }  # fmt: skip
     schema = {"__name": pl.String} | dict.fromkeys([key for key in counts if key != "__name"], pl.Int64)
     found.append(_named(chain, pl.DataFrame([counts], schema=schema)))
     return True
+
+
+def _ends(rows: pl.LazyFrame, time: pl.Expr, total: int) -> tuple[int, int] | None:
+    """The first and the last time, None where they are not those of the first and the last row, or some are missing.
+
+    Files in order mostly say in their footers that no part holds an earlier or a later one.
+    """
+    schema = rows.collect_schema()
+    if not all(schema[name].is_integer() for name in time.meta.root_names()):  # footers know nothing of what is made
+        return None
+    found = [rows.select(time).slice(row, 1).collect().item() for row in (0, total - 1)]
+    if None in found:
+        return None
+    other = (time < found[0]) | (time > found[1]) | time.is_null()
+    is_alone = rows.filter(other).select(pl.len()).collect(engine="streaming").item() == 0
+    return (found[0], found[1]) if is_alone else None
 
 
 def name_of_all(chain: ChainColumn, rows: pl.LazyFrame) -> str | None:

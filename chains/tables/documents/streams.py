@@ -25,13 +25,14 @@ class Cut(Exception):  # it ends a reading and is no error of this program
     """The file ends, or breaks, inside of something; the text says how."""
 
 
-def blocks_of(path: str, tick: Callable[[int], None] | None = None) -> Iterator[bytes]:
+def blocks_of(path: str, tick: Callable[[int], None] | None = None, size: int = _READ) -> Iterator[bytes]:
     """The decompressed content, piece by piece.
 
     Parameters
     ----------
     path : a file on disk, packed as `chains.tables.lines` knows it; zstd and files on other machines must hold text
     tick : told the bytes of the file on disk read so far
+    size : bytes of a piece, at most; of text in zstd or on other machines, it is a thousand lines
 
     Raises
     ------
@@ -53,7 +54,7 @@ def blocks_of(path: str, tick: Callable[[int], None] | None = None) -> Iterator[
         key, place = _key_beside(path), 0
         while True:
             try:
-                block = read(_READ)
+                block = read(size)
             except BROKEN as error:
                 raise Cut(f"the file is cut off or corrupt: {str(error)[:100]}") from None
             if not block:
@@ -93,7 +94,7 @@ def start_of(path: str, size: int) -> tuple[bytes, bool]:
     """
     data = bytearray()
     try:
-        for block in blocks_of(path):
+        for block in blocks_of(path, size=size):
             data += block
             if len(data) >= size:
                 return bytes(data[:size]), False
