@@ -13,11 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numba
-from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
 
-__all__ = ["CACHE", "come_nearer", "compiled"]
+__all__ = ["CACHE", "compiled"]
 
 _HERE = Path(__file__).parent
 _SOURCES = (
@@ -54,21 +51,3 @@ def compiled(*, owns: bool = False, **options: Any) -> Callable[[Callable[..., A
     """
     compile_: Any = numba.njit  # its hints leave this option out
     return compile_(cache=True, _nrt=owns, **options)  # type: ignore[no-any-return]
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def come_nearer(typing, records, place):  # type: ignore[no-untyped-def]
-    """In compiled code: ask for the memory of ``records[place]`` (shape (n,)), a hint that changes nothing."""
-
-    def ask(context, builder, signature, values):  # type: ignore[no-untyped-def]
-        array = context.make_array(signature.args[0])(context, builder, values[0])
-        size = ir.Constant(ir.IntType(64), context.get_abi_sizeof(context.get_data_type(signature.args[0].dtype)))
-        address = builder.add(builder.ptrtoint(array.data, ir.IntType(64)), builder.mul(values[1], size))
-        byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
-        hint = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
-        call = builder.module.declare_intrinsic("llvm.prefetch", [byte], hint)
-        read, keep, data = 0, 3, 1
-        builder.call(call, [builder.inttoptr(address, byte), *(number(each) for each in (read, keep, data))])
-        return context.get_dummy_value()
-
-    return types.void(records, types.int64), ask

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from monitor.compiled import come_nearer, compiled
+from monitor.compiled import compiled
 from monitor.features.dtypes import DESTINATION
+from monitor.features.nearer import come_nearer
 
 __all__ = [
     "MAX_BITS", "enlarged", "find", "growth", "insert", "is_full", "new_pool", "oldest", "prefetch", "remove",

@@ -1,8 +1,7 @@
 """BLAKE2b of many short texts at once, compiled: `LANES` of them go through the rounds side by side.
 
-The numbers are laid out so that the compiler makes the loops over lanes into vector instructions: the state and the
-message words of a round lie in one array, a row of lanes each, at places that are known when it compiles.
-Source: RFC 7693.
+The compiler makes the loop over lanes into vector instructions, with the state in registers: it has no loop inside, and
+takes the words of messages, a row of lanes each, from places that are known when it compiles. Source: RFC 7693.
 """
 
 from __future__ import annotations
@@ -18,31 +17,21 @@ __all__ = ["LONGEST", "blake", "turn"]
 
 LONGEST = 128  # bytes of a text with its prefix: one block
 LANES = 16
-_IV = np.array(
-    [
+_IV = tuple(
+    np.uint64(word)
+    for word in (
         0x6A09E667F3BCC908, 0xBB67AE8584CAA73B, 0x3C6EF372FE94F82B, 0xA54FF53A5F1D36F1,
         0x510E527FADE682D1, 0x9B05688C2B3E6C1F, 0x1F83D9ABFB41BD6B, 0x5BE0CD19137E2179,
-    ],
-    np.uint64,
+    )
 )  # fmt: skip
 _ONE_LEAF = np.uint64(0x01010000)  # and no key; bytes of output are added
-_SIGMA = np.array(
-    [
-        [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15],
-        [14, 10, 4, 8, 9, 15, 13, 6, 1, 12, 0, 2, 11, 7, 5, 3],
-        [11, 8, 12, 0, 5, 2, 15, 13, 10, 14, 3, 6, 7, 1, 9, 4],
-        [7, 9, 3, 1, 13, 12, 11, 14, 2, 6, 5, 10, 4, 0, 15, 8],
-        [9, 0, 5, 7, 2, 4, 10, 15, 14, 1, 11, 12, 6, 8, 3, 13],
-        [2, 12, 6, 10, 0, 11, 8, 3, 4, 13, 7, 5, 15, 14, 1, 9],
-        [12, 5, 1, 15, 14, 13, 4, 10, 0, 7, 6, 3, 9, 2, 8, 11],
-        [13, 11, 7, 14, 12, 1, 3, 9, 5, 0, 15, 4, 8, 6, 2, 10],
-        [6, 15, 14, 9, 11, 3, 0, 8, 12, 2, 13, 7, 1, 4, 10, 5],
-        [10, 2, 8, 4, 7, 6, 1, 5, 15, 11, 9, 14, 3, 12, 13, 0],
-        [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15],
-        [14, 10, 4, 8, 9, 15, 13, 6, 1, 12, 0, 2, 11, 7, 5, 3],
-    ],
-    np.uint64,
-)  # unsigned, as all places are: Numba looks for negative ones otherwise
+_ORDER = tuple(
+    tuple(np.uint64(int(word, 16) * LANES) for word in words)
+    for words in (
+        "0123456789abcdef", "ea489fd61c02b753", "b8c052fdae367194", "7931dcbe265a40f8", "905724afe1bc683d",
+        "2c6a0b834d75fe19", "c51fed4a0763928b", "db7ec13950f4862a", "6fe9b308c2d714a5", "a2847615fb9e3cd0",
+    )
+)  # by round, where the lanes of each word begin; the last two rounds are as the first two  # fmt: skip
 
 
 def blake(
@@ -61,54 +50,58 @@ def blake(
     return out
 
 
-@compiled(inline="always")
+@compiled(forceinline=True)
 def turn(x, n):  # type: ignore[no-untyped-def]
     """A 64-bit number rotated right by ``n`` bits, 1 to 63."""
     return (x >> uint64(n)) | (x << uint64(64 - n))
 
 
-@compiled(inline="always")
-def _mix(s, a, b, c, d, x):  # type: ignore[no-untyped-def]
-    """The mixing function of rows ``a`` to ``d`` of the state with the round's message words ``x`` and the next."""
-    for lane in range(LANES):
-        k = uint64(lane)
-        p, q = s[uint64(a * LANES) + k], s[uint64(b * LANES) + k]
-        r, t = s[uint64(c * LANES) + k], s[uint64(d * LANES) + k]
-        p = p + q + s[uint64((16 + x) * LANES) + k]
-        t = turn(t ^ p, 32)
-        r = r + t
-        q = turn(q ^ r, 24)
-        p = p + q + s[uint64((17 + x) * LANES) + k]
-        t = turn(t ^ p, 16)
-        r = r + t
-        q = turn(q ^ r, 63)
-        s[uint64(a * LANES) + k], s[uint64(b * LANES) + k] = p, q
-        s[uint64(c * LANES) + k], s[uint64(d * LANES) + k] = r, t
+@compiled(forceinline=True)
+def _mix(a, b, c, d, x, y):  # type: ignore[no-untyped-def]
+    """The mixing function of four words of the state with two of the message."""
+    a = a + b + x
+    d = turn(d ^ a, 32)
+    c = c + d
+    b = turn(b ^ c, 24)
+    a = a + b + y
+    d = turn(d ^ a, 16)
+    c = c + d
+    b = turn(b ^ c, 63)
+    return a, b, c, d
+
+
+@compiled(forceinline=True)
+def _round(v, m, lane, order):  # type: ignore[no-untyped-def]
+    """The state ``v`` of a lane after a round that takes the words of its message in this order."""
+    v0, v1, v2, v3, v4, v5, v6, v7, v8, v9, v10, v11, v12, v13, v14, v15 = v
+    v0, v4, v8, v12 = _mix(v0, v4, v8, v12, m[order[0] + lane], m[order[1] + lane])
+    v1, v5, v9, v13 = _mix(v1, v5, v9, v13, m[order[2] + lane], m[order[3] + lane])
+    v2, v6, v10, v14 = _mix(v2, v6, v10, v14, m[order[4] + lane], m[order[5] + lane])
+    v3, v7, v11, v15 = _mix(v3, v7, v11, v15, m[order[6] + lane], m[order[7] + lane])
+    v0, v5, v10, v15 = _mix(v0, v5, v10, v15, m[order[8] + lane], m[order[9] + lane])
+    v1, v6, v11, v12 = _mix(v1, v6, v11, v12, m[order[10] + lane], m[order[11] + lane])
+    v2, v7, v8, v13 = _mix(v2, v7, v8, v13, m[order[12] + lane], m[order[13] + lane])
+    v3, v4, v9, v14 = _mix(v3, v4, v9, v14, m[order[14] + lane], m[order[15] + lane])
+    return v0, v1, v2, v3, v4, v5, v6, v7, v8, v9, v10, v11, v12, v13, v14, v15
 
 
 @compiled()
-def _compress(m, s, lengths, size):  # type: ignore[no-untyped-def]
-    """One block a lane: words ``m``, a row of lanes each, through the state ``s``, of which rows 0 to 15 are left."""
-    for lane in range(LANES):
-        for k in range(8):
-            s[k * LANES + lane] = _IV[k]
-            s[(k + 8) * LANES + lane] = _IV[k]
-        s[lane] ^= _ONE_LEAF ^ size
-        s[12 * LANES + lane] ^= lengths[lane]
-        s[14 * LANES + lane] = ~_IV[6]
-    for r in range(12):
-        for x in range(16):
-            row = _SIGMA[r, x] * uint64(LANES)
-            for lane in range(LANES):
-                s[uint64((16 + x) * LANES + lane)] = m[row + uint64(lane)]
-        _mix(s, 0, 4, 8, 12, 0)
-        _mix(s, 1, 5, 9, 13, 2)
-        _mix(s, 2, 6, 10, 14, 4)
-        _mix(s, 3, 7, 11, 15, 6)
-        _mix(s, 0, 5, 10, 15, 8)
-        _mix(s, 1, 6, 11, 12, 10)
-        _mix(s, 2, 7, 8, 13, 12)
-        _mix(s, 3, 4, 9, 14, 14)
+def _compress(m, lengths, size, digests):  # type: ignore[no-untyped-def]
+    """One block a lane, words ``m`` (a row of lanes each), to the first two words of its digest, two rows of lanes."""
+    for k in range(LANES):
+        lane = uint64(k)
+        first = _IV[0] ^ _ONE_LEAF ^ size
+        v = (
+            first, _IV[1], _IV[2], _IV[3], _IV[4], _IV[5], _IV[6], _IV[7],
+            _IV[0], _IV[1], _IV[2], _IV[3], _IV[4] ^ lengths[lane], _IV[5], ~_IV[6], _IV[7],
+        )  # fmt: skip
+        # written out: where a lane has a loop of its own, the compiler does not put lanes side by side
+        v = _round(_round(_round(v, m, lane, _ORDER[0]), m, lane, _ORDER[1]), m, lane, _ORDER[2])
+        v = _round(_round(_round(v, m, lane, _ORDER[3]), m, lane, _ORDER[4]), m, lane, _ORDER[5])
+        v = _round(_round(_round(v, m, lane, _ORDER[6]), m, lane, _ORDER[7]), m, lane, _ORDER[8])
+        v = _round(_round(_round(v, m, lane, _ORDER[9]), m, lane, _ORDER[0]), m, lane, _ORDER[1])
+        digests[lane] = first ^ v[0] ^ v[8]
+        digests[uint64(LANES) + lane] = _IV[1] ^ v[1] ^ v[9]
 
 
 @compiled(inline="always")
@@ -136,8 +129,7 @@ def _put(m, lane, start, length, at):  # type: ignore[no-untyped-def]
 
 @compiled(owns=True, nogil=True)
 def _blake_all(starts, lengths, prefix, before, size, out):  # type: ignore[no-untyped-def]
-    m, s = np.zeros(16 * LANES, np.uint64), np.zeros(32 * LANES, np.uint64)
-    whole = np.zeros(LANES, np.uint64)
+    m, digests, whole = np.zeros(16 * LANES, np.uint64), np.zeros(2 * LANES, np.uint64), np.zeros(LANES, np.uint64)
     for begin in range(0, len(starts), LANES):
         many = min(LANES, len(starts) - begin)
         for k in range(16):
@@ -147,9 +139,8 @@ def _blake_all(starts, lengths, prefix, before, size, out):  # type: ignore[no-u
             whole[lane] = before + uint64(lengths[begin + lane])
             if whole[lane] <= LONGEST:
                 _put(m, uint64(lane), starts[begin + lane], uint64(lengths[begin + lane]), before)
-        _compress(m, s, whole, size)
+        _compress(m, whole, size, digests)
         for lane in range(many):
             if whole[lane] <= LONGEST:
-                out[begin + lane, 0] = _IV[0] ^ _ONE_LEAF ^ size ^ s[lane] ^ s[8 * LANES + lane]
-                if out.shape[1] > 1:
-                    out[begin + lane, 1] = _IV[1] ^ s[LANES + lane] ^ s[9 * LANES + lane]
+                for k in range(out.shape[1]):
+                    out[begin + lane, k] = digests[k * LANES + lane]
