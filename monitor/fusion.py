@@ -154,19 +154,39 @@ def return_days(w, c, s, peer):  # type: ignore[no-untyped-def]
     return 0.5 * days * (1.0 + exp(0.5 * log(1.0 + 4.0 * JOINED / days)))
 
 
+@compiled()
+def _largest(values, found):  # type: ignore[no-untyped-def]
+    """The largest of some numbers, as many as ``found`` takes, in order: most others cost a comparison each."""
+    many = len(found)
+    for i in range(len(values)):
+        x = values[i]
+        if i < many:
+            place = i
+            while place > 0 and found[place - 1] > x:
+                found[place] = found[place - 1]
+                place -= 1
+            found[place] = x
+        elif x > found[0]:
+            place = 0
+            while place + 1 < many and found[place + 1] < x:
+                found[place] = found[place + 1]
+                place += 1
+            found[place] = x
+
+
 @compiled(owns=True)
 def _tail(maxima, n, u_peer, s_peer, quantile):  # type: ignore[no-untyped-def]
     """Level and mean excess of the last ``n`` daily maxima, shrunk to the peer prior."""
-    own = np.sort(maxima[:n])
     at = quantile * (n - 1)
     low = int(at)
-    high = min(low + 1, n - 1)
-    level = own[low] + (at - low) * (own[high] - own[low])
+    top = np.empty(n - low, maxima.dtype)  # those below decide nothing
+    _largest(maxima[:n], top)
+    level = top[0] + (at - low) * (top[min(1, n - 1 - low)] - top[0])
     excess = 0.0
     count = 0.0
-    for i in range(n):
-        if own[i] > level:
-            excess += min(own[i] - level, 4.0 * s_peer)
+    for i in range(n - low):
+        if top[i] > level:
+            excess += min(top[i] - level, 4.0 * s_peer)
             count += 1.0
     mean = excess / count if count > 0.0 else s_peer
     u = (n * level + PRIOR_DAYS_U * u_peer) / (n + PRIOR_DAYS_U)
