@@ -12,11 +12,35 @@ from chains.tables.disorder import FILE
 from chains.tables.task import Plan
 from chains.tables.text import ROW
 
-__all__ = ["apart", "ends", "file_of", "large", "placed"]
+__all__ = ["SPAN", "Ahead", "apart", "ends", "file_of", "large", "placed"]
 
 BATCH = 100_000  # rows that are looked at together
 FEW = 1000  # rows whose texts are copied in no time
 SPAN = 1_000_000  # rows of files whose pages may be held on to
+
+
+class Ahead:
+    """Whether rows must be read a span at a time: Polars reads far ahead of whoever takes its batches.
+
+    That matters where most rows are kept, and more than may stay in memory, so that they are put aside meanwhile.
+
+    Parameters
+    ----------
+    room : bytes of rows that may stay in memory
+    total : how many rows there are; 0 where they cannot be read a span at a time
+    """
+
+    def __init__(self, room: int, total: int) -> None:
+        self._room, self._total = room, total
+        self._bytes, self._rows = 0, 0
+        self.far = False
+
+    def is_far(self, frame: pl.DataFrame) -> bool:
+        """The same, after some more rows."""
+        done = ends(frame)[1]
+        self._bytes, self._rows = self._bytes + int(frame.estimated_size()), self._rows + frame.height
+        self.far = 2 * self._rows >= done and self._bytes * self._total > self._room * done
+        return self.far
 
 
 def large(batches: Iterable[pl.DataFrame], seen: Callable[[int], None] | None = None) -> Iterator[pl.DataFrame]:

@@ -15,7 +15,7 @@ from typing import Any
 import polars as pl
 
 from chains.tables.bad import KEPT, any_bad, first_reason
-from chains.tables.batches import apart, ends, file_of, large, placed
+from chains.tables.batches import SPAN, Ahead, apart, ends, file_of, large, placed
 from chains.tables.canonical import Canonical
 from chains.tables.chain import ChainColumn
 from chains.tables.count import count, count_fast, name_of_all
@@ -162,7 +162,9 @@ class _Sifting:
                     bad += found.height - self._checked(found, made, plans).height
             kept = rows.filter(~broken) if bad else rows
             waits = not strict and name is not None and self._may_be_late(made, plans, name) and are_filled(rows)
-            for frame, late in self._touching(kept, touches, waits, seen) if plan.layout.gives != "times" else ():
+            total = sum(lengths) if plan.layout.prepare is None and not bad else 0  # else row numbers are not places
+            parts = self._touching(kept, touches, waits, total, seen) if plan.layout.gives != "times" else ()
+            for frame, late in parts:
                 found, constant = steady(placed(frame, plans, begins))
                 if late:
                     found, constant = found.with_columns(pl.lit(_SOME_HASH).alias(HASH)), {**constant, HASH: _SOME_HASH}
@@ -183,24 +185,30 @@ class _Sifting:
         return plain and all(plan.order in files for plan in plans)
 
     def _touching(
-        self, rows: pl.LazyFrame, touches: pl.Expr, late: bool, seen: Callable[[int], None]
+        self, rows: pl.LazyFrame, touches: pl.Expr, late: bool, total: int, seen: Callable[[int], None]
     ) -> Iterator[tuple[pl.DataFrame, bool]]:
         """Rows that touch the watch set, and whether their hashes are read later.
 
         Where files are not in chain order, a range of blocks has rows here and there in them, and to read hashes there
         would take long: from the first batch out of order on, they are read with the rows.
+
+        Parameters
+        ----------
+        total : how many rows there are, where they may be read a span at a time; 0 where not
         """
-        last = 0
-        for frame in large(rows.drop(HASH).filter(touches).collect_batches(), seen) if late else ():
-            yield frame, True
-            if not self._disorder.is_none:
-                last = ends(frame)[1]
-                break
-        else:
-            if late:
-                return
-        for frame in large(rows.slice(last).filter(touches).collect_batches(), seen):
-            yield frame, False
+        ahead, last, span = Ahead(self.wanted.room, total), 0, 0
+        while True:
+            part = rows.slice(last, span or None) if last else rows
+            for frame in large((part.drop(HASH) if late else part).filter(touches).collect_batches(), seen):
+                yield frame, late
+                if (late and not self._disorder.is_none) or (not span and ahead.is_far(frame)):
+                    late &= self._disorder.is_none
+                    last, span = ends(frame)[1], SPAN if ahead.far else 0
+                    break
+            else:
+                last += span
+                if not span or last >= total:
+                    return
 
     # -- both -----------------------------------------------------------------------------------------------------
 
