@@ -20,6 +20,7 @@ __all__ = [
 MIN_BITS = 4
 MAX_BITS = 15  # 32,768 places, 22,937 destinations: 1.5 MB a wallet asset at most
 _LOAD_NUM, _LOAD_DEN = 7, 10
+_LARGE = 1 << 20  # places of a pool that is too large to have room for as much again
 _AHEAD = 8  # times what a pool needs is asked of the system, which gives memory as it is touched
 
 
@@ -210,7 +211,7 @@ def _slide(pool, used, tables, order):  # type: ignore[no-untyped-def]
 
 
 def enlarged(pool: np.ndarray, used: np.ndarray, tables: np.ndarray) -> np.ndarray:
-    """The pool with room for as much again, and nothing of what outgrown tables left; ``used`` says what is taken.
+    """The pool with room for more (as much again, of a large one a quarter), and nothing of what outgrown tables left.
 
     Tables stay in the same memory as long as there is enough behind them: the system clears whatever it gives.
 
@@ -222,7 +223,7 @@ def enlarged(pool: np.ndarray, used: np.ndarray, tables: np.ndarray) -> np.ndarr
     """
     sizes = np.where(tables["bits"] > 0, np.int64(1) << tables["bits"].astype(np.int64), 0)
     live, largest = int(sizes.sum()), int(sizes.max(initial=1 << MIN_BITS))
-    wanted = max(live * 2, live + 4 * largest, 1 << 12)
+    wanted = max(live + max(min(live, _LARGE), live // 4, 4 * largest), 1 << 12)
     ground = pool if pool.base is None else pool.base
     if wanted <= len(ground):
         used[0] = _slide(ground, used[0], tables, np.argsort(tables["offset"], kind="stable"))
