@@ -19,6 +19,7 @@ _SPREAD = uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio
 _CASE = 0x2020202020202020  # the bit of each byte by which capitals are not small letters; digits have it, too
 _ALIKE = 4  # texts with one end, at most, where hashes are made of ends alone
 _BLOCK = 1024  # texts that are looked at together: they stay in the caches
+_ENTRY = np.dtype([("hash", "u8"), ("start", "u8"), ("length", "u4"), ("number", "i4")])  # of a text; length 0: none
 _LOAD = 4  # places a text, at least: strangers are nearly always told by the first one
 
 
@@ -48,11 +49,8 @@ class Numbers:
         ends = np.empty(len(texts), np.uint64)
         _ends_of(known.starts, known.lengths, fold, ends)
         alike = int(np.unique(ends, return_counts=True)[1].max(initial=0)) > _ALIKE
-        self._table = (
-            known.starts, known.lengths, given, fold, alike,
-            np.zeros(size, np.uint64), np.full(size, -1, np.int32), np.zeros(size, np.uint8),
-        )  # fmt: skip
-        _fill(*self._table)
+        self._table = np.zeros(size, _ENTRY), fold, alike, np.zeros(size, np.uint8)
+        _fill(known.starts, known.lengths, given, *self._table)
 
     def of(self, column: pl.Series) -> NDArray[np.int32]:
         """The number of each text, -1 where it has none: shape (n,)."""
@@ -133,39 +131,37 @@ def _equal(known, other, length, fold):  # type: ignore[no-untyped-def]
 
 
 @compiled()
-def _fill(starts, lengths, numbers, fold, alike, hashes, places, signs):  # type: ignore[no-untyped-def]
-    mask = uint64(len(places) - 1)
+def _fill(starts, lengths, numbers, table, fold, alike, signs):  # type: ignore[no-untyped-def]
+    mask = uint64(len(table) - 1)
     for i in range(len(starts)):
         length = uint64(lengths[i])
         end = _end(starts[i], length, fold)
         h = _hash(starts[i], length, fold, alike, end)
-        at = _place(h, places)
-        while places[at] >= 0:
+        at = _place(h, table)
+        while table[at].length > 0:
             at = (at + uint64(1)) & mask
-        places[at] = i
-        hashes[at] = h
+        entry = table[at]
+        entry.hash, entry.start, entry.length, entry.number = h, starts[i], lengths[i], numbers[i]
         which, bit = _sign(end, signs)
         signs[which] |= bit
 
 
 @compiled(inline="always")
-def _number(start, length, end, starts, lengths, numbers, fold, alike, hashes, places):  # type: ignore[no-untyped-def]
+def _number(start, length, end, table, fold, alike):  # type: ignore[no-untyped-def]
     """The number of one text, -1 where it has none."""
-    mask = uint64(len(places) - 1)
+    mask = uint64(len(table) - 1)
     h = _hash(start, length, fold, alike, end)
-    at = _place(h, places)
-    while places[at] >= 0:
-        n = places[at]
-        if hashes[at] == h and uint64(lengths[n]) == length and _equal(starts[n], start, length, fold):
-            return numbers[n]
+    at = _place(h, table)
+    while table[at].length > 0:
+        entry = table[at]
+        if entry.hash == h and uint64(entry.length) == length and _equal(entry.start, start, length, fold):
+            return entry.number
         at = (at + uint64(1)) & mask
     return np.int32(-1)
 
 
 @compiled(nogil=True)
-def _find(  # type: ignore[no-untyped-def]
-    known, entries, buffers, offset, starts, lengths, numbers, fold, alike, hashes, places, signs, maybe, found
-):
+def _find(known, entries, buffers, offset, table, fold, alike, signs, maybe, found):  # type: ignore[no-untyped-def]
     """Fill in numbers. First all strangers are told in a loop without a branch, which nobody could foretell."""
     for begin in range(0, len(found), _BLOCK):
         many = 0
@@ -178,5 +174,4 @@ def _find(  # type: ignore[no-untyped-def]
         for k in range(many):
             i = maybe[k]
             start, length = text_at(known, entries, buffers, offset, i)
-            end = _end(start, length, fold)
-            found[i] = _number(start, length, end, starts, lengths, numbers, fold, alike, hashes, places)
+            found[i] = _number(start, length, _end(start, length, fold), table, fold, alike)
