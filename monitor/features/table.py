@@ -10,7 +10,7 @@ import numpy as np
 
 from monitor.compiled import compiled
 from monitor.features.dtypes import DESTINATION
-from monitor.features.nearer import come_nearer
+from monitor.features.prefetch import prefetch as _prefetch
 
 __all__ = [
     "MAX_BITS", "enlarged", "find", "growth", "insert", "is_full", "new_pool", "oldest", "prefetch", "remove",
@@ -56,10 +56,10 @@ def find(pool, tables, owner, key):  # type: ignore[no-untyped-def]
 
 @compiled()
 def prefetch(pool, tables, owner, key):  # type: ignore[no-untyped-def]
-    """Have the memory where `find` will look come nearer, without waiting for it."""
+    """Fetch the memory where `find` will look into the caches, without waiting for it."""
     table = tables[owner]
     if table.count != 0:
-        come_nearer(pool, table.offset + _home(table.bits, key))
+        _prefetch(pool, table.offset + _home(table.bits, key))
 
 
 @compiled()
@@ -167,8 +167,7 @@ def remove(pool, tables, owner, key):  # type: ignore[no-untyped-def]
         held = pool[offset + following].key
         if held == 0:
             break
-        mixed = held * np.uint64(0x9E3779B97F4A7C15)
-        home = np.int64(mixed >> np.uint64(64 - table.bits)) & mask
+        home = _home(table.bits, held)
         if ((following - home) & mask) >= ((following - place) & mask):
             pool[offset + place] = pool[offset + following]
             place = following

@@ -1,4 +1,4 @@
-"""A hint to the processor: memory that is needed soon."""
+"""Prefetch: a hint to the processor that memory is needed soon."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import llvmlite.ir
 import numba.extending
 from numba import types
 
-__all__ = ["come_nearer"]
+__all__ = ["prefetch"]
 
 _ir: Any = llvmlite.ir
 _intrinsic: Any = numba.extending.intrinsic
 
 
 @_intrinsic
-def come_nearer(typing, records, place):  # type: ignore[no-untyped-def]
-    """In compiled code: ask for the memory of ``records[place]`` (shape (n,)), a hint that changes nothing."""
+def prefetch(typing, records, place):  # type: ignore[no-untyped-def]
+    """In compiled code: ask for the memory of ``records[place]`` (contiguous, shape (n,)); nothing changes by it."""
 
     def ask(context, builder, signature, values):  # type: ignore[no-untyped-def]
         array = context.make_array(signature.args[0])(context, builder, values[0])
