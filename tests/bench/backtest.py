@@ -2,13 +2,14 @@
 
 The clock of a case runs from the first read to the finished result (`tests.bench.backtest_run`); of the engines that
 start workers it is the report's own, which begins when these are ready. Beside it stands the whole process. Every
-figure is the median of several rounds, in which the cases follow one another, each in a process of its own.
+figure is the median of several rounds over all cases, each in a process of its own.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import random
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -29,12 +30,14 @@ Figures = dict[str, Any]
 
 
 def _rounds(cases: Sequence[Callable[[], Measured]], rounds: int = ROUNDS) -> list[list[Measured]]:
-    """Results of each case; the rounds go over all cases in turn. One round alone where only that it runs is asked."""
+    """Results of each case. Each round has all cases, in an order of its own: what a case leaves behind, memory that the
+    system must fetch back above all, falls on others each time. One round where only that it runs is asked."""
     rounds = 1 if "--small" in sys.argv else rounds
     found: list[list[Measured]] = [[] for _ in cases]
+    rng = random.Random(5)
     for _ in range(rounds):
-        for case, results in zip(cases, found, strict=True):
-            results.append(case())
+        for place in rng.sample(range(len(cases)), len(cases)):
+            found[place].append(cases[place]())
     return found
 
 
