@@ -30,8 +30,11 @@ Figures = dict[str, Any]
 
 
 def _rounds(cases: Sequence[Callable[[], Measured]], rounds: int = ROUNDS) -> list[list[Measured]]:
-    """Results of each case. Each round has all cases, in an order of its own: what a case leaves behind, memory that the
-    system must fetch back above all, falls on others each time. One round where only that it runs is asked."""
+    """Results of each case. One round where only that it runs is asked.
+
+    Each round has all cases in an order of its own: what one leaves behind (memory that the system must fetch back for
+    the next) falls on another each time.
+    """
     rounds = 1 if "--small" in sys.argv else rounds
     found: list[list[Measured]] = [[] for _ in cases]
     rng = random.Random(5)
