@@ -12,35 +12,39 @@ from chains.tables.disorder import FILE
 from chains.tables.task import Plan
 from chains.tables.text import ROW
 
-__all__ = ["SPAN", "Ahead", "apart", "ends", "file_of", "large", "placed"]
+__all__ = ["SPAN", "Overflow", "apart", "ends", "file_of", "large", "placed"]
 
 BATCH = 100_000  # rows that are looked at together
 FEW = 1000  # rows whose texts are copied in no time
-SPAN = 1_000_000  # rows of files whose pages may be held on to
+SPAN = 1_000_000  # rows of files that are read, or whose pages are held on to, at a time
 
 
-class Ahead:
-    """Whether rows must be read a span at a time: Polars reads far ahead of whoever takes its batches.
+class Overflow:
+    """Whether the rows that are kept of files will be more than may stay in memory, most being kept.
 
-    That matters where most rows are kept, and more than may stay in memory, so that they are put aside meanwhile.
+    Then they are put aside meanwhile, and files must be read a span at a time: Polars reads far ahead of whoever takes
+    its batches.
 
     Parameters
     ----------
     room : bytes of rows that may stay in memory
-    total : how many rows there are; 0 where they cannot be read a span at a time
+    total : how many rows the files have; 0 where they cannot be read a span at a time
+
+    Attributes
+    ----------
+    is_expected : by what was kept so far; it stays true
     """
 
     def __init__(self, room: int, total: int) -> None:
+        self.is_expected = False
         self._room, self._total = room, total
         self._bytes, self._rows = 0, 0
-        self.far = False
 
-    def is_far(self, frame: pl.DataFrame) -> bool:
-        """The same, after some more rows."""
-        done = ends(frame)[1]
-        self._bytes, self._rows = self._bytes + int(frame.estimated_size()), self._rows + frame.height
-        self.far = 2 * self._rows >= done and self._bytes * self._total > self._room * done
-        return self.far
+    def look(self, kept: pl.DataFrame) -> None:
+        """Some more rows that are kept, in the order of the files."""
+        done = ends(kept)[1]
+        self._bytes, self._rows = self._bytes + int(kept.estimated_size()), self._rows + kept.height
+        self.is_expected |= 2 * self._rows >= done and self._bytes * self._total > self._room * done
 
 
 def large(batches: Iterable[pl.DataFrame], seen: Callable[[int], None] | None = None) -> Iterator[pl.DataFrame]:

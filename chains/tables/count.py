@@ -1,7 +1,7 @@
 """Counting rows and movements, watched or not.
 
 Where a Parquet file says of its parts that no value is 0 and no status is 0, Polars skips them: a file of nothing but
-good transfers is counted by its footer and its column of times alone.
+good transfers is counted by its footer, and by its column of times where these are not in order.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from typing import Any
 import polars as pl
 
 from chains.tables.bad import KEPT, any_bad, first_reason
-from chains.tables.batches import SPAN, Ahead, apart, ends, file_of, large, placed
+from chains.tables.batches import SPAN, Overflow, apart, ends, file_of, large, placed
 from chains.tables.canonical import Canonical
 from chains.tables.chain import ChainColumn
 from chains.tables.count import count, count_fast, name_of_all
@@ -196,14 +196,15 @@ class _Sifting:
         ----------
         total : how many rows there are, where they may be read a span at a time; 0 where not
         """
-        ahead, last, span = Ahead(self.wanted.room, total), 0, 0
+        overflow, last, span = Overflow(self.wanted.room, total), 0, 0
         while True:
             part = rows.slice(last, span or None) if last else rows
             for frame in large((part.drop(HASH) if late else part).filter(touches).collect_batches(), seen):
                 yield frame, late
-                if (late and not self._disorder.is_none) or (not span and ahead.is_far(frame)):
+                overflow.look(frame)
+                if (late and not self._disorder.is_none) or (overflow.is_expected and not span):
                     late &= self._disorder.is_none
-                    last, span = ends(frame)[1], SPAN if ahead.far else 0
+                    last, span = ends(frame)[1], SPAN if overflow.is_expected else 0
                     break
             else:
                 last += span

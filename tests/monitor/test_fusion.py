@@ -11,7 +11,7 @@ import pytest
 from monitor import compiled as _compiled  # noqa: F401  (before any kernel)
 from monitor import fusion
 from monitor.detectors.base import EVIDENCE_SIZE, Evidence
-from monitor.features.dtypes import CHANNELS, FUSION, STATISTICS
+from monitor.features.dtypes import CHANNELS, FUSION, MAXIMA_DAYS, STATISTICS
 from monitor.model import Role
 from monitor.parameters import parameters
 from monitor.priors import CHANNEL_SHARE, PEER, SPLIT
@@ -187,6 +187,21 @@ def test_the_days_maxima_are_learned_from_five_active_days_on() -> None:
     assert w["u"][0] == pytest.approx((5 * level + 7 * PEER["u"][0][0]) / 12, rel=1e-6)
     assert w["s"][0] == pytest.approx((excess + 6 * PEER["s"][0][0]) / 8, rel=1e-6)
     assert w["centre"][0] == pytest.approx((5 * level + 7 * PEER["centre"][0][0]) / 12, rel=1e-6)
+
+
+@pytest.mark.parametrize("quantile", [fusion.QUANTILE, fusion.QUANTILE_RARE])
+@pytest.mark.parametrize("n", range(1, MAXIMA_DAYS + 1))
+def test_levels_and_tails_are_those_of_all_maxima_in_order(n: int, quantile: float) -> None:
+    """Many alike, all alike, rising, falling, and any."""
+    rng = np.random.default_rng(n)
+    some = rng.normal(size=MAXIMA_DAYS).astype(np.float32)
+    for maxima in (some, some.round(1), np.full_like(some, -9.0), np.sort(some), np.sort(some)[::-1].copy()):
+        own = np.sort(maxima[:n]).astype(np.float64)
+        level = np.quantile(own, quantile)
+        over = np.minimum(own[own > level] - level, 4.0 * 0.2)
+        mean = over.mean() if len(over) else 0.2
+        expected = (n * level + 7.0 * 0.1) / (n + 7.0), (len(over) * mean + 6.0 * 0.2) / (len(over) + 6.0)
+        assert fusion._tail(maxima, n, 0.1, 0.2, quantile) == pytest.approx(expected, rel=1e-6, abs=1e-6)
 
 
 def test_what_fired_is_learned_no_further_than_the_threshold() -> None:
