@@ -77,8 +77,13 @@ def count(number: int, one: str) -> str:
     return f"{number:,} {one}{'' if number == 1 else 's'}"
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> None:
-    """A table on a terminal, tab-separated lines elsewhere; a cell is one line, whatever somebody wrote into it."""
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = "", *, numbers: bool = False) -> None:
+    """A table on a terminal, tab-separated lines elsewhere; a cell is one line, whatever somebody wrote into it.
+
+    Parameters
+    ----------
+    numbers : whether all columns but the first are numbers
+    """
     rows = [["".join(c if c.isprintable() else " " for c in cell) for cell in row] for row in rows]
     if not sys.stdout.isatty():
         for row in rows:
@@ -89,8 +94,9 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = ""
     from rich.table import Table
 
     shown = Table(title=title or None, title_justify="left", header_style="bold")
-    for column in columns:
-        shown.add_column(column, overflow="fold")  # half an address is none
+    for place, column in enumerate(columns):
+        right = numbers and place > 0
+        shown.add_column(column, overflow="fold", justify="right" if right else "left")  # half an address is none
     for row in rows:
         shown.add_row(*(escape(cell) for cell in row))
     Console().print(shown)

@@ -9,13 +9,14 @@ from typing import Any
 
 import click
 
-from monitor.cli.common import count
+from monitor.cli.common import count, table
 
 __all__ = ["clean", "show_files", "show_incident", "show_report"]
 
 _COLOURS = {"critical": "red", "high": "bright_red", "medium": "yellow", "low": "cyan", "info": "white"}
 _MANY = 100_000  # rows from which on their number a second says something
 _LISTED = 50  # incidents in a table
+_WALLETS = 20  # of them in a table
 
 
 def clean(text: str) -> str:
@@ -65,8 +66,7 @@ def show_report(found: Mapping[str, Any], budgets: Mapping[str, float] | None = 
         click.echo("")
         click.echo(f"the worst {len(shown)} of {len(incidents):,} are shown in full; --report has all of them")
     click.echo("")
-    for wallet in found["wallets"]:
-        click.echo(_wallet(wallet, (budgets or {}).get(wallet["id"])))
+    _show_wallets(found["wallets"], budgets or {})
 
 
 def _show_data(found: Mapping[str, Any]) -> None:
@@ -117,6 +117,33 @@ def _worst(incidents: Sequence[Mapping[str, Any]], most: int = 5) -> Sequence[Ma
     ranks = list(_COLOURS)
     places = sorted(range(len(incidents)), key=lambda n: (ranks.index(incidents[n]["severity"]), n))[:most]
     return [incidents[n] for n in sorted(places)]
+
+
+def _show_wallets(wallets: Sequence[Mapping[str, Any]], budgets: Mapping[str, float]) -> None:
+    """How often each wallet was alarmed about: a line each, or on a terminal a table of those that were most often."""
+    if len(wallets) < 2 or not sys.stdout.isatty():
+        for wallet in wallets:
+            click.echo(_wallet(wallet, budgets.get(wallet["id"])))
+        return
+    listed = sorted(wallets, key=lambda wallet: -wallet["incidents"])[:_WALLETS]
+    table(
+        ["wallet", "outflows", "days", "incidents", "in 30 days", "budget"],
+        [_cells(wallet, budgets.get(wallet["id"])) for wallet in listed],
+        numbers=True,
+    )
+    names = {wallet["id"] for wallet in listed}
+    if rest := [wallet for wallet in wallets if wallet["id"] not in names]:
+        outflows = count(sum(wallet["flows_out"] for wallet in rest), "outflow")
+        incidents = count(sum(wallet["incidents"] for wallet in rest), "incident")
+        click.echo(f"and {count(len(rest), 'wallet')} more: {outflows}, {incidents}; all are in --json and --report")
+
+
+def _cells(wallet: Mapping[str, Any], budget: float | None) -> list[str]:
+    rate = f"{wallet['per_30_days']:.2f}" if wallet["days"] >= 1 else "-"
+    return [
+        wallet["id"], f"{wallet['flows_out']:,}", f"{wallet['days']:.1f}", f"{wallet['incidents']:,}", rate,
+        "-" if budget is None else f"{budget:g}",
+    ]  # fmt: skip
 
 
 def _wallet(wallet: Mapping[str, Any], budget: float | None) -> str:
