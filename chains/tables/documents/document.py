@@ -15,7 +15,8 @@ from chains.tables.text import Chunk
 
 __all__ = ["Document", "Sight", "sight_of"]
 
-_LOOKED_AT = 50  # values at the beginning of a file that is not known yet
+_LOOKED_AT = 50  # documents, and what is broken, at the beginning of a file that is not known yet
+_PASSED = 1000  # values there, which may all be rows of a table, or a node's answers without a block
 _SNIFFED = 1 << 16  # bytes
 _NAMES = {  # of which one stands in the beginning of a document that cannot be read as a whole
     b'"parentHash"': "evm", b'"transactionHash"': "evm", b'"traceAddress"': "evm", b'"previousblockhash"': "bitcoin",
@@ -120,7 +121,7 @@ def _decodes(sample: bytes) -> bool:
 def _json(path: str, start: bytes) -> Sight | None:
     found: list[Piece] = []
     n = 0
-    for n, (_, piece) in enumerate(pieces_in(path)):
+    for n, (_, piece) in enumerate(pieces_in(path, most=_PASSED)):
         if isinstance(piece, Piece) and piece.form in FAMILY:
             found.append(piece)
         if len(found) > 1 or n >= _LOOKED_AT:

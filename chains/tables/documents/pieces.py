@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import islice
 
 from chains.tables.documents.forms import Form, Piece, pieces_of
 from chains.tables.documents.streams import Cut, values_of
@@ -16,12 +17,19 @@ BLOCKS = frozenset({
 })  # fmt: skip
 
 
-def pieces_in(path: str, tick: Callable[[int], None] | None = None) -> Iterator[tuple[int, Piece | str]]:
+def pieces_in(
+    path: str, tick: Callable[[int], None] | None = None, most: int | None = None
+) -> Iterator[tuple[int, Piece | str]]:
     """Documents of a JSON file as (place, document); a text in its stead says what is wrong there.
 
     ``place`` counts blocks from 1 on (of NEM also transactions that lie there alone); what is broken counts as one, and
     what belongs to a block has the place of the block before it, at least 1. Frames of traces that lie in an array one
     after another are one document.
+
+    Parameters
+    ----------
+    tick : told the bytes of the file on disk read so far
+    most : values of the file that are looked at, whether they are documents or not; None: all
 
     Raises
     ------
@@ -30,7 +38,7 @@ def pieces_in(path: str, tick: Callable[[int], None] | None = None) -> Iterator[
     place = 0
     frames: list[bytes] = []
     try:
-        for value in values_of(path, tick):
+        for value in islice(values_of(path, tick), most):
             try:
                 found = pieces_of(value)
             except DecodeError as error:

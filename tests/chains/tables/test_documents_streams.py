@@ -20,7 +20,8 @@ from chains.recorded.bitcoin_blocks import Recording
 from chains.recorded.evm_blocks import Draft, Move, construct
 from chains.recorded.nem_blocks import construct as construct_nem
 from chains.tables import ChainInfo, Source, read
-from chains.tables.documents import streams
+from chains.tables.documents import pieces, streams
+from chains.tables.documents.document import sight_of
 from chains.tables.documents.streams import Cut, values_of
 from chains.tables.table import gather, open_tables
 from monitor.errors import ConfigError
@@ -149,3 +150,26 @@ def test_tables_of_documents_go_to_other_processes(documents: dict[str, bytes], 
             here, there = (next(one.chunks(wanted)).frame for one in (twin, table))
             assert here.equals(there)
             assert table.form == "document"
+
+
+def test_rows_of_a_table_are_not_gone_through_for_documents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a file is, its beginning says: a history of millions of rows is read once."""
+    path, taken = tmp_path / "rows.ndjson", []
+    path.write_text("".join(f'{{"block_number": {n}, "value": "7"}}\n' for n in range(20_000)))
+
+    def counting(*args: Any) -> Any:
+        for value in values_of(*args):
+            taken.append(value)
+            yield value
+
+    monkeypatch.setattr(pieces, "values_of", counting)
+    assert sight_of(str(path)) is None
+    assert 1 < len(taken) <= 1000
+
+
+def test_documents_are_seen_behind_answers_without_any(documents: dict[str, bytes], tmp_path: Path) -> None:
+    """A node that did not have the first blocks of a range yet."""
+    path = tmp_path / "blocks"
+    path.write_bytes(b'{"jsonrpc": "2.0", "id": 1, "result": null}\n' * 600 + documents["ethereum"])
+    sight = sight_of(str(path))
+    assert sight is not None and sight.family == "evm"
