@@ -18,7 +18,7 @@ from chains.tables import remote
 from chains.tables.place import Url, clean
 from monitor.errors import ConfigError, Problem
 
-__all__ = ["BROKEN", "CHUNK_BYTES", "head", "lines", "packing", "reading", "size", "unpacked", "unpacking"]
+__all__ = ["BROKEN", "CHUNK_BYTES", "as_lines", "head", "lines", "packing", "reading", "size", "unpacked", "unpacking"]
 
 CHUNK_BYTES = 32 << 20  # of decompressed text
 _LINE_BYTES = 1 << 30  # of one line: a JSON array may be one, and no honest one is longer
@@ -139,7 +139,7 @@ def _cut(path: str, tick: Callable[[int], None] | None) -> Iterator[pl.Series]:
         while block := stream.read(CHUNK_BYTES):
             end = block.rfind(b"\n") + 1
             if end:
-                yield _series(b"".join((*rest, block[:end])))
+                yield as_lines(b"".join((*rest, block[:end])))
                 rest, long = [], 0
             rest.append(block[end:])
             long += len(block) - end
@@ -148,10 +148,11 @@ def _cut(path: str, tick: Callable[[int], None] | None) -> Iterator[pl.Series]:
             if tick is not None:
                 tick(disk.tell())
     if long:
-        yield _series(b"".join(rest))
+        yield as_lines(b"".join(rest))
 
 
-def _series(block: bytes) -> pl.Series:
+def as_lines(block: bytes) -> pl.Series:
+    """The lines of a text; bytes that are not UTF-8 become U+FFFD."""
     try:
         return pl.scan_lines(block).collect()["line"]
     except pl.exceptions.ComputeError:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import re
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -24,6 +23,8 @@ from chains.tables.source import ChainInfo
 from chains.tables.text import (
     ROW,
     Chunk,
+    array_chunks,
+    array_sample,
     csv_chunks,
     csv_header,
     is_envelope,
@@ -38,6 +39,7 @@ from monitor.errors import ConfigError, Problem
 __all__ = ["Table", "gather", "open_table", "open_tables", "scan_tables"]
 
 _PARQUET = b"PAR1"
+_RECORDS = 1000  # of a JSON file, that tell its columns
 # Parts of Parquet files that are read ahead, unless the user has said how many: Polars keeps far more in memory by
 # itself, and is no faster for it.
 os.environ.setdefault("POLARS_ROW_GROUP_PREFETCH_SIZE", str(max(4, pl.thread_pool_size())))
@@ -50,7 +52,7 @@ class Table:
     Attributes
     ----------
     path : the file
-    form : ``parquet``, ``csv``, ``ndjson``, ``json`` or ``document``
+    form : ``parquet``, ``csv``, ``ndjson``, ``array`` (of JSON), ``json`` (answers of an explorer) or ``document``
     dtypes : column name, as the layouts know it, to type
     names : column of the file to that name
     mark : field separator in CSV
@@ -105,8 +107,8 @@ class Table:
         columns = {file_name: file_name in self.lists for file_name in old.values()}
         if self.form == "csv":
             chunks = csv_chunks(self.path, tuple(self.names), self.mark, columns, tick)
-        elif self.form == "ndjson":
-            chunks = ndjson_chunks(self.path, columns, tick)
+        elif self.form in ("ndjson", "array"):
+            chunks = (ndjson_chunks if self.form == "ndjson" else array_chunks)(self.path, columns, tick)
         else:
             chunks = json_chunks(self.path, columns)
         for chunk in chunks:
@@ -254,24 +256,22 @@ def _scan(path: str) -> pl.LazyFrame:
 def _sample(path: str, start: bytes) -> tuple[str, list[dict[str, Any]]]:
     """Form and first records of a JSON file."""
     text = start.decode("utf-8", "replace").lstrip("\ufeff")
-    if text.lstrip()[0] == "[":
-        return "json", [r for r in json_records(path)[:1000] if isinstance(r, dict)]
-    found: list[dict[str, Any]] = []
-    for line in text.splitlines()[:1000]:
-        try:
-            record = json.loads(line)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(record, dict):
-            found.append(record)
+    is_array = text.lstrip()[0] == "["
+    found = [] if is_array else [record for line in text.splitlines()[:_RECORDS] if (record := _record(line))]
     if found and not is_envelope(found[0]):
         return "ndjson", found
-    found = [r for r in json_records(path)[:1000] if isinstance(r, dict)] if found or _may_be_one(text) else []
-    if not found:
+    found = [record for record in array_sample(path, _RECORDS) if isinstance(record, dict)]
+    if found and is_envelope(found[0]):
+        return "json", [record for record in json_records(path)[:_RECORDS] if isinstance(record, dict)]
+    if not found and not is_array:
         raise ConfigError(Problem("neither JSON lines (one object a line) nor a JSON array of objects", path))
-    return "json", found
+    return "array", found
 
 
-def _may_be_one(text: str) -> bool:
-    """Whether a file may be one JSON object over several lines, the answer of a block explorer say."""
-    return re.match(r'\s*\{\s*"[^"]*"\s*:', text) is not None
+def _record(line: str) -> dict[str, Any]:
+    """The object of a line, empty where it has none."""
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return {}
+    return record if isinstance(record, dict) else {}

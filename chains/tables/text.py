@@ -11,10 +11,14 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
 from typing import Any
 
 import polars as pl
 
+from chains.tables.arrays import entries
+from chains.tables.documents.streams import Cut
 from chains.tables.lines import lines
 from chains.tables.nested import LISTS, PARTS, part_of, parts_dtype, texts
 from monitor.errors import ConfigError, Problem
@@ -22,6 +26,8 @@ from monitor.errors import ConfigError, Problem
 __all__ = [
     "ROW",
     "Chunk",
+    "array_chunks",
+    "array_sample",
     "csv_chunks",
     "csv_header",
     "is_envelope",
@@ -35,6 +41,7 @@ __all__ = [
 ROW = "__row"
 _OBJECTS = frozenset({"detail"})  # columns whose nested objects are read, as JSON text
 _FILLED = re.compile(r"\S")
+_SAMPLED = 1 << 20  # bytes of a file that are looked at together for the columns of its records
 _SMALL = 512  # lines below which a chunk with a broken line is read one by one
 # Numbers that a JSON reader would round: with a point or exponent, or beyond 64 bits. Quoting one inside a string
 # makes the line invalid, and an invalid line is read by the exact, slow way.
@@ -148,6 +155,28 @@ def ndjson_chunks(
     path: str, wanted: dict[str, bool], tick: Callable[[int], None] | None = None
 ) -> Iterator[Chunk]:
     """The rows of a JSON lines file; ``wanted`` is column to "has lists" (they come joined by ``|``)."""
+    decode = _decoder(wanted)
+    for first, series in lines(path, tick):
+        yield decode(_numbered(first, series))
+
+
+def array_chunks(path: str, wanted: dict[str, bool], tick: Callable[[int], None] | None = None) -> Iterator[Chunk]:
+    """The rows of JSON arrays, or of objects over several lines, numbered from 1; ``wanted`` as in `ndjson_chunks`.
+
+    What is no object is a bad row, and so is the end of a file that breaks off.
+    """
+    decode, first = _decoder(wanted), 1
+    try:
+        for series in entries(path, tick):
+            yield decode(_numbered(first, series))
+            first += len(series)
+    except Cut as cut:
+        empty: dict[str, Any] = {ROW: pl.Int64} | dict.fromkeys(wanted, pl.String)
+        yield Chunk(pl.DataFrame(schema=empty), [(first, str(cut))])
+
+
+def _decoder(wanted: dict[str, bool]) -> Callable[[pl.DataFrame], Chunk]:
+    """What makes rows of numbered lines of JSON."""
     fields: dict[str, Any] = {}
     made: list[pl.Expr] = []
     parts: dict[str, list[str]] = {}
@@ -162,8 +191,7 @@ def ndjson_chunks(
             text = pl.col(name).list.join("|") if lists else pl.col(name)
             made.append(pl.when(text != "").then(text).alias(name))
     dtype = pl.Struct(fields | {outer: parts_dtype(outer, names) for outer, names in parts.items()})
-    for first, series in lines(path, tick):
-        yield _decode(_numbered(first, series), dtype, made, list(wanted))
+    return partial(_decode, dtype=dtype, made=made, names=list(wanted))
 
 
 def _decode(rows: pl.DataFrame, dtype: pl.Struct, made: list[pl.Expr], names: list[str]) -> Chunk:
@@ -197,8 +225,22 @@ def is_envelope(record: Any) -> bool:
     return isinstance(record, dict) and {"status", "result"} <= record.keys() <= {"status", "message", "result"}
 
 
+def array_sample(path: str, most: int) -> list[Any]:
+    """The first entries of JSON arrays that can be read, with every number as its text."""
+    found: list[Any] = []
+    try:
+        for line in islice((line for series in entries(path, size=_SAMPLED) for line in series), most):
+            try:
+                found.append(json.loads(line, parse_int=str, parse_float=str))
+            except (ValueError, RecursionError):
+                continue
+    except Cut:
+        pass  # told where the rows are read
+    return found
+
+
 def json_records(path: str) -> list[Any]:
-    """The entries of a JSON array with every number as its text, or those in a block explorer's answers, one a line;
+    """The records of a block explorer's answers with every number as its text, and whatever objects lie beside them;
     the file is read as a whole.
     """
     text = "\n".join(line for _, series in lines(path) for line in series).lstrip("\ufeff")
@@ -229,7 +271,7 @@ def _values(text: str) -> list[Any]:
 
 
 def json_chunks(path: str, wanted: Iterable[str]) -> Iterator[Chunk]:
-    """The rows of a JSON array of objects, numbered from 1."""
+    """The rows of a block explorer's answers, numbered from 1."""
     yield _records(list(enumerate(json_records(path), 1)), list(wanted), [])
 
 
