@@ -182,7 +182,7 @@ class Intake:
 
     def is_exact(self, wallet: str) -> bool:
         """Whether policies alone judge a wallet: it pays too rarely, or has too many members, for statistics."""
-        return self._watchlist.wallets[wallet].role in (Role.COLD, Role.DEPOSIT)
+        return self._watchlist.wallets[wallet].role.is_exact
 
     def is_listed(self, asset: str) -> bool:
         """Whether the owner named this asset as real."""

@@ -58,6 +58,11 @@ class Role(StrEnum):
     TREASURY = "treasury"
     PERSONAL = "personal"
 
+    @property
+    def is_exact(self) -> bool:
+        """Whether exact rules alone judge such a wallet: a budget of false alarms is nothing to it."""
+        return self in (Role.COLD, Role.DEPOSIT)
+
 
 class Severity(IntEnum):
     """How rare or how bad; ``info`` never opens an incident. ``str()`` is the lower-case word."""

@@ -25,7 +25,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from monitor.model import Finding, Role, Severity
+from monitor.model import Finding, Severity
 
 if TYPE_CHECKING:
     from monitor.watchlist import Watchlist
@@ -35,7 +35,6 @@ __all__ = ["KEPT", "UNDER", "WINDOW", "Awake", "Reach", "awake", "is_signal", "l
 WINDOW = 2 * 3600  # seconds of event time
 KEPT = 2 * 86400  # and how far all chains of an owner must have passed a signal before it is forgotten
 UNDER = "widths_under_threshold"  # evidence that makes a finding a signal
-_SILENT = (Role.COLD, Role.DEPOSIT)  # judged by exact rules: they give no signals
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +77,7 @@ def reaches(watchlist: Watchlist) -> dict[str, Reach]:
     budgets: dict[str, list[float]] = {}
     chains: dict[str, set[str]] = {}
     for wallet in watchlist.wallets.values():
-        if wallet.role in _SILENT:
+        if wallet.role.is_exact:
             continue
         for chain in wallet.chains:
             budgets.setdefault(wallet.entity, []).append(watchlist.budget(wallet.id, chain))

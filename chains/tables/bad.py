@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import reduce
+from heapq import nsmallest
 
 import polars as pl
 
@@ -33,7 +34,7 @@ class BadRows:
     kept: list[BadRow] = field(default_factory=list)
 
     def add(self, path: str, rows: Iterable[tuple[int, str]], count: int | None = None) -> None:
-        """Take rows of one file.
+        """Take rows of one file, in any order; of all that were given the first are kept.
 
         Parameters
         ----------
@@ -44,7 +45,10 @@ class BadRows:
         rows = list(rows)
         self.count += len(rows) if count is None else count
         shown = str(path)  # a URL without its secrets: rows are stored
-        self.kept += [BadRow(shown, row, reason) for row, reason in rows[: KEPT - len(self.kept)]]
+        before = [bad for bad in self.kept if bad.path != shown]
+        mine = [bad for bad in self.kept if bad.path == shown]
+        mine += [BadRow(shown, row, reason) for row, reason in nsmallest(KEPT, rows)]
+        self.kept = [*before, *sorted(mine, key=lambda bad: bad.row)][:KEPT]
 
     def join(self, other: BadRows) -> None:
         """Take those of other files, however many were kept of them."""

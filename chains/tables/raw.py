@@ -237,9 +237,10 @@ class Raw:
             if not self._all_whole(name):
                 seconds = pl.coalesce(seconds, _iso_seconds(self.text(name)))
                 seconds = seconds if other is None else pl.coalesce(seconds, other(self.text(name)))
-        expected = "UTC seconds or ISO 8601 such as 2018-01-25T15:02:00Z"
+        expected = "UTC seconds or ISO 8601 such as 2018-01-25T15:02:00Z, from 1970 to 2199"
         self._check(seconds.is_null() | (seconds < 0), self._was(name, expected))
-        self._check(seconds >= YEAR_2200, self._was(name, f"{expected} (it looks like milliseconds)"))
+        late = pl.when(seconds >= 100 * YEAR_2200).then(pl.lit(" (it looks like milliseconds)")).otherwise(pl.lit(""))
+        self._check(seconds >= YEAR_2200, pl.concat_str(self._was(name, expected), late))
         return seconds
 
     def failed(self, name: str) -> pl.Expr:

@@ -46,6 +46,7 @@ __all__ = ["SEVERITIES", "Sweep", "SweepRow", "Swept", "run_sweep"]
 
 SEVERITIES = ("critical", "high", "medium", "low")
 _STATISTICS = frozenset(detector.id for detector in DETECTORS)
+FOUND_ALONE = "the share lost is of what each setting finds; what it misses counts with labelled incidents alone"
 _TOGETHER = 64  # settings that are folded together: each has records of every wallet
 
 
@@ -84,8 +85,9 @@ class SweepRow:
 
     @property
     def share_lost(self) -> float | None:
-        """Part of the loss that had gone when the alarm opened: of labelled incidents, where there are any."""
-        return self.scored.mean_share() if self.scored is not None else self.share_lost_at_open
+        """Part of the loss that had gone when the alarm opened, mean: of labelled incidents, where there are any, and
+        then all of those that were missed; else of what was found."""
+        return self.scored.mean_loss() if self.scored is not None else self.share_lost_at_open
 
 
 @dataclass(frozen=True)
@@ -163,7 +165,8 @@ def run_sweep(
         found = work.rows([configs[number] for number in group], [settings[number] for number in group])
         rows.update(zip(group, found, strict=True))
     ordered = tuple(rows[number] for number in range(len(configs)))
-    return Sweep(grid, ordered, tuple(grid.notes(outcome.config)), truth.path if truth is not None else "")
+    notes = (*grid.notes(outcome.config), *(() if truth is not None else (FOUND_ALONE,)))
+    return Sweep(grid, ordered, notes, truth.path if truth is not None else "")
 
 
 def _exact(config: Config) -> str:

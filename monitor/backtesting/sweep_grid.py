@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -131,7 +132,7 @@ def _value(text: str) -> Value:
         return text == "true"
     if _INT.fullmatch(text):
         return int(text)
-    return float(text) if _FLOAT.fullmatch(text) else text
+    return float(text) if _FLOAT.fullmatch(text) and isfinite(float(text)) else text
 
 
 def _parts(key: str) -> tuple[str, str]:
@@ -167,6 +168,8 @@ def _problems(config: Config, key: str, values: Sequence[Value]) -> list[Problem
         hint = did_you_mean(wallet, (each.id for each in config.wallets))
         return [Problem(f"there is no wallet {wallet!r}: {hint}", f"--sweep {key}")]
     if rest == "budget":
+        if all(each.role.is_exact for each in mine):
+            return [Problem("exact rules alone judge it, no budget: nothing to sweep", f"--sweep {key}")]
         return [problem for value, place in zip(values, places, strict=True) for problem in _budget(value, place)]
     _, name, parameter = rest.split(".")
     detector, roles = _detector(config, name)

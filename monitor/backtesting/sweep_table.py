@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from monitor.backtesting.sweep import SEVERITIES, Sweep, SweepRow
 from monitor.backtesting.sweep_grid import Value
-from monitor.backtesting.truth_score import CAUGHT, MISSED, Fate, Scored
+from monitor.backtesting.truth_score import CAUGHT, MISSED, OUTSIDE, UNWATCHED, Fate, Scored
 from monitor.findings import span
 from monitor.ids import iso
 
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SCHEMA",
+    "apart",
     "chart_points",
+    "in_words",
     "sweep_data",
     "sweep_lines",
     "sweep_table",
@@ -71,10 +73,11 @@ def chart_points(sweep: Sweep) -> list[tuple[str, float, float]]:
 
 def label_of(row: SweepRow) -> str:
     """A setting in words: ``budget=0.3 detectors.HW-5.weight=1``."""
-    return " ".join(f"{key}={_shown(value)}" for key, value in row.values.items())
+    return " ".join(f"{key}={in_words(value)}" for key, value in row.values.items())
 
 
-def _shown(value: Value) -> str:
+def in_words(value: Value) -> str:
+    """A value as ``--sweep`` takes it."""
     return str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
 
 
@@ -105,7 +108,7 @@ def _columns(sweep: Sweep) -> list[str]:
 
 
 def _cells(row: SweepRow) -> list[str]:
-    found = [_shown(value) for value in row.values.values()]
+    found = [in_words(value) for value in row.values.values()]
     found += [str(row.count), *(str(row.incidents[name]) for name in SEVERITIES)]
     found += [_rate(row.false_alarms), _percent(row.share_lost)]
     if row.scored is not None:
@@ -160,7 +163,7 @@ def truth_lines(scored: Scored) -> list[str]:
     recall, precision, false = data["recall"], data["precision"], data["false_alarms"]
     lines = [
         f"labelled incidents: {data['caught']} of {data['caught'] + data['missed']} caught{_interval(recall)}"
-        + _aside(data),
+        + (f"; apart: {left_out}" if (left_out := apart(scored)) else ""),
         f"incidents: {data['matched']} of {data['incidents']} match a labelled one{_interval(precision)}",
         f"false alarms: {false['count']} in {false['wallet_months']:.3g} wallet-months"
         + (
@@ -185,10 +188,12 @@ def truth_rows(scored: Scored) -> list[str]:
     return _aligned(list(_FATES), [_fate_cells(fate) for fate in scored.fates])
 
 
-def _aside(data: dict[str, Any]) -> str:
-    parts = [f"{data['outside']} of which the data shows nothing"] if data["outside"] else []
-    parts += [f"{data['unwatched']} of wallets that are not watched"] if data["unwatched"] else []
-    return f"; apart: {', '.join(parts)}" if parts else ""
+def apart(scored: Scored) -> str:
+    """Labelled incidents that are neither caught nor missed, in words."""
+    outside, unwatched = scored.count(OUTSIDE), scored.count(UNWATCHED)
+    parts = [f"{outside} of which the data shows nothing"] if outside else []
+    parts += [f"{unwatched} of wallets that are not watched"] if unwatched else []
+    return ", ".join(parts)
 
 
 def _interval(rate: dict[str, float | None]) -> str:
@@ -205,8 +210,9 @@ def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], le
     from rich.text import Text
 
     table = Table(title=title, title_justify="left")
-    for number, name in enumerate(columns):
-        table.add_column(name, justify="left" if number < left else "right")
+    for number, (name, *cells) in enumerate(zip(columns, *rows, strict=True)):
+        least = max(map(len, (*name.split(), *cells)))  # what has figures is never cut
+        table.add_column(name, justify="left" if number < left else "right", min_width=least, overflow="fold")
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))  # names of the user's own are no markup
     return table

@@ -20,7 +20,7 @@ import csv
 import io
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +28,15 @@ from monitor.config.tree import Node, Source, key_shown
 from monitor.config.yaml import read_tree, sorted_problems
 from monitor.errors import ConfigError, Problem
 from monitor.ids import from_iso
-from monitor.networks import by_name
+from monitor.networks import NETWORKS, by_name
 from monitor.registry import did_you_mean
 
-__all__ = ["LASTS", "Truth", "TruthIncident", "load_truth"]
+__all__ = ["LASTS", "Truth", "TruthIncident", "load_truth", "named"]
 
 LASTS = 86400  # seconds from ``from`` on, where ``until`` is not known: as long as an incident waits for evidence
 FIELDS = ("id", "entity", "wallets", "chains", "from", "until", "transactions", "lost", "note")
 _LISTS = ("wallets", "chains", "transactions")
+_CAIP2 = re.compile(r"[a-z0-9-]{3,8}:[A-Za-z0-9_-]{1,32}")
 _MOST = 100_000  # incidents of one file
 _LONGEST = 10_000  # characters of one text
 
@@ -47,7 +48,7 @@ class TruthIncident:
     Attributes
     ----------
     wallets : ids of the wallets that lost something; empty: any of ``entity``
-    chains : CAIP-2, or names of networks that are not built in; empty: any
+    chains : CAIP-2, or names that `named` makes such of; empty: any
     start, end : UTC seconds of its first and last moment, None where the transactions alone say when it was
     transactions : hashes as chains write them, in lower case without ``0x``
     """
@@ -193,7 +194,7 @@ class _Reader:
             id=self._text("id"),
             entity=self._text("entity"),
             wallets=self._texts("wallets"),
-            chains=tuple(map(_chain, self._texts("chains"))),
+            chains=self._texts("chains"),
             start=self._time("from"),
             end=self._time("until"),
             transactions=frozenset(map(hash_key, self._texts("transactions"))),
@@ -262,10 +263,31 @@ def _as_time(node: Node) -> int:
     return from_iso(_as_text(node))
 
 
-def _chain(name: str) -> str:
-    """A chain as incidents name it, where it is a network that is built in."""
-    network = by_name(name)
-    return name if network is None else network.chain
+def named(truth: Truth, chains: Mapping[str, str]) -> Truth:
+    """The same incidents, their chains as CAIP-2.
+
+    Parameters
+    ----------
+    chains : name in the configuration to CAIP-2; names of built-in networks are known besides
+
+    Raises
+    ------
+    ConfigError : with every name that is no chain's
+    """
+    problems: list[Problem] = []
+
+    def chain(name: str, where: str) -> str:
+        network = by_name(name)
+        found = chains.get(name) or (network.chain if network is not None else name)
+        if not _CAIP2.fullmatch(found):
+            known = {*chains, *(network.name for network in NETWORKS)}
+            problems.append(Problem(f"unknown chain {key_shown(name)}: {did_you_mean(name, known)}", where))
+        return found
+
+    incidents = tuple(replace(i, chains=tuple(chain(name, i.where) for name in i.chains)) for i in truth.incidents)
+    if problems:
+        raise ConfigError(sorted_problems(problems))
+    return replace(truth, incidents=incidents)
 
 
 def in_words(incident: TruthIncident) -> Mapping[str, Any]:

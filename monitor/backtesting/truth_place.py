@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from monitor.backtesting.history import Batch
-from monitor.backtesting.truth import LASTS, Truth, TruthIncident
+from monitor.backtesting.truth import LASTS, Truth, TruthIncident, named
 from monitor.config import Config
 from monitor.watchlist import Watchlist
 
@@ -38,7 +38,13 @@ class Placed:
 
 
 def place(truth: Truth, config: Config, batches: Iterable[Batch]) -> Placed:
-    """Find labelled incidents in the data: their transactions, else the payments of their wallets in their time."""
+    """Find labelled incidents in the data: their transactions, else the payments of their wallets in their time.
+
+    Raises
+    ------
+    ConfigError : an incident is on a chain of unknown name
+    """
+    truth = named(truth, {chain.name: chain.chain for chain in config.chains})
     watchlist = Watchlist(config.wallets)
     owners = {each.id: _wallets(each, config) for each in truth.incidents}
     watched = frozenset(name for name, wallets in owners.items() if wallets)

@@ -121,6 +121,12 @@ class Scored:
         found = [share for each in self.fates if (share := each.share(paged=paged)) is not None]
         return sum(found) / len(found) if found else None
 
+    def mean_loss(self) -> float | None:
+        """Mean part of the loss that had gone by the alarm, of all that could be caught: of what was missed, all."""
+        caught = [each.share() for each in self.fates if each.fate == CAUGHT]
+        found = [share for share in caught if share is not None] + [1.0] * self.count(MISSED)
+        return math.fsum(found) / len(found) if found else None
+
     def data(self) -> dict[str, Any]:
         """As plain data: the key ``truth`` of a report."""
         caught, missed = self.count(CAUGHT), self.count(MISSED)

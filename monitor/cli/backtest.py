@@ -20,7 +20,7 @@ from monitor.cli.show import show_files, show_report
 from monitor.cli.what_if import Question, Verdict
 from monitor.config import Config
 from monitor.errors import ConfigError, Problem
-from monitor.model import Role, Severity
+from monitor.model import Severity
 from monitor.registry import did_you_mean
 
 if TYPE_CHECKING:
@@ -200,4 +200,4 @@ def _write_page(path: Path, outcome: Outcome, verdict: Verdict) -> None:
 
 def _budgets(config: Config) -> Mapping[str, float]:
     """What owners accept, of wallets that statistics judge."""
-    return {w.id: w.budget for w in config.wallets if w.role not in (Role.COLD, Role.DEPOSIT)}
+    return {w.id: w.budget for w in config.wallets if not w.role.is_exact}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -26,14 +28,19 @@ def clean(text: str) -> str:
 
 def severity(word: str) -> str:
     """A severity, coloured on a terminal."""
-    if not sys.stdout.isatty():
+    if not _is_coloured():
         return word.upper()
     return click.style(f" {word.upper()} ", bg=_COLOURS.get(word, "white"), fg="white", bold=True)
 
 
 def bold(text: str) -> str:
     """Bold on a terminal."""
-    return click.style(text, bold=True) if sys.stdout.isatty() else text
+    return click.style(text, bold=True) if _is_coloured() else text
+
+
+def _is_coloured() -> bool:
+    """A terminal whose user did not ask for none (https://no-color.org)."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
 
 def show_files(written: Mapping[str, str]) -> None:
@@ -166,12 +173,14 @@ def show_incident(incident: Mapping[str, Any]) -> None:
         if incident.get("share_lost") is not None:
             at_open += f"; {incident['share_lost'] * 100:.0f} % of the balance went in all"
         click.echo(at_open)
+    wide = max(30, min(110, shutil.get_terminal_size((112, 24)).columns - 2)) if sys.stdout.isatty() else 110
     for line in incident["explanation"]:
-        click.echo(textwrap.indent(textwrap.fill(clean(line), 110), "  "))
-    for address in incident["suspects"][:5]:
+        click.echo(textwrap.indent(textwrap.fill(clean(line), wide), "  "))
+    suspects = list(dict.fromkeys(incident["suspects"]))  # one may be paid on several chains
+    for address in suspects[:5]:
         click.echo(clean(f"  suspect {address}"))
-    if len(incident["suspects"]) > 5:
-        click.echo(f"  and {len(incident['suspects']) - 5} more suspects")
+    if len(suspects) > 5:
+        click.echo(f"  and {len(suspects) - 5} more suspects")
 
 
 def clean_line(text: str) -> str:

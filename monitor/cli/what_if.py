@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,8 @@ from monitor.cli.show import clean
 from monitor.config import Config
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from monitor.backtesting.outcome import Outcome
     from monitor.backtesting.sweep import Sweep
     from monitor.backtesting.sweep_grid import Grid
@@ -81,12 +84,13 @@ class Question:
     def read(cls, truth: Path | None, sweep: tuple[str, ...], config: Config) -> Question:
         """Both, checked before any work; ConfigError."""
         from monitor.backtesting.sweep_grid import parse_sweep
-        from monitor.backtesting.truth import load_truth
+        from monitor.backtesting.truth import load_truth, named
 
         grid = parse_sweep(sweep) if sweep else None
         if grid is not None:
             grid.configs(config)
-        return cls(load_truth(truth) if truth is not None else None, grid)
+        chains = {chain.name: chain.chain for chain in config.chains}
+        return cls(named(load_truth(truth), chains) if truth is not None else None, grid)
 
     def answer(self, outcome: Outcome, progress: Progress, stop: Stop) -> Verdict:
         """Go through the history of an outcome."""
@@ -105,10 +109,25 @@ def _echo(lines: list[str]) -> None:
         click.echo(clean(line))
 
 
+def records(table: Table, width: int) -> list[str]:
+    """A table as paragraphs, a row each, for a terminal that it does not fit: its first cell, then what has a value."""
+    names = [str(column.header) for column in table.columns]
+    lines = [str(table.title)]
+    for cells in zip(*(column.cells for column in table.columns), strict=True):
+        said = [f"{name} {cell}" for name, cell in zip(names, cells, strict=True) if str(cell) != "-"]
+        lines += textwrap.wrap(", ".join(said), max(20, width), initial_indent="- ", subsequent_indent="  ")
+    return lines
+
+
 def _table(table: Any, rows: Any, of: Any) -> None:
     if not sys.stdout.isatty():
         _echo(rows(of))
         return
     from rich.console import Console
 
-    Console().print(table(of))
+    found, console = table(of), Console()
+    wide = sum(column.min_width or 0 for column in found.columns) + 3 * len(found.columns) + 1
+    if wide <= console.width:
+        console.print(found)
+    else:
+        _echo(records(found, console.width))

@@ -146,7 +146,7 @@ class _Builder:
         rules = build_rules(entry.rules, node.child("rules"), chains, self.chains, self.problems, self.lists)
         if rules:
             self.rules[entry.id] = rules
-        if entry.budget is not None and entry.role in (Role.COLD, Role.DEPOSIT):
+        if entry.budget is not None and entry.role.is_exact:
             place = node.at("budget")
             self.warnings.append(
                 place.problem(f"{place.label} has no effect: wallets of role {entry.role} are judged by exact rules")

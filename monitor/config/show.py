@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from monitor.config.own_detectors import cards_of
 from monitor.ids import iso
-from monitor.model import ControlKind, Role
+from monitor.model import ControlKind
 
 if TYPE_CHECKING:
     from monitor.config.types import ChainConfig, Config, EndpointConfig, Rule
@@ -26,7 +26,6 @@ READ_CONTROLS = {
     "nem": _OF_NEM,
 }
 """Changes of control that the reading of a chain family shows."""
-_SILENT = (Role.COLD, Role.DEPOSIT)  # judged by exact rules alone: a budget of false alarms is nothing to them
 
 
 def mask(value: Any) -> Any:
@@ -279,7 +278,7 @@ def _derived_line(wallet: Wallet, derived: DerivedAddresses) -> str:
 def _parts(wallet: Wallet, on: str, config: Config) -> Iterator[str]:
     number = len(wallet.addresses) + sum(len(members) for _, members in wallet.fleets) + sum(map(len, wallet.derived))
     yield f"{_count(number, 'address', 'addresses')} on {on}"
-    if wallet.role not in _SILENT:
+    if not wallet.role.is_exact:
         yield f"budget {wallet.budget:g} a month"
     if wallet.trusted:
         yield f"{len(wallet.trusted)} trusted"

@@ -329,6 +329,8 @@ def test_hundreds_of_incidents_are_bounded_and_said(robbed: Outcome) -> None:
     assert "Charts of the worst 20 of 260 incidents" in page and "findings in words of the worst 200" in page
     assert page.count('class="name"') == 20 * 5 + 180  # a graph needs no history
     assert page.count('data-label="gone at open"') == 260 and len(page) < 4_000_000
+    links, ids = set(re.findall('href="#([^"]+)"', page)), set(re.findall(' id="([^"]+)"', page))
+    assert links <= ids and len([link for link in links if re.fullmatch(r"i\d+", link)]) == 200
     assert worst(many(robbed, 8).incidents, 3) == [3, 7, 2]
 
 
@@ -376,10 +378,14 @@ def setting(budget: float, rate: float, share: float | None) -> Setting:
 def test_a_sweep_is_a_chart_and_a_table(robbed: Outcome) -> None:
     tried = [setting(0.3, 0.1, 0.4), setting(1.0, 0.5, 0.2), setting(3.0, 2.0, 0.3), setting(9.0, 8.0, None)]
     assert [s.values["budget"] for s in front(tried[:3])] == ["0.3", "1.0"]
+    caught = [replace(each, caught=n) for each, n in zip(tried[:3], (1, 1, 2), strict=True)]
+    assert [s.values["budget"] for s in front(caught)] == ["0.3", "1.0", "3.0"]  # the last one catches what none does
     page = render_page(robbed, sweep=tried)
     assert page.count('class="point"') == 2 and page.count('class="point worse"') == 1
     assert "What if" in page and "not known" in page and not Tags(page).wrong and "budget=0.3" in page
-    assert "no setting found a loss" in render_page(robbed, sweep=tried[3:])
+    assert "No setting found a loss" in render_page(robbed, sweep=tried[3:])
+    assert "what it misses counts with labelled incidents alone" in page
+    assert "what it misses" not in render_page(robbed, sweep=[replace(each, caught=1) for each in tried])
 
 
 # -- axes -------------------------------------------------------------------------------------------------------------
@@ -412,8 +418,11 @@ def test_time_ticks_are_few_and_inside(begin: int, span: int) -> None:
 
 
 def test_time_ticks_say_the_day_once() -> None:
-    labels = [label for _, label in times(START - 5 * HOUR, START + 9 * HOUR, 0.0, 100.0).ticks]
-    assert labels == ["14 Nov 21:00", "15 Nov", "03:00", "06:00", "09:00"]
+    def labels(begin: int, end: int) -> list[str]:
+        return [label for _, label in times(START + begin * HOUR, START + end * HOUR, 0.0, 100.0).ticks]
+
+    assert labels(-5, 9) == ["21:00", "15 Nov", "03:00", "06:00", "09:00"]  # the next one says the day
+    assert labels(-8, 6) == ["14 Nov 18:00", "21:00", "15 Nov", "03:00", "06:00"]
 
 
 def test_the_tracks_of_an_incident_are_bounded(robbed: Outcome) -> None:

@@ -18,8 +18,10 @@ from monitor.backtesting.sweep import SEVERITIES, run_sweep
 from monitor.backtesting.sweep_grid import parse_sweep
 from monitor.backtesting.sweep_table import SCHEMA, chart_points, sweep_data, sweep_lines, sweep_table
 from monitor.backtesting.truth import Truth, TruthIncident
+from monitor.backtesting.truth_score import CAUGHT, MISSED, Fate, Scored
 from monitor.backtesting.variants import CannotShare
 from monitor.backtesting.variants.state import VariantState
+from monitor.cli.what_if import records
 from monitor.config import Config, config_from_mapping
 from monitor.errors import ConfigError
 from monitor.model import Role
@@ -99,6 +101,13 @@ def test_a_wrong_grid_is_refused_in_words(texts: list[str], says: str) -> None:
     with pytest.raises(ConfigError) as error:
         parse_sweep(texts)
     assert says in str(error.value)
+
+
+def test_wallets_that_exact_rules_judge_have_no_budget_to_sweep() -> None:
+    mapping = {"wallets": [{"id": "vault", "entity": "e", "role": "cold", "addresses": ["ethereum:0x" + "1" * 40]}]}
+    cold = config_from_mapping({"version": 1, **mapping}, Path.cwd(), "config")
+    with pytest.raises(ConfigError, match="exact rules alone judge it, no budget: nothing to sweep"):
+        parse_sweep(["wallets.vault.budget=1,2"]).configs(cold)
 
 
 def test_what_a_configuration_refuses_is_told_with_its_place_all_at_once() -> None:
@@ -347,6 +356,25 @@ def test_a_sweep_against_labelled_incidents(tmp_path: Path) -> None:
     assert [point["label"] for point in data["chart"]] == ["budget=0.1", "budget=3"]
 
 
+def test_what_a_setting_misses_it_lost(tmp_path: Path) -> None:
+    """A setting that catches less is never the better one for it: of what it missed, all had gone."""
+    path, begin, stolen = history(tmp_path)
+    hashes = frozenset(tx.removeprefix("0x") for tx in stolen)
+    caught = TruthIncident("theft", "exchange", ("hot",), transactions=hashes)
+    missed = TruthIncident("early", "exchange", ("hot",), start=begin - 40 * 86400, end=begin - 40 * 86400 + 7200)
+    with run_backtest(config(), [str(path)]) as outcome:
+        both = [
+            run_sweep(outcome, parse_sweep(["budget=0.1"]), Truth("labels.yaml", labels)).rows[0]
+            for labels in ((caught,), (caught, missed))
+        ]
+    assert [(row.scored.count(CAUGHT), row.scored.count(MISSED)) for row in both if row.scored] == [(1, 0), (1, 1)]
+    alone, together = (row.share_lost for row in both)
+    assert alone is not None and together == pytest.approx((alone + 1.0) / 2)
+    assert both[1].scored is not None and both[1].scored.mean_share() == alone
+    nothing = Scored((Fate(missed, MISSED),), (), (), 1.0)
+    assert nothing.mean_loss() == 1.0 and nothing.mean_share() is None
+
+
 def test_a_sweep_in_words(tmp_path: Path) -> None:
     from rich.console import Console
 
@@ -361,3 +389,7 @@ def test_a_sweep_in_words(tmp_path: Path) -> None:
     console = Console(width=200, record=True, file=io.StringIO())
     console.print(sweep_table(sweep))
     assert "What if" in console.export_text()
+    for line in (lines := records(sweep_table(sweep), 40)):
+        assert len(line) <= 40
+    text = " ".join(" ".join(lines).split())
+    assert f"- budget 0.1, incidents {sweep.rows[0].count}, critical " in text and "- budget 3, incidents " in text

@@ -16,7 +16,7 @@ from monitor.app import run_backtest
 from monitor.backtesting.history import Batch
 from monitor.backtesting.intervals import poisson, wilson
 from monitor.backtesting.sweep_table import truth_data, truth_lines, truth_rows, truth_table
-from monitor.backtesting.truth import Truth, TruthIncident, load_truth
+from monitor.backtesting.truth import Truth, TruthIncident, load_truth, named
 from monitor.backtesting.truth_place import First, Placed, place
 from monitor.backtesting.truth_score import Scored, judge, score
 from monitor.backtesting.truth_seen import Seen, reported, seen_in
@@ -59,7 +59,7 @@ def written(folder: Path, text: str, name: str = "truth.yaml") -> Path:
 
 
 def test_one_truth_in_three_forms(tmp_path: Path) -> None:
-    found = load_truth(written(tmp_path, YAML)).incidents
+    found = named(load_truth(written(tmp_path, YAML)), {}).incidents
     assert found[0] == TruthIncident(
         "first", "exchange", ("hot",), (ETH,), 1709287331, 1709289600, frozenset(), "4,100 ETH",
         "by the owner's own words", f"{tmp_path}/truth.yaml:2",
@@ -73,9 +73,20 @@ def test_one_truth_in_three_forms(tmp_path: Path) -> None:
     ]  # fmt: skip
     others = [written(tmp_path, json.dumps({"incidents": plain}), "truth.json"), written(tmp_path, CSV, "truth.csv")]
     for path in others:
-        again = load_truth(path).incidents
+        again = named(load_truth(path), {}).incidents
         assert [_facts(one) for one in again] == [_facts(one) for one in found]
     assert load_truth(others[1]).incidents[1].where == f"{tmp_path}/truth.csv:4"
+
+
+def test_chains_are_named_as_the_configuration_names_them(tmp_path: Path) -> None:
+    """Its own names first; a name that is no chain's is told, since it would leave the incident out."""
+    text = YAML.replace("[ethereum]", "[mainnet, base, eip155:777, ethereum]")
+    chains = {"mainnet": ETH, "base": "eip155:9999"}
+    found = named(load_truth(written(tmp_path, text)), chains).incidents[0]
+    assert found.chains == (ETH, "eip155:9999", "eip155:777", ETH)
+    with pytest.raises(ConfigError) as caught:
+        named(load_truth(written(tmp_path, YAML.replace("[ethereum]", "[etherum]"))), chains)
+    assert str(caught.value) == f"{tmp_path}/truth.yaml:2: unknown chain 'etherum': did you mean 'ethereum'?"
 
 
 def _facts(one: TruthIncident) -> Sequence[Any]:

@@ -10,11 +10,10 @@ import polars as pl
 
 from monitor.assets import AssetNames
 from monitor.config import Config
-from monitor.model import Incident, Role
+from monitor.model import Incident
 
-__all__ = ["EXACT", "Fate", "Labelled", "Setting", "Told"]
+__all__ = ["Fate", "Labelled", "Setting", "Told"]
 
-EXACT = (Role.COLD, Role.DEPOSIT)  # judged by exact rules alone
 
 
 class Told(Protocol):
@@ -55,7 +54,7 @@ class Fate:
 
     Attributes
     ----------
-    name, entity : as the label says
+    name, whose, lost, note : as the label says: its id, its entity or wallets, what it lost, what is known of it
     fate : in a word: ``caught``, ``missed``, or why it does not count
     incidents : ids of the incidents that match it
     opened_after, paged_after : seconds from its first transaction, None: never
@@ -63,12 +62,14 @@ class Fate:
     """
 
     name: str
-    entity: str
+    whose: str
     fate: str
     incidents: tuple[str, ...] = ()
     opened_after: float | None = None
     paged_after: float | None = None
     share_lost_at_open: float | None = None
+    lost: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +81,13 @@ class Labelled:
     fates : one a label, in their order
     false_alarms : ids of the incidents that match none
     figures : (name, value) pairs in words, such as ``("recall", "3 of 4 (30 % to 95 %)")``
+    apart : which labels the figures leave out, in words
     """
 
     fates: tuple[Fate, ...]
     false_alarms: frozenset[str]
     figures: tuple[tuple[str, str], ...] = ()
+    apart: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +100,7 @@ class Setting:
     incidents : their count
     false_alarms : of a wallet in 30 days: incidents that match no label; all where there are no labels
     share_lost_at_open : mean, None: nothing was lost
+    caught : labelled incidents that it catches; what it misses is all lost in the share. None: there are no labels
     figures : further (name, value) pairs in words, the same names for each setting
     """
 
@@ -105,3 +109,4 @@ class Setting:
     false_alarms: float
     share_lost_at_open: float | None
     figures: tuple[tuple[str, str], ...] = field(default=())
+    caught: int | None = None

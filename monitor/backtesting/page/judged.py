@@ -5,6 +5,8 @@ from __future__ import annotations
 from monitor.backtesting.page.given import Fate, Labelled, Setting
 from monitor.backtesting.page.words import compact, length, percent
 from monitor.backtesting.sweep import Sweep, SweepRow
+from monitor.backtesting.sweep_table import apart, in_words
+from monitor.backtesting.truth import TruthIncident
 from monitor.backtesting.truth_score import CAUGHT, MISSED, Scored
 
 __all__ = ["labelled", "settings"]
@@ -14,13 +16,14 @@ def labelled(scored: Scored) -> Labelled:
     """A verdict on labelled incidents."""
     fates = tuple(
         Fate(
-            each.labelled.id, each.labelled.entity, each.fate, tuple(seen.id for seen in each.incidents),
-            each.delay()[0], each.delay(paged=True)[0], each.share(),
+            each.labelled.id, _whose(each.labelled), each.fate, tuple(seen.id for seen in each.incidents),
+            each.delay()[0], each.delay(paged=True)[0], each.share(), each.labelled.lost, each.labelled.note,
         )
         for each in scored.fates
     )  # fmt: skip
     wrong = frozenset(seen.id for seen in scored.unmatched)
-    return Labelled(fates, wrong, (*_figures(scored), ("false alarms a wallet and 30 days", _rate(scored))))
+    figures = (*_figures(scored), ("false alarms a wallet and 30 days", _rate(scored)))
+    return Labelled(fates, wrong, figures, apart(scored))
 
 
 def settings(sweep: Sweep) -> tuple[Setting, ...]:
@@ -28,10 +31,15 @@ def settings(sweep: Sweep) -> tuple[Setting, ...]:
     return tuple(_setting(row) for row in sweep.rows)
 
 
+def _whose(labelled: TruthIncident) -> str:
+    return ": ".join(part for part in (labelled.entity, ", ".join(labelled.wallets)) if part)
+
+
 def _setting(row: SweepRow) -> Setting:
     return Setting(
-        {key: f"{value:g}" if isinstance(value, float) else str(value) for key, value in row.values.items()},
-        row.count, row.false_alarms or 0.0, row.share_lost, _figures(row.scored) if row.scored is not None else (),
+        {key: in_words(value) for key, value in row.values.items()}, row.count, row.false_alarms or 0.0, row.share_lost,
+        _figures(row.scored) if row.scored is not None else (),
+        row.scored.count(CAUGHT) if row.scored is not None else None,
     )  # fmt: skip
 
 

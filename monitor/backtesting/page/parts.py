@@ -7,7 +7,7 @@ from typing import Any
 
 from monitor.backtesting.page.charts.rates import bar
 from monitor.backtesting.page.charts.sweep import front, sweep
-from monitor.backtesting.page.given import EXACT, Fate, Labelled, Setting, Told
+from monitor.backtesting.page.given import Fate, Labelled, Setting, Told
 from monitor.backtesting.page.words import compact, length, percent
 from monitor.config import Config
 
@@ -32,7 +32,8 @@ def wallet_rows(told: Told, truth: Labelled | None) -> dict[str, Any]:
         entries.append((rate, wrong, entry))
     entries.sort(key=lambda item: (-item[0], -item[1], -item[2]["incidents"], item[2]["id"]))
     shown = entries[:WALLETS]
-    most = max((max(rate, wallets[entry["id"]].budget) for rate, _, entry in shown), default=1.0)
+    budgets = {name: None if wallet.role.is_exact else wallet.budget for name, wallet in wallets.items()}
+    most = max((max(rate, budgets[entry["id"]] or 0.0) for rate, _, entry in shown), default=1.0)
     rows = [
         {
             "id": entry["id"],
@@ -44,9 +45,8 @@ def wallet_rows(told: Told, truth: Labelled | None) -> dict[str, Any]:
             "incidents": entry["incidents"],
             "false": wrong,
             "rate": f"{rate:.2f}",
-            "budget": f"{wallets[entry['id']].budget:g}",
-            "exact": wallets[entry["id"]].role in EXACT,
-            "bar": bar(rate, wallets[entry["id"]].budget, most),
+            "budget": "exact rules" if (budget := budgets[entry["id"]]) is None else f"{budget:g}",
+            "bar": bar(rate, budget, most),
         }
         for rate, wrong, entry in shown
     ]
@@ -59,6 +59,8 @@ def truth_view(truth: Labelled) -> dict[str, Any]:
         "figures": list(truth.figures),
         "fates": [_fate(fate) for fate in truth.fates[:LABELS]],
         "more": len(truth.fates[LABELS:]),
+        "lost": any(fate.lost for fate in truth.fates),
+        "apart": truth.apart,
         "false": len(truth.false_alarms),
     }
 
@@ -66,7 +68,9 @@ def truth_view(truth: Labelled) -> dict[str, Any]:
 def _fate(fate: Fate) -> dict[str, Any]:
     return {
         "name": fate.name,
-        "entity": fate.entity,
+        "whose": fate.whose,
+        "lost": fate.lost,
+        "note": fate.note,
         "fate": fate.fate,
         "opened": length(fate.opened_after) if fate.opened_after is not None else "never",
         "paged": length(fate.paged_after) if fate.paged_after is not None else "never",
@@ -80,6 +84,7 @@ def sweep_view(settings: Sequence[Setting]) -> dict[str, Any]:
     best = front([setting for setting in settings if setting.share_lost_at_open is not None])
     return {
         "chart": sweep("sweep-chart", settings),
+        "judged": any(setting.caught is not None for setting in settings),
         "names": list(settings[0].values),
         "more_names": [name for name, _ in settings[0].figures],
         "rows": [

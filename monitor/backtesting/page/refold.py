@@ -8,7 +8,7 @@ import polars as pl
 
 from monitor.assets import AssetNames
 from monitor.backtesting.history import Batch
-from monitor.backtesting.page.given import EXACT, Told
+from monitor.backtesting.page.given import Told
 from monitor.backtesting.page.probe import Probe, Seen
 from monitor.backtesting.page.windows import Window
 from monitor.engine import Engine
@@ -31,7 +31,7 @@ def look_again(told: Told, windows: Sequence[Window]) -> list[Seen]:
     -------
     what was seen of each window, in their order
     """
-    probe = Probe(windows, [wallet.id for wallet in told.config.wallets if wallet.role in EXACT])
+    probe = Probe(windows, [wallet.id for wallet in told.config.wallets if wallet.role.is_exact])
     if not windows:
         return probe.seen
     config = told.config

@@ -74,11 +74,13 @@ def times(low: float, high: float, start: float, stop: float, most: int = 5) -> 
     high = max(high, low + 1)
     step = next((s for s in STEPS if (high - low) / s <= most), STEPS[-1])
     ticks, seen = [], None
-    for n in range(math.ceil(low / step), math.floor(high / step) + 1):
+    first = math.ceil(low / step)
+    for n in range(first, math.floor(high / step) + 1):
         at = datetime.fromtimestamp(n * step, UTC)
         label, within = date(n * step), f"{at:%H:%M:%S}" if step < 60 else f"{at:%H:%M}"
         midnight = n * step % 86400 == 0
-        if seen is not None and not midnight:
+        is_next_day = n == first and (n + 1) * step % 86400 == 0 and (n + 1) * step <= high
+        if (seen is not None or is_next_day) and not midnight:
             label = within
         elif not midnight:
             label = f"{label} {within}"

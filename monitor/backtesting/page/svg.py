@@ -11,8 +11,10 @@ from monitor.backtesting.page.words import visible
 
 __all__ = [
     "BOTTOM",
+    "HEAD",
     "HEIGHT",
     "LEFT",
+    "LETTER",
     "RIGHT",
     "TOP",
     "WIDTH",
@@ -27,8 +29,10 @@ __all__ = [
     "steps",
 ]
 
-WIDTH, HEIGHT = 400, 236  # drawn for a phone's width; a wider column shows it larger
-LEFT, RIGHT, TOP, BOTTOM = 52, 10, 34, 26
+WIDTH, HEIGHT = 400, 242  # drawn for a phone's width; a wider column shows it larger
+LEFT, RIGHT, TOP, BOTTOM = 52, 10, 40, 26
+HEAD = 28  # where the line under the title stands: the unit, what colours mean
+LETTER = 6.2  # width of a letter of a tick, at most as wide as on a phone
 Point = tuple[float, float]
 
 
@@ -80,13 +84,17 @@ def axes(x: Scale, y: Scale, unit: str, height: int = HEIGHT, width: int = WIDTH
         at = y(value)
         parts.append(el("line", class_="grid", x1=LEFT, x2=width - RIGHT, y1=at, y2=at))
         parts.append(el("text", label, class_="tick", x=LEFT - 5, y=at + 3.5, text_anchor="end"))
+    taken = 0.0
     for value, label in x.ticks:
-        at = x(value)
+        at, wide = x(value), LETTER * len(label)
         parts.append(el("line", class_="grid", x1=at, x2=at, y1=floor, y2=floor + 4))
-        anchor = "end" if at > width - RIGHT - 14 else "start" if at < LEFT + 14 else "middle"
-        parts.append(el("text", label, class_="tick", x=at, y=floor + 16, text_anchor=anchor))
+        anchor = "end" if at > width - RIGHT - wide / 2 else "start" if at < LEFT + 14 else "middle"
+        begin = at - {"end": wide, "start": 0.0, "middle": wide / 2}[anchor]
+        if begin > taken:
+            parts.append(el("text", label, class_="tick", x=at, y=floor + 16, text_anchor=anchor))
+            taken = begin + wide + 4
     parts.append(el("line", class_="axis", x1=LEFT, x2=width - RIGHT, y1=floor, y2=floor))
-    parts.append(el("text", f"{unit}{', log' if y.log else ''}", class_="unit", x=0, y=TOP - 7))
+    parts.append(el("text", f"{unit}{', log' if y.log else ''}", class_="unit", x=0, y=HEAD))
     return Markup("").join(parts)
 
 
@@ -123,10 +131,10 @@ def legend(entries: Iterable[tuple[str, str]], y: float, width: int = WIDTH) -> 
     """What colours mean: (class, words), from the right of one line."""
     parts, right = [], float(width - RIGHT)
     for kind, words in reversed(list(entries)):
-        right -= 5.6 * len(words)
+        right -= LETTER * len(words)
         parts.append(el("text", words, class_="tick", x=right, y=y))
         parts.append(el("rect", class_=f"key {kind}", x=right - 13, y=y - 7, width=9, height=7, rx=1.5))
-        right -= 22
+        right -= 20
     return Markup("").join(parts)
 
 

@@ -13,7 +13,7 @@ from monitor.backtesting.page.charts.graph import graph
 from monitor.backtesting.page.charts.loss import loss, shares_at_open
 from monitor.backtesting.page.charts.outflow import outflow
 from monitor.backtesting.page.charts.payments import payments
-from monitor.backtesting.page.given import EXACT, Labelled, Setting, Told
+from monitor.backtesting.page.given import Labelled, Setting, Told
 from monitor.backtesting.page.parts import settings_view, sweep_view, truth_view, wallet_rows
 from monitor.backtesting.page.probe import Seen
 from monitor.backtesting.page.windows import tracks_of, worst
@@ -53,7 +53,7 @@ def view(
         "facts": _facts(report, told),
         "verdict": _verdict(incidents, report),
         "counts": _counts(incidents),
-        "rows": [_row(n, incidents[n], told, truth) for n in ranked[:LISTED]],
+        "rows": [{**_row(n, incidents[n], told, truth), "linked": at < WORDED} for at, n in enumerate(ranked[:LISTED])],
         "unlisted": max(0, len(ranked) - LISTED),
         "details": [_detail(n, incidents[n], told, truth, seen.get(n)) for n in ranked[:WORDED]],
         "drawn": min(DRAWN, len(ranked)),
@@ -187,7 +187,7 @@ def _track(key: str, incident: Incident, seen: Seen, told: Told) -> dict[str, An
         "symbol": told.names.info(asset).symbol,
         "asset": asset,
         "charts": charts,
-        "exact": role in EXACT,
+        "exact": role is not None and role.is_exact,
         "left_out": seen.left_out,
         "waits": bool(seen.samples) and all(sample.smallest is None for sample in seen.samples),
     }

@@ -49,16 +49,17 @@ def short(given: object, head: int = 8, tail: int = 6) -> str:
 def compact(value: float) -> str:
     """A number for an axis.
 
-    >>> [compact(x) for x in (0, 0.00012, 0.5, 12, 1234, 56_700, 8_900_000, 2.5e9, 3e15)]
-    ['0', '0.00012', '0.5', '12', '1,234', '56.7k', '8.9M', '2.5B', '3e15']
+    >>> [compact(x) for x in (0, 0.00012, 0.5, 12, 999.7, 1234, 56_700, 999_700, 8_900_000, 2.5e9, 3e15)]
+    ['0', '0.00012', '0.5', '12', '1,000', '1,234', '56.7k', '1M', '8.9M', '2.5B', '3e15']
     """
-    size = abs(value)
+    rounded = float(f"{value:.3g}")
+    size = abs(rounded)
     if size >= 1e15 or 0 < size < 1e-5:
         digits = f"{value:.1e}".replace("e+0", "e").replace("e+", "e").replace("e-0", "e-")
         return digits.replace(".0e", "e")
     for unit, name in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e4, "k")):
         if size >= unit:
-            return f"{value / (1e3 if name == 'k' else unit):.3g}{name}"
+            return f"{rounded / (1e3 if name == 'k' else unit):.3g}{name}"
     if size >= 1000:
         return f"{value:,.0f}"
     return f"{value:.3g}"
@@ -85,12 +86,14 @@ def amount(names: AssetNames, asset: str, value: float) -> str:
 def percent(share: float | None) -> str:
     """A share for people.
 
-    >>> [percent(x) for x in (None, 0.0, 0.0004, 0.031, 0.5, 0.999, 1.0)]
-    ['not known', '0 %', '0.04 %', '3.1 %', '50 %', '99.9 %', '100 %']
+    >>> [percent(x) for x in (None, 0.0, 1e-9, 0.0004, 0.031, 0.5, 0.999, 1.0)]
+    ['not known', '0 %', 'below 0.01 %', '0.04 %', '3.1 %', '50 %', '99.9 %', '100 %']
     """
     if share is None:
         return "not known"
     value = 100 * share
+    if 0 < value < 0.01:
+        return "below 0.01 %"
     text = f"{value:.2g}" if value < 10 else f"{value:.3g}"
     return f"{'99.9' if text == '100' and share < 1 else text} %"
 
@@ -128,15 +131,17 @@ def clock(seconds: float) -> str:
 
 
 def length(seconds: float) -> str:
-    """How long something took.
+    """How long something took; whole seconds and minutes, as `monitor.findings.span` counts them.
 
-    >>> [length(x) for x in (0, 45, 600, 7200, 90000, 864000)]
-    ['0 s', '45 s', '10 min', '2 h', '25 h', '10 days']
+    >>> [length(x) for x in (0, 45, 659, 7200, 90000, 864000, -90)]
+    ['0 s', '45 s', '10 min', '2 h', '25 h', '10 days', '1 min before']
     """
+    if seconds < 0:
+        return f"{length(-seconds)} before"
     if seconds < 60:
-        return f"{seconds:.0f} s"
+        return f"{int(seconds)} s"
     if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
+        return f"{int(seconds // 60)} min"
     if seconds < 172800:
         return f"{seconds / 3600:.3g} h"
     return f"{seconds / 86400:.3g} days"

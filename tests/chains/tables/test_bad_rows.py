@@ -29,6 +29,8 @@ CAROL = "0x" + "c" * 40
         ({"value": str(2**256)}, "expected at most 2^256 - 1"),
         ({"value": "9" * 90}, "expected at most 2^256 - 1"),
         ({"block_timestamp": "1500000000000"}, "(it looks like milliseconds)"),
+        ({"block_timestamp": "1960-01-01T00:00:00Z"}, "2018-01-25T15:02:00Z, from 1970 to 2199"),
+        ({"block_timestamp": "2500-01-01T00:00:00Z"}, "2018-01-25T15:02:00Z, from 1970 to 2199"),
         ({"block_timestamp": "yesterday"}, "block_timestamp was 'yesterday', expected UTC seconds or ISO 8601"),
         ({"block_timestamp": "2017-02-30T00:00:00Z"}, "block_timestamp was '2017-02-30T00:00:00Z', expected"),
         ({"block_timestamp": ""}, "block_timestamp is empty"),
@@ -221,3 +223,17 @@ def test_a_file_without_a_chain_belongs_to_one(
     assert [(bad.row, bad.reason) for bad in mixed.bad] == [(2, "chain is empty")]
     odd = tmp_path / "day=1.csv"
     assert parse_source(str(write(odd, [native_row()]))) == Source(str(odd))
+
+
+def test_of_very_many_the_first_are_kept_whatever_is_wrong_with_them(
+    tmp_path: Path, read_alice: Any, native_row: Any
+) -> None:
+    """Lines that are no JSON are seen before values are: that decides nothing of which are shown."""
+    lines = [json.dumps(native_row(transfer_index=n)) for n in range(600)]
+    for n in range(0, 600, 3):
+        lines[n] = "{" if n % 2 else json.dumps(native_row(value="-1"))
+    path = tmp_path / "a.ndjson"
+    path.write_text("\n".join(lines))
+    reading = read_alice(path)
+    assert reading.bad_rows == 200 and [bad.row for bad in reading.bad] == [n + 1 for n in range(0, 300, 3)]
+    assert {bad.reason[:5] for bad in reading.bad} == {"not v", "value"}

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from markupsafe import Markup
 
 from monitor.assets import AssetNames
-from monitor.backtesting.page.svg import chart, el
-from monitor.backtesting.page.words import clock, short, visible
+from monitor.backtesting.page.svg import LETTER, chart, el
+from monitor.backtesting.page.words import amount, clock, short, visible
 from monitor.grouping import order
 from monitor.model import Incident, Movement
 
@@ -19,6 +19,7 @@ MOST = 10  # nodes a side
 ROW, TOP, WIDTH = 44, 26, 400
 BOX = 116  # width of a wallet's box, and
 SUSPECT = 168  # of a suspect's
+ROOM = int((SUSPECT - 12) / LETTER)  # letters of its amounts
 PROBE = 0.01  # a first payment below this share of all of the same asset that followed is marked
 REST = "\x00rest"
 
@@ -106,9 +107,21 @@ def _middle(row: int, count: int, rows: int) -> float:
     return TOP + (row + 0.5) * rows * ROW / count
 
 
-def _sums(sums: Mapping[str, int], names: AssetNames) -> str:
-    shown = [names.display(asset, value) for asset, value in sorted(sums.items())[:2]]
-    return " + ".join(shown) + (f" + {len(sums) - 2} more" if len(sums) > 2 else "")
+def _sums(sums: Mapping[str, int], names: AssetNames, most: int = 2) -> str:
+    """Amounts, those first of which is known how much a coin is."""
+    known = sorted(sums.items(), key=lambda item: (names.info(item[0]).decimals is None, item[0]))
+    shown = [names.display(asset, value) for asset, value in known[:most]]
+    return " + ".join(shown) + (f" + {len(sums) - most} more" if len(sums) > most else "")
+
+
+def _brief(sums: Mapping[str, int], names: AssetNames) -> str:
+    """The same for a box: as many amounts as there is room for, else the first one with few digits."""
+    for most in (2, 1):
+        if len(text := visible(_sums(sums, names, most), 200)) <= ROOM:
+            return text
+    asset, value = min(sums.items(), key=lambda item: (names.info(item[0]).decimals is None, item[0]), default=("", 0))
+    text = amount(names, asset, value)
+    return text if len(text) <= ROOM else f"{text[: ROOM - 1]}…"
 
 
 def _curve(
@@ -151,14 +164,13 @@ def _suspect(name: str, edges: Sequence[Edge], y: float, names: AssetNames, coun
     begin = min((edge.begin for edge in edges), default=0)
     probed = any(edge.probed for edge in edges)
     left = WIDTH - SUSPECT
-    cut = visible(amounts, 200)
     return el(
         "g",
         el("title", f"{title}: {amounts}, first {clock(begin)} UTC{', first a small one' if probed else ''}"),
         el("rect", class_="node bad", x=left, y=y - 18, width=SUSPECT, height=36, rx=4),
         el("text", shown, class_="label code", x=left + 8, y=y - 3),
         *([el("text", "probed first", class_="tick probe", x=WIDTH - 6, y=y - 3, text_anchor="end")] if probed else []),
-        el("text", cut if len(cut) <= 30 else f"{cut[:29]}…", class_="tick", x=left + 8, y=y + 11),
+        el("text", _brief(sums, names), class_="tick", x=left + 8, y=y + 11),
     )
 
 

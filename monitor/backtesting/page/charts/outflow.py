@@ -12,6 +12,7 @@ from monitor.backtesting.page.probe import Sample, Seen
 from monitor.backtesting.page.scales import Scale, amounts, times
 from monitor.backtesting.page.svg import (
     BOTTOM,
+    HEAD,
     HEIGHT,
     LEFT,
     RIGHT,
@@ -105,7 +106,7 @@ def outflow(key: str, seen: Seen, names: AssetNames) -> Markup:
     parts += [area(points, floor, "sum-area"), line(points, "sum", "left in the 24 hours before")]
     parts += [steps([(x(at), y(value)) for at, value in piece], "alarm", "alarm level") for piece in alarm]
     parts.append(mark(x(window.opened), "opened", "opened"))
-    parts.append(legend((("sum", "left in 24 h"), ("usual", "usual"), ("alarm", "alarm")), TOP - 7))
+    parts.append(legend((("sum", "left in 24 h"), ("usual", "usual"), ("alarm", "alarm")), HEAD))
     return chart(key, "Outflow of 24 hours against the usual", _words(seen, names, common), *parts)
 
 

@@ -8,10 +8,26 @@ from monitor.assets import AssetNames
 from monitor.backtesting.page.charts.outflow import learning, levels
 from monitor.backtesting.page.probe import Payment, Seen
 from monitor.backtesting.page.scales import amounts, times
-from monitor.backtesting.page.svg import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, axes, chart, el, legend, mark, steps
+from monitor.backtesting.page.svg import (
+    BOTTOM,
+    HEAD,
+    HEIGHT,
+    LEFT,
+    RIGHT,
+    TOP,
+    WIDTH,
+    axes,
+    chart,
+    el,
+    legend,
+    mark,
+    steps,
+)  # fmt: skip
 from monitor.backtesting.page.words import amount, clock, coins
 
 __all__ = ["payments"]
+
+ABOVE = 1.1  # how far the axis goes beyond the largest: its dot is seen whole
 
 
 def payments(key: str, seen: Seen, names: AssetNames) -> Markup:
@@ -22,7 +38,7 @@ def payments(key: str, seen: Seen, names: AssetNames) -> Markup:
     alarm = [[(at, value / unit) for at, value in piece] for piece in levels(near, seen, day=False)]
     shown = [p.value / unit for p in seen.payments] + [value for piece in alarm for _, value in piece]
     x = times(window.zoom_begin, window.zoom_end, LEFT, WIDTH - RIGHT)
-    y = amounts(shown, HEIGHT - BOTTOM, TOP)
+    y = amounts([*shown, ABOVE * max(shown, default=0.0)], HEIGHT - BOTTOM, TOP)
     dots = [
         el("circle", el("title", _said(p, names, asset)), class_=f"dot {_kind(p)}", cx=x(p.at), cy=y(p.value / unit),
            r=3.4 if p.suspect else 2.4)
@@ -35,7 +51,7 @@ def payments(key: str, seen: Seen, names: AssetNames) -> Markup:
     said = f"{sum(p.suspect for p in seen.payments)} payments to suspects and " \
         f"{sum(not p.suspect for p in seen.payments)} others.{more}"  # fmt: skip
     return chart(key, "Payments, and the smallest that alarms", said, axes(x, y, symbol), *parts,
-                 legend(entries, TOP - 7))  # fmt: skip
+                 legend(entries, HEAD))  # fmt: skip
 
 
 def _kind(payment: Payment) -> str:

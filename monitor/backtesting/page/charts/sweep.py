@@ -14,15 +14,17 @@ from monitor.backtesting.page.words import compact, percent
 __all__ = ["front", "sweep"]
 
 NAMED = 12  # settings in the chart's words
+MOST = 28  # letters beside a point
 SIDES = ((7, -5, "start"), (-7, -5, "end"), (7, 12, "start"), (-7, 12, "end"))  # where a point's words may stand
 LETTER, LINE = 5.4, 11.0
 
 
 def front(settings: Sequence[Setting]) -> list[Setting]:
-    """The settings of which none is better in both, by false alarms."""
+    """The settings of which none is better in one of these and as good in the others, by false alarms: those, the share
+    lost, and how many labelled incidents are caught."""
     found: list[Setting] = []
-    for setting in sorted(settings, key=lambda s: (s.false_alarms, _share(s))):
-        if not found or _share(setting) < _share(found[-1]):
+    for setting in sorted(settings, key=lambda s: (s.false_alarms, _share(s), -(s.caught or 0))):
+        if not any(_share(b) <= _share(setting) and (b.caught or 0) >= (setting.caught or 0) for b in found):
             found.append(setting)
     return found
 
@@ -40,19 +42,30 @@ def sweep(key: str, settings: Sequence[Setting]) -> Markup:
     top = linear(0.0, 100.0 * max(_share(setting) for setting in shown) or 1.0, HEIGHT - BOTTOM, TOP)
     y = Scale(top.low, top.high, top.start, top.stop, ticks=tuple((at, f"{name} %") for at, name in top.ticks))
     best = front(shown)
-    line = [(x(setting.false_alarms), y(100 * _share(setting))) for setting in best]
+    points = [(x(setting.false_alarms), y(100 * _share(setting))) for setting in best]
+    line = [point for n, point in enumerate(points) if all(point[1] > before[1] for before in points[:n])]
     dots = [_dot(setting, x, y, best) for setting in shown]
-    said = f"{len(shown)} settings; none is better in both than " + ", ".join(_words(s) for s in best[:NAMED]) + "."
+    said = f"{len(shown)} settings; none is better than " + ", ".join(_words(s) for s in best[:NAMED])
+    if shown[0].caught is None:
+        said += ", of what each finds: what it misses counts with labelled incidents alone"
     under = "false alarms of a wallet in 30 days" + (", log" if x.log else "")
     return chart(
-        key, "Lost when the alarm opens, by false alarms", said, axes(x, y, "mean share lost at open", HEIGHT),
-        steps(line, "front"), *dots, *_labels(best, line),
+        key, "Lost when the alarm opens, by false alarms", f"{said}.", axes(x, y, "mean share lost at open", HEIGHT),
+        steps(line, "front"), *dots, *_labels(best, points),
         el("text", under, class_="unit", x=WIDTH - RIGHT, y=HEIGHT + 8, text_anchor="end"), height=HEIGHT + 12,
     )  # fmt: skip
 
 
 def _words(setting: Setting) -> str:
     return ", ".join(f"{name}={value}" for name, value in setting.values.items())
+
+
+def _brief(setting: Setting) -> str:
+    """A setting for the chart, where there is little room: keys without what they begin with, else values alone."""
+    names = [name.rpartition(".")[2] for name in setting.values]
+    named = ", ".join(f"{name}={value}" for name, value in zip(names, setting.values.values(), strict=True))
+    values = ", ".join(setting.values.values())
+    return named if len(set(names)) == len(names) and len(named) <= MOST else values[:MOST]
 
 
 def _dot(setting: Setting, x: Scale, y: Scale, best: Sequence[Setting]) -> Markup:
@@ -68,8 +81,7 @@ def _labels(best: Sequence[Setting], points: Sequence[Point]) -> list[Markup]:
     taken = [(x - 4, y - 4, x + 4, y + 4) for x, y in points]
     found = []
     for setting, (x, y) in zip(best, points, strict=True):
-        words = _words(setting)
-        words = words if len(words) <= 28 else f"{words[:27]}…"
+        words = _brief(setting)
         for right, down, anchor in SIDES:
             left = x + right - (LETTER * len(words) if anchor == "end" else 0)
             box = (left, y + down - LINE + 2, left + LETTER * len(words), y + down + 2)
