@@ -120,7 +120,12 @@ def without_failed(
     failed : whether a row says that it failed
     kind : the column with the kind of call
     """
-    key = pl.concat_str([pl.col(name).cast(pl.String).fill_null("") for name in keys if name in columns], separator=" ")
+    dtypes = rows.collect_schema()
+    named = (
+        pl.col(name).bin.encode("hex") if dtypes[name] == pl.Binary else pl.col(name).cast(pl.String)
+        for name in keys if name in columns
+    )  # fmt: skip
+    key = pl.concat_str([name.fill_null("") for name in named], separator=" ")
     tree = rows.select(pl.col(_ROW), key.alias("key"), path.fill_null("").alias("path"), failed.alias("failed"))
     broken = tree.filter("failed").select("key", "path").unique().collect(engine="streaming")
     if broken.is_empty():

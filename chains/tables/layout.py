@@ -22,7 +22,7 @@ from monitor.errors import ConfigError, Problem
 
 __all__ = [
     "BALANCES", "CONTROLS", "FRAME", "HASH", "INTERNAL_BASE", "LAYOUTS", "PART", "STATUS", "Build", "Layout",
-    "detect", "layouts", "spelled",
+    "detect", "known_columns", "layouts", "spelled",
 ]  # fmt: skip
 
 LAYOUTS = (  # module:attribute, the most specific first
@@ -228,6 +228,14 @@ def layouts() -> Sequence[Layout]:
     """All layouts."""
     found = [entry.split(":") for entry in LAYOUTS]
     return [getattr(import_module(module), name) for module, name in found]
+
+
+@cache
+def known_columns() -> frozenset[str]:
+    """Every name, in small letters, of a column that any layout reads."""
+    names = {name for layout in layouts() for name in layout.known}
+    names |= {name for layout in layouts() for others in layout.spellings.values() for name in others}
+    return frozenset(name.partition(".")[0].lower() for name in names if "*" not in name)
 
 
 def detect(path: str, columns: Collection[str]) -> Layout:

@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 
-__all__ = ["LISTS", "PARTS", "dotted", "part_of", "parts_dtype", "parts_of", "texts"]
+__all__ = ["LISTS", "PARTS", "dotted", "part_of", "parts_dtype", "parts_of", "texts", "written"]
 
 _SPENT = ("addresses", "value", "sequence")
 _MADE = ("addresses", "value", "script_hex")
@@ -90,7 +90,7 @@ def part_of(record: Mapping[str, Any], name: str) -> str | None:
     inside = record.get(outer)
     if outer not in LISTS:
         value = inside.get(part) if isinstance(inside, dict) else None
-        return value if isinstance(value, str) and value else None
+        return written(value) if isinstance(value, str) and value else None
     if not isinstance(inside, list) or not inside:
         return None
     return "|".join(_entry(entry.get(part) if isinstance(entry, dict) else None) for entry in inside)
@@ -98,5 +98,10 @@ def part_of(record: Mapping[str, Any], name: str) -> str | None:
 
 def _entry(value: Any) -> str:
     if isinstance(value, list):
-        return ",".join(v for v in value if isinstance(v, str))
-    return value if isinstance(value, str) else ""
+        return ",".join(written(v) for v in value if isinstance(v, str))
+    return written(value) if isinstance(value, str) else ""
+
+
+def written(text: str) -> str:
+    """A text of JSON; halves of characters, which it may hold, become question marks."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()

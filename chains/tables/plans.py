@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from chains.tables.layout import Layout, detect
 from chains.tables.lines import packing
@@ -21,15 +22,21 @@ TASK_FILES = 256
 
 
 def plans_of(
-    files: Sequence[tuple[str, Source]], chains: Mapping[str, ChainInfo], rename: Mapping[str, str]
-) -> list[Plan]:
-    """Look at every file; all problems are reported together."""
+    files: Sequence[tuple[str, Source]], chains: Mapping[str, ChainInfo], rename: Mapping[str, str],
+    seen: Mapping[str, Sequence[Mapping[str, Any]]],
+) -> list[Plan]:  # fmt: skip
+    """Look at every file; all problems are reported together.
+
+    Parameters
+    ----------
+    seen : path to records that have columns which the beginning of the file does not show
+    """
     plans: list[Plan] = []
     problems: list[Problem] = []
     columns: set[str] = set()
     for order, (path, source) in enumerate(files):
         try:
-            tables = open_tables(path, rename)
+            tables = open_tables(path, rename, seen.get(path, ()))
             columns |= {name for table in tables if table.document is None for name in table.names}
             found = [table.layout or detect(path, list(table.dtypes)) for table in tables]
         except ConfigError as error:

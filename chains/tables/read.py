@@ -24,7 +24,7 @@ from chains.tables.plans import plans_of, tasks_of
 from chains.tables.sift import sift
 from chains.tables.source import ChainInfo, Source, expand
 from chains.tables.task import Plan, Sifted, Task, Wanted
-from chains.tables.text import ROW
+from chains.tables.text import ROW, LateColumns
 from chains.tables.times import BlockTimes
 from monitor.addresses.compact import WatchedAddresses
 from monitor.errors import ConfigError, Problem
@@ -144,9 +144,25 @@ def read(
     StoreError : rows cannot be put aside
     """
     files, skipped = expand(sources)
-    plans = plans_of(files, chains, rename or {})
+    seen: dict[str, list[Mapping[str, Any]]] = {}
+    while True:
+        plans = plans_of(files, chains, rename or {}, seen)
+        wanted = _wanted(plans, chains, watch, start, end, strict, folder, room)
+        try:
+            found = _sift_all(plans, wanted, each or _Here(plans, progress, folder, room), parts)
+        except LateColumns as late:  # what the file is, and what it shows, is not what its beginning says
+            seen.setdefault(late.path, []).extend(late.records)
+        else:
+            return _reading(plans, skipped, found, wanted)
+
+
+def _wanted(
+    plans: Sequence[Plan], chains: Mapping[str, ChainInfo], watch: Mapping[str, frozenset[str] | WatchedAddresses],
+    start: int | None, end: int | None, strict: bool, folder: str | None, room: int,
+) -> Wanted:  # fmt: skip
+    """What is asked of every file, by all of them."""
     wanted = Wanted(chains, {chain: _watched(addresses) for chain, addresses in watch.items()}, strict=strict)
-    wanted = replace(
+    return replace(
         wanted,
         start=wanted.start if start is None else max(start, wanted.start),
         end=wanted.end if end is None else min(end, wanted.end),
@@ -156,8 +172,6 @@ def read(
         room=room,
         late=LateHashes.of_tables({plan.order: plan.table for plan in plans}),
     )
-    found = _sift_all(plans, wanted, each or _Here(plans, progress, folder, room), parts)
-    return _reading(plans, skipped, found, wanted)
 
 
 def _reading(plans: Sequence[Plan], skipped: Sequence[str], found: Sifted, wanted: Wanted) -> Reading:

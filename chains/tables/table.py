@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,7 +12,7 @@ import polars as pl
 
 from chains.tables.documents.document import Document, sight_of
 from chains.tables.documents.layouts import LAYOUTS
-from chains.tables.layout import Layout, spelled
+from chains.tables.layout import Layout, known_columns, spelled
 from chains.tables.lines import head, packing, reading, unpacked
 from chains.tables.lines import size as size_of
 from chains.tables.mapping import Unit
@@ -32,6 +31,7 @@ from chains.tables.text import (
     json_columns,
     json_records,
     ndjson_chunks,
+    record_of,
     separator,
 )
 from monitor.errors import ConfigError, Problem
@@ -40,6 +40,7 @@ __all__ = ["Table", "gather", "open_table", "open_tables", "scan_tables"]
 
 _PARQUET = b"PAR1"
 _RECORDS = 1000  # of a JSON file, that tell its columns
+_FIRST_LINES = 5
 # Parts of Parquet files that are read ahead, unless the user has said how many: Polars keeps far more in memory by
 # itself, and is no faster for it.
 os.environ.setdefault("POLARS_ROW_GROUP_PREFETCH_SIZE", str(max(4, pl.thread_pool_size())))
@@ -61,6 +62,7 @@ class Table:
     units : column to the unit of its numbers, where the user said one
     document : of documents of blocks, what the table is made of; a file of them is several tables
     layout : its layout, None where none fits its columns
+    seen : names, in small letters, that its records are known to have, in JSON
     """
 
     path: str
@@ -73,6 +75,7 @@ class Table:
     units: Mapping[str, Unit] = field(default_factory=dict)
     document: Document | None = None
     layout: Layout | None = None
+    seen: frozenset[str] = frozenset()
 
     def scan(self) -> pl.LazyFrame:
         """The rows of a Parquet file, numbered from 1 in `ROW`."""
@@ -108,7 +111,8 @@ class Table:
         if self.form == "csv":
             chunks = csv_chunks(self.path, tuple(self.names), self.mark, columns, tick)
         elif self.form in ("ndjson", "array"):
-            chunks = (ndjson_chunks if self.form == "ndjson" else array_chunks)(self.path, columns, tick)
+            read = ndjson_chunks if self.form == "ndjson" else array_chunks
+            chunks = read(self.path, columns, tick, known_columns() - self.seen)
         else:
             chunks = json_chunks(self.path, columns)
         for chunk in chunks:
@@ -128,7 +132,7 @@ def scan_tables(tables: Sequence[Table]) -> pl.LazyFrame:
     )
 
 
-def open_tables(path: str, rename: Mapping[str, str]) -> list[Table]:
+def open_tables(path: str, rename: Mapping[str, str], seen: Sequence[Mapping[str, Any]] = ()) -> list[Table]:
     """Look at a file's beginning: one table of a file of rows, several of a file of documents, none of an empty answer.
 
     Tables of documents have their ``layout``, whose ``kind`` is the chain's family; what they read is known once all
@@ -138,6 +142,7 @@ def open_tables(path: str, rename: Mapping[str, str]) -> list[Table]:
     ----------
     path : the file
     rename : new column name to the file's own; documents have no columns
+    seen : records of a JSON file that have columns which its beginning does not show
 
     Raises
     ------
@@ -145,7 +150,7 @@ def open_tables(path: str, rename: Mapping[str, str]) -> list[Table]:
     """
     sight = sight_of(path)
     if sight is None:
-        return [open_table(path, rename)]
+        return [open_table(path, rename, seen)]
     if not sight.family:
         return []
     tables = []
@@ -192,13 +197,14 @@ def gather(tables: Sequence[tuple[Table, ChainInfo | None]]) -> list[Table]:
     return found
 
 
-def open_table(path: str, rename: Mapping[str, str]) -> Table:
+def open_table(path: str, rename: Mapping[str, str], seen: Sequence[Mapping[str, Any]] = ()) -> Table:
     """Look at a file's beginning.
 
     Parameters
     ----------
     path : the file
     rename : new column name to the file's own
+    seen : records of a JSON file that have columns which its beginning does not show
 
     Raises
     ------
@@ -209,6 +215,7 @@ def open_table(path: str, rename: Mapping[str, str]) -> Table:
     if not start.strip():
         raise ConfigError(Problem("the file is empty", path))
     lists: frozenset[str] = frozenset()
+    keys: frozenset[str] = frozenset()
     mark = ","
     dtypes: dict[str, pl.DataType]
     if start[:4] == _PARQUET:
@@ -216,9 +223,12 @@ def open_table(path: str, rename: Mapping[str, str]) -> Table:
         with reading(path):
             schema = dict(_scan(path).drop(ROW).collect_schema())
             dtypes = schema | {name: dtype for name, (_, dtype) in dotted(schema).items()}
-    elif start.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"[", b"{"):
+    elif _is_json(start):
         form, records = _sample(path, start)
         columns, nested = json_columns(records)
+        more, inside = json_columns(seen)
+        columns, nested = {**more, **columns}, nested | (inside - columns.keys())
+        keys = frozenset(name.lower() for name in columns)
         lists = frozenset(name for name, has in columns.items() if has)
         dtypes = {name: pl.String() for name in (*columns, *parts_of(nested, columns)) if name not in nested}
     else:
@@ -240,7 +250,7 @@ def open_table(path: str, rename: Mapping[str, str]) -> Table:
     layout, spellings = spelled([*names.values(), *said], new.values())
     names = {old: spellings.get(name, name) for old, name in names.items()}
     found = {names[old]: dtype for old, dtype in dtypes.items()}
-    return Table(path, form, found | said, names, mark, lists, size, units, layout=layout)
+    return Table(path, form, found | said, names, mark, lists, size, units, layout=layout, seen=keys)
 
 
 def _scan(path: str) -> pl.LazyFrame:
@@ -257,21 +267,21 @@ def _sample(path: str, start: bytes) -> tuple[str, list[dict[str, Any]]]:
     """Form and first records of a JSON file."""
     text = start.decode("utf-8", "replace").lstrip("\ufeff")
     is_array = text.lstrip()[0] == "["
-    found = [] if is_array else [record for line in text.splitlines()[:_RECORDS] if (record := _record(line))]
+    found = [] if is_array else [record for line in text.splitlines()[:_RECORDS] if (record := record_of(line))]
     if found and not is_envelope(found[0]):
         return "ndjson", found
     found = [record for record in array_sample(path, _RECORDS) if isinstance(record, dict)]
     if found and is_envelope(found[0]):
-        return "json", [record for record in json_records(path)[:_RECORDS] if isinstance(record, dict)]
+        return "json", [record for record in json_records(path) if isinstance(record, dict)]
     if not found and not is_array:
         raise ConfigError(Problem("neither JSON lines (one object a line) nor a JSON array of objects", path))
     return "array", found
 
 
-def _record(line: str) -> dict[str, Any]:
-    """The object of a line, empty where it has none."""
-    try:
-        record = json.loads(line)
-    except (ValueError, RecursionError):
-        return {}
-    return record if isinstance(record, dict) else {}
+def _is_json(start: bytes) -> bool:
+    """By the first letter; or by an object in one of the next lines, where the first one is broken."""
+    text = start.lstrip(b"\xef\xbb\xbf \t\r\n")
+    if text[:1] in (b"[", b"{"):
+        return True
+    lines = text.decode("utf-8", "replace").split("\n", _FIRST_LINES)[:_FIRST_LINES]
+    return any(record_of(line) for line in lines)

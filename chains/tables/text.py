@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -20,12 +20,13 @@ import polars as pl
 from chains.tables.arrays import entries
 from chains.tables.documents.streams import Cut
 from chains.tables.lines import lines
-from chains.tables.nested import LISTS, PARTS, part_of, parts_dtype, texts
+from chains.tables.nested import LISTS, PARTS, part_of, parts_dtype, texts, written
 from monitor.errors import ConfigError, Problem
 
 __all__ = [
     "ROW",
     "Chunk",
+    "LateColumns",
     "array_chunks",
     "array_sample",
     "csv_chunks",
@@ -35,6 +36,7 @@ __all__ = [
     "json_columns",
     "json_records",
     "ndjson_chunks",
+    "record_of",
     "separator",
 ]
 
@@ -46,6 +48,14 @@ _SMALL = 512  # lines below which a chunk with a broken line is read one by one
 # Numbers that a JSON reader would round: with a point or exponent, or beyond 64 bits. Quoting one inside a string
 # makes the line invalid, and an invalid line is read by the exact, slow way.
 _ROUNDED = r"([:\[,]\s*)(-?[0-9]+[.eE][0-9.eE+-]*|-?[0-9]{19,})(\s*[,}\]])"
+
+
+class LateColumns(Exception):  # it starts a reading anew and is no error of this program
+    """A JSON file has columns that its beginning does not show: the records that do, and the file."""
+
+    def __init__(self, path: str, records: list[dict[str, Any]]) -> None:
+        super().__init__(path, records)
+        self.path, self.records = path, records
 
 
 @dataclass
@@ -137,42 +147,90 @@ def _numbered(first: int, series: pl.Series) -> pl.DataFrame:
     return frame.filter(pl.col("line").str.strip_chars() != "")
 
 
-def json_columns(records: Iterable[dict[str, Any]]) -> tuple[dict[str, bool], frozenset[str]]:
-    """Columns of sample records: name to "has lists", and the names of nested objects that are never read."""
-    columns: dict[str, bool] = {}
-    nested: set[str] = set()
+def json_columns(records: Iterable[Mapping[str, Any]]) -> tuple[dict[str, bool], frozenset[str]]:
+    """Columns of sample records: name to "has lists", and the names of nested objects that are never read.
+
+    A column is what most of its values are: a few odd ones are bad rows.
+    """
+    columns: dict[str, list[int]] = {}  # values, lists, and what is nested
     for record in records:
         for key, value in record.items():
-            columns[key] = columns.get(key, False) or isinstance(value, list)
-            if (isinstance(value, dict) and key not in _OBJECTS) or (
-                isinstance(value, list) and any(isinstance(v, dict | list) for v in value)
-            ):
-                nested.add(key)
-    return columns, frozenset(nested)
+            counts = columns.setdefault(key, [0, 0, 0])
+            is_list = isinstance(value, list)
+            counts[0] += value is not None and value != []
+            counts[1] += is_list
+            counts[2] += (isinstance(value, dict) and key not in _OBJECTS) or (
+                is_list and any(isinstance(v, dict | list) for v in value)
+            )
+    nested = (key for key, (values, _, inside) in columns.items() if 2 * inside > values)
+    return {key: 2 * lists > values for key, (values, lists, _) in columns.items()}, frozenset(nested)
 
 
 def ndjson_chunks(
-    path: str, wanted: dict[str, bool], tick: Callable[[int], None] | None = None
+    path: str, wanted: dict[str, bool], tick: Callable[[int], None] | None = None, late: Collection[str] = ()
 ) -> Iterator[Chunk]:
-    """The rows of a JSON lines file; ``wanted`` is column to "has lists" (they come joined by ``|``)."""
-    decode = _decoder(wanted)
+    """The rows of a JSON lines file.
+
+    Parameters
+    ----------
+    wanted : column to "has lists" (they come joined by ``|``)
+    tick : told the bytes of the file on disk read so far
+    late : columns, in small letters, that no record is known to have
+
+    Raises
+    ------
+    LateColumns : a record has one of these
+    """
+    decode, look = _decoder(wanted), _Late(path, late)
     for first, series in lines(path, tick):
+        look(series)
         yield decode(_numbered(first, series))
 
 
-def array_chunks(path: str, wanted: dict[str, bool], tick: Callable[[int], None] | None = None) -> Iterator[Chunk]:
-    """The rows of JSON arrays, or of objects over several lines, numbered from 1; ``wanted`` as in `ndjson_chunks`.
+def array_chunks(
+    path: str, wanted: dict[str, bool], tick: Callable[[int], None] | None = None, late: Collection[str] = ()
+) -> Iterator[Chunk]:
+    """The rows of JSON arrays, or of objects over several lines, numbered from 1; the rest as in `ndjson_chunks`.
 
     What is no object is a bad row, and so is the end of a file that breaks off.
     """
-    decode, first = _decoder(wanted), 1
+    decode, look, first = _decoder(wanted), _Late(path, late), 1
     try:
         for series in entries(path, tick):
+            look(series)
             yield decode(_numbered(first, series))
             first += len(series)
     except Cut as cut:
         empty: dict[str, Any] = {ROW: pl.Int64} | dict.fromkeys(wanted, pl.String)
         yield Chunk(pl.DataFrame(schema=empty), [(first, str(cut))])
+
+
+class _Late:
+    """Looks for columns that no record is known to have."""
+
+    def __init__(self, path: str, names: Collection[str]) -> None:
+        self._path, self._names = path, frozenset(names)
+        self._pattern = f'(?i)"({"|".join(map(re.escape, sorted(names)))})"\\s*:'
+
+    def __call__(self, series: pl.Series) -> None:
+        if not self._names:
+            return
+        found = []
+        for line in series.filter(series.str.contains(self._pattern)).head(_SMALL):
+            record = record_of(line)
+            if not self._names.isdisjoint(key.lower() for key in record):
+                found.append(record)
+        if found:
+            raise LateColumns(self._path, found)
+
+
+def record_of(line: str) -> dict[str, Any]:
+    """The object of a line of JSON, empty where it has none."""
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return {}
+    return record if isinstance(record, dict) else {}
 
 
 def _decoder(wanted: dict[str, bool]) -> Callable[[pl.DataFrame], Chunk]:
@@ -188,8 +246,9 @@ def _decoder(wanted: dict[str, bool]) -> Callable[[pl.DataFrame], Chunk]:
             made.append((text if outer in LISTS else pl.when(text != "").then(text)).alias(name))
         else:
             fields[name] = pl.List(pl.String) if lists else pl.String
-            text = pl.col(name).list.join("|") if lists else pl.col(name)
-            made.append(pl.when(text != "").then(text).alias(name))
+            entry = pl.col(name).list.eval(pl.element().fill_null("")).list.join("|")
+            there = pl.col(name).list.len() > 0 if lists else pl.col(name) != ""
+            made.append(pl.when(there).then(entry if lists else pl.col(name)).alias(name))
     dtype = pl.Struct(fields | {outer: parts_dtype(outer, names) for outer, names in parts.items()})
     return partial(_decode, dtype=dtype, made=made, names=list(wanted))
 
@@ -290,5 +349,5 @@ def _text(value: Any) -> str | None:
     if isinstance(value, dict):
         return json.dumps(value)
     if isinstance(value, list):
-        return "|".join(_text(v) or "" for v in value) or None
-    return value if isinstance(value, str) and value else None
+        return "|".join(_text(v) or "" for v in value) if value else None
+    return written(value) if isinstance(value, str) and value else None
