@@ -7,6 +7,7 @@ moves the end on. What is watched stays watched: a block that is taken back show
 
 from __future__ import annotations
 
+import hashlib
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
@@ -77,6 +78,12 @@ class DerivedAddresses:
     def chain(self) -> str:
         """CAIP-2."""
         return self.network.chain
+
+    @property
+    def digest(self) -> str:
+        """Of what it was made from, in hex: the descriptor itself shows all addresses to anybody."""
+        told = f"{self._text}\0{self.network.chain}\0{self.gap_limit}"
+        return hashlib.blake2b(told.encode(), digest_size=16).hexdigest()
 
     @property
     def is_ranged(self) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import resource
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -21,6 +20,7 @@ from monitor.backtesting.ranges import RangeHistory
 from monitor.backtesting.stages import Lane, OrderTask, Share, order, replay_share, shares
 from monitor.backtesting.stopping import Stop, Stopped
 from monitor.backtesting.variants import CannotShare
+from monitor.backtesting.work_key import command_key, files_key
 from monitor.backtesting.workers.base import Workers
 from monitor.backtesting.workers.make import workers as make_workers
 from monitor.config import Config
@@ -116,7 +116,7 @@ def fold(config: Config, data: Sequence[str], options: Options) -> Folded:
     sources = [parse_source(text) for text in data]
     local = options.engine == "local"
     work = Path(options.work) if options.work is not None else None
-    ledger = Ledger(work, _key(config, data, options) if work is not None else "")
+    ledger = Ledger(work, command_key(config, data, options) if work is not None else "")
     job = _Job(config, sources, options, ledger, progress_of(options.progress))
     try:
         stop = options.stop or Stop()
@@ -166,7 +166,7 @@ class _Job:
     def _named(self, facts: Iterable[str]) -> list[str]:
         """Names of a stage's tasks: what a task gives depends on all that the stages before it were made of."""
         names = [key_of(self._made, fact) for fact in facts]
-        self._made = key_of(*names)
+        self._made = key_of(self._made, *names)
         return names
 
     # -- reading --------------------------------------------------------------------------------------------------
@@ -200,11 +200,17 @@ class _Job:
         )  # fmt: skip
 
     def _sifting(self, watch: Mapping[str, Any], workers: Workers) -> Callable[[Any, Sequence[Any]], list[Any]]:
-        """Files as tasks of workers, their results kept."""
+        """Files as tasks of workers, their results kept.
+
+        What is done with a file depends on the others, so that a task is named by all of them, and its place.
+        """
+        from chains.tables.source import expand
+
+        self._made = files_key(path for path, _ in expand(self.sources)[0])
         watched = key_of(*(f"{chain} {watch[chain].digest}" for chain in sorted(watch)))
 
         def each(work: Any, tasks: Sequence[Any]) -> list[Any]:
-            names = self._named(key_of(watched, *map(_state_of, task.plans)) for task in tasks)
+            names = self._named(key_of(watched, number) for number in range(len(tasks)))
             self.progress.stage("reading", len(tasks), "parts")
             return self.ledger.run(workers, "sift", work, tasks, names, self.progress.at)
 
@@ -328,28 +334,6 @@ def _before_use(config: Config) -> Config:
         for wallet in config.wallets
     )
     return replace(config, wallets=tuple(wallets))
-
-
-def _key(config: Config, data: Sequence[str], options: Options) -> str:
-    """What a work folder belongs to: the same command on the same data with the same code."""
-    from monitor import __version__
-
-    root = Path(__file__).parents[2]
-    code = max(path.stat().st_mtime_ns for top in ("monitor", "chains") for path in (root / top).rglob("*.py"))
-    units = getattr(options.rename, "units", {})
-    asked = (options.start, options.end, options.strict, sorted((options.rename or {}).items()), sorted(units.items()))
-    count = None if options.engine == "local" else options.workers
-    return key_of(__version__, code, config, list(data), asked, options.engine, count, os.fspath(Path.cwd()))
-
-
-def _state_of(plan: Any) -> str:
-    """A file as it is now, and its place among the others."""
-    path = plan.table.path
-    try:
-        found = Path(path).stat()
-    except OSError:
-        return f"{plan.order} {path}"  # a URL
-    return f"{plan.order} {path} {found.st_size} {found.st_mtime_ns}"
 
 
 def _speed(reading: Any, replayed: Replayed, seconds: float) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from monitor.labels.gathered import BadRow, Gathered
 from monitor.labels.place import Places
 from monitor.labels.read import read_labels
 
-__all__ = ["PACK", "import_path", "load_book", "places_of"]
+__all__ = ["PACK", "import_path", "label_files", "load_book", "places_of"]
 
 PACK = Path(__file__).with_name("pack.yaml")
 """Built-in labels: facts with their sources."""
@@ -40,6 +40,12 @@ def import_path(config: Config) -> Path:
         plain = next((i for i, part in enumerate(parts) if glob.has_magic(part)), len(parts))
         return Path(*parts[:plain]) / _NAME
     return config.base / "labels" / _NAME
+
+
+def label_files(config: Config) -> list[Path]:
+    """The files that `load_book` reads."""
+    own = import_path(config)
+    return [PACK, *_configured(config, own), *([own] if own.is_file() else [])]
 
 
 def load_book(config: Config, *, undated: int | None = None, bad: list[BadRow] | None = None) -> LabelBook:

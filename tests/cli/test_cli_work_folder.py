@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import errno
+import json
+import os
 import pickle
 import resource
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +18,10 @@ import pytest
 import monitor
 from monitor.backtesting import run
 from monitor.backtesting.ledger import Ledger
+from monitor.backtesting.run import Options
+from monitor.backtesting.work_key import command_key
 from monitor.backtesting.workers.local import LocalWorkers
+from monitor.config import load_config
 from monitor.errors import StoreError
 
 
@@ -67,6 +74,68 @@ def test_added_file(config: Path, theft: Path, end_in: Callable[..., None]) -> N
     with monitor.backtest(config, folder, work=work) as outcome, monitor.backtest(config, folder) as expected:
         assert outcome["data"]["notes"] == expected["data"]["notes"]
         assert any("b.csv" in note for note in outcome["data"]["notes"])
+
+
+TRACES = "block_number,transaction_hash,transaction_index,trace_type,trace_address,from_address,to_address,value,status"
+COINS = "hash,nonce,block_number,transaction_index,from_address,to_address,value,gas,gas_price,block_timestamp"
+
+
+def test_added_table_of_another_kind(config: Path, end_in: Callable[..., None]) -> None:
+    """Traces tell the value of transactions only where no table of these is among the data, and one is added."""
+    folder, work, wallet = config.parent / "data", config.parent / "work", "0x" + "a1" * 20
+    folder.mkdir()
+    traces = [f"{n},0x{n:064x},0,call,,{wallet},0x{n:040x},5,1" for n in range(1, 30)]
+    coins = [f"0x{n:064x},1,{n},0,{wallet},0x{n:040x},5,21000,1,{1_600_000_000 + n}" for n in range(1, 30)]
+    (folder / "traces.csv").write_text("\n".join([TRACES + ",block_timestamp", *(
+        f"{line},{1_600_000_000 + n}" for n, line in enumerate(traces, 1)
+    )]))  # fmt: skip
+    end_in("asset_names", config, f"dev={folder}", work=work)
+    (folder / "transactions.csv").write_text("\n".join([COINS, *coins]))
+    asked = (config, f"dev={folder}")
+    with monitor.backtest(*asked, work=work) as outcome, monitor.backtest(*asked) as expected:
+        assert outcome["data"] == expected["data"] and outcome["data"]["transfers"] == 29
+
+
+def test_changed_labels(config: Path, theft: Path, end_in: Callable[..., None]) -> None:
+    """What labels say is part of what was asked, though the configuration has but their path."""
+    labels = config.parent / "labels.yaml"
+    labels.write_text("heistwatch_labels: 1\nlabels: []\n")
+    config.write_text(config.read_text() + f"labels: [{labels}]\n")
+    before = command_key(load_config(config), ["data"], Options())
+    assert command_key(load_config(config), ["data"], Options()) == before
+    labels.write_text("heistwatch_labels: 1\nlabels: []\n# another one\n")
+    assert command_key(load_config(config), ["data"], Options()) != before
+
+
+def test_every_process_names_the_same_work_alike(config: Path) -> None:
+    """Sets have another order in each process, and long lists and descriptors have no text of their own."""
+    fleet = config.parent / "fleet.txt"
+    fleet.write_text("\n".join(f"0x{n:040x}" for n in range(1, 3000)))
+    wallets = [
+        {"id": f"w{n}", "entity": "e", "role": "hot", "budget": 0.5, "addresses": [f"ethereum:0x{n:040x}"]}
+        for n in range(1, 9)
+    ]
+    key = (
+        "xpub661MyMwAqRbcFtXgS5sYJABqqG9YLmC4Q1Rdap9gSE8NqtwybGhePY2gZ29ESFjqJoCu1"
+        "Rupje8YtGqsefD265TMg7usUDFdp6W1EGMcet8"
+    )  # of BIP 32, test vector 1
+    wallets.append({"id": "coins", "entity": "e", "role": "treasury", "addresses": [f"bitcoin:{key}"]})
+    config.write_text(json.dumps({"version": 1, "wallets": wallets, "lists": {"some": [
+        f"ethereum:0x{n:040x}" for n in range(40, 60)
+    ]}}))  # fmt: skip
+    script = (
+        "import sys; from pathlib import Path; from monitor.config import load_config;"
+        "from monitor.backtesting.run import Options; from monitor.backtesting.work_key import command_key;"
+        "print(command_key(load_config(Path(sys.argv[1])), ['data'], Options()))"
+    )
+    keys = {
+        subprocess.run(
+            [sys.executable, "-c", script, str(config)], capture_output=True, text=True, check=True,
+            env={**os.environ, "PYTHONHASHSEED": str(seed)},
+        ).stdout
+        for seed in range(1, 4)
+    }  # fmt: skip
+    assert len(keys) == 1
 
 
 def test_other_units(config: Path, theft: Path, end_in: Callable[..., None]) -> None:
