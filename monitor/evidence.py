@@ -9,7 +9,7 @@ from typing import TypeVar
 from monitor.grouping import Group, suspect
 from monitor.incident_record import Limbo, Record
 from monitor.model import Finding, Movement, Status
-from monitor.returns import returned_to
+from monitor.returns import Answers
 
 __all__ = ["News", "fill", "gathered", "joined", "kept", "moved", "retract", "taken", "void", "wait"]
 
@@ -108,8 +108,8 @@ def wait(record: Record, signals: Mapping[str, Finding], all_: News, limbo: Mapp
     record.findings, record.retracted = dict(signals), {}
     record.movements = {key: m for key, m in all_.movements.items() if suspect(m) in suspects}
     record.balances = {key: all_.balances[key] for key in record.movements if key in all_.balances}
-    back = all_.returned.items() if signals else ()
-    record.returned = {key: m for key, m in back if returned_to(m, signals.values()) is not None}
+    answers = Answers(signals.values())
+    record.returned = {key: m for key, m in all_.returned.items() if answers.to(m) is not None} if signals else {}
     _doubt(record, limbo)
 
 

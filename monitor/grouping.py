@@ -8,14 +8,16 @@ Pure.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 from monitor.model import Finding, Movement
 from monitor.returns import Answers
 from monitor.signals import awake
 
-__all__ = ["GAP", "Group", "group", "is_early", "order", "suspect"]
+__all__ = ["GAP", "Early", "Group", "group", "order", "suspect"]
 
 GAP = 86400  # seconds of event time without evidence after which an incident stops collecting
 
@@ -43,10 +45,22 @@ def suspect(item: Finding | Movement) -> Suspect:
     return (item.wallet, item.chain, item.destination if isinstance(item, Finding) else item.counterparty)
 
 
-def is_early(movement: Movement, findings: Iterable[Finding]) -> bool:
-    """Whether a movement came within the day before one of these findings about its destination, or is its flow."""
-    place = (movement.block_number, movement.index)
-    return any(f.at - GAP <= movement.at and place <= (f.block_number, f.index) for f in findings)
+class Early:
+    """Findings about one suspect, for movements to ask whether one came soon after them.
+
+    Its time does not grow with how many findings there are.
+    """
+
+    def __init__(self, findings: Iterable[Finding]) -> None:
+        told = sorted((f.block_number, f.index, f.at) for f in findings)
+        self._places = [(number, index) for number, index, _ in told]
+        soonest = accumulate((at for _, _, at in reversed(told)), min)  # times of blocks may go back
+        self._soonest = [*soonest][::-1]
+
+    def has(self, movement: Movement) -> bool:
+        """Whether a movement came within the day before one of the findings, or is its flow."""
+        first = bisect_left(self._places, (movement.block_number, movement.index))
+        return first < len(self._soonest) and self._soonest[first] - GAP <= movement.at
 
 
 def group(
@@ -75,6 +89,7 @@ def group(
         if not groups[-1].opening and finding.id in counted.opens:
             groups[-1].opening = finding.id
     known: dict[Suspect, list[Finding]] = {}
+    early: dict[Suspect, Early] = {}
     places: dict[Suspect, list[Group]] = {}
     for found in groups:
         for finding in found.findings:
@@ -83,8 +98,11 @@ def group(
             if not options or options[-1] is not found:
                 options.append(found)
     for key, movement in sorted(movements.items(), key=lambda item: (order(item[1]), item[0])):
-        options = places.get(suspect(movement), [])
-        if options and (key in hits or is_early(movement, known[suspect(movement)])):
+        whom = suspect(movement)
+        options = places.get(whom, [])
+        if options and key not in hits and whom not in early:
+            early[whom] = Early(known[whom])
+        if options and (key in hits or early[whom].has(movement)):
             _place(key, movement, options)
     if returns:
         _give_back(returns, groups)

@@ -10,7 +10,7 @@ import polars as pl
 
 from monitor.engine import Engine, Hit
 from monitor.findings import movement_of
-from monitor.grouping import is_early
+from monitor.grouping import Early
 from monitor.incidents import Correlator
 from monitor.model import BlockRef, Finding, Flow, Incident, Movement, Severity, Transfer, TransferKind, Tx
 
@@ -119,13 +119,13 @@ def told_balances(engine: Engine, chain: str, told: pl.DataFrame | None) -> dict
     return found
 
 
-def by_suspect(findings: Sequence[Finding]) -> dict[tuple[str, str], list[Finding]]:
-    """Findings by (wallet, destination)."""
+def by_suspect(findings: Sequence[Finding]) -> dict[tuple[str, str], Early]:
+    """Findings of one chain by (wallet, destination)."""
     found: dict[tuple[str, str], list[Finding]] = {}
     for f in findings:
         if f.destination:  # fees go to nobody either
             found.setdefault((f.wallet, f.destination), []).append(f)
-    return found
+    return {whom: Early(about) for whom, about in found.items()}
 
 
 def movement_for_flow(flow: Flow) -> Movement:
@@ -134,13 +134,13 @@ def movement_for_flow(flow: Flow) -> Movement:
 
 
 def add_early(
-    evidence: Evidence, suspects: Mapping[tuple[str, str], Sequence[Finding]], movement: Movement, key: str
+    evidence: Evidence, suspects: Mapping[tuple[str, str], Early], movement: Movement, key: str
 ) -> None:
     """Add a payment that raised nothing itself, where it came within the day before a finding about its address.
 
     ``key`` is the movement's, see `monitor.incidents.movement_key`.
     """
-    findings = suspects.get((movement.wallet, movement.counterparty))
-    if findings is not None and key not in evidence.moved and is_early(movement, findings):
+    early = suspects.get((movement.wallet, movement.counterparty))
+    if early is not None and key not in evidence.moved and early.has(movement):
         evidence.moved.add(key)
         evidence.movements.append(movement)

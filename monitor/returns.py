@@ -7,11 +7,13 @@ of that follows from one chain's own order, so that it does not matter how chain
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Container, Iterable, Mapping, Sequence
+from itertools import accumulate
 
 from monitor.model import Finding, Flow, Movement
 
-__all__ = ["WINDOW", "Answers", "is_returned", "returned_at", "returned_to", "returns_of", "total"]
+__all__ = ["WINDOW", "Answers", "is_returned", "returned_at", "returns_of", "total"]
 
 WINDOW = 30 * 86400  # seconds after the last finding about its sender in which a return counts
 _ENOUGH, _WHOLE = 9, 10  # of every lost asset nine tenths must be back: thieves may send dust
@@ -49,31 +51,42 @@ def returns_of(flow: Flow, suspects: Container[tuple[str, str]]) -> list[Movemen
     ]  # fmt: skip
 
 
-def returned_to(back: Movement, findings: Iterable[Finding]) -> Finding | None:
-    """The finding that a return answers: the latest before it about its sender; None where it counts for nothing."""
-    place = (back.block_number, back.index)
-    open_ = (
-        f
-        for f in findings
-        if (f.chain, f.destination) == (back.chain, back.counterparty)
-        and (f.block_number, f.index) < place
-        and back.at <= f.at + WINDOW
-        and not f.evidence.get("destination_label")
-    )
-    return max(open_, key=lambda f: (f.block_number, f.index, f.id), default=None)
-
-
 class Answers:
-    """Findings by the chain and address that they are about."""
+    """Findings by the chain and address that they are about, for returns to look up which one they answer."""
 
     def __init__(self, findings: Iterable[Finding]) -> None:
         self._about: dict[tuple[str, str], list[Finding]] = {}
+        self._sorted: dict[tuple[str, str], _About] = {}
         for f in findings:
             self._about.setdefault((f.chain, f.destination), []).append(f)
 
     def to(self, back: Movement) -> Finding | None:
-        """See `returned_to`."""
-        return returned_to(back, self._about.get((back.chain, back.counterparty), ()))
+        """The finding that a return answers: the latest before it about its sender; None where it counts for nothing.
+
+        Its time does not grow with how many findings there are.
+        """
+        key = (back.chain, back.counterparty)
+        if key not in self._sorted:
+            self._sorted[key] = _About(self._about.get(key, ()))
+        return self._sorted[key].before(back)
+
+
+class _About:
+    """Findings about one address of one chain, in its order."""
+
+    def __init__(self, findings: Iterable[Finding]) -> None:
+        told = (f for f in findings if not f.evidence.get("destination_label"))
+        self._findings = sorted(told, key=lambda f: (f.block_number, f.index, f.id))
+        self._places = [(f.block_number, f.index) for f in self._findings]
+        self._latest = list(accumulate((f.at for f in self._findings), max))  # times of blocks may go back
+
+    def before(self, back: Movement) -> Finding | None:
+        end = bisect_left(self._places, (back.block_number, back.index))
+        while end and back.at <= self._latest[end - 1] + WINDOW:
+            end -= 1
+            if back.at <= self._findings[end].at + WINDOW:
+                return self._findings[end]
+        return None
 
 
 def total(movements: Iterable[Movement]) -> dict[str, int]:

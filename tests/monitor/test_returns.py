@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
-from monitor.model import BlockRef, Direction, Flow, Transfer, TransferKind, Tx
-from monitor.returns import is_returned, returned_at, returns_of
+from monitor.grouping import GAP, Early
+from monitor.model import BlockRef, Direction, Finding, Flow, Movement, Severity, Transfer, TransferKind, Tx
+from monitor.returns import WINDOW, Answers, is_returned, returned_at, returns_of
 
+DAY = 86400
 CHAIN = "bip122:000000000019d6689c085ae165831e93"
 
 
@@ -61,3 +65,33 @@ def test_the_moment_is_that_of_the_arrival_that_completed_it() -> None:
     flows = [arrival(value, {"x": 1}) for value in (40, 50, 10)]
     moves = [m for flow in flows for m in returns_of(flow, {(CHAIN, "x")})]
     assert returned_at({"coin": 100}, moves[:1]) is None and returned_at({"coin": 100}, moves) == 99
+
+
+def _finding(rng: random.Random, n: int) -> Finding:
+    """Somewhere within a few blocks, whose times may go back."""
+    number = rng.randrange(60)
+    evidence = {"destination_label": "exchange"} if rng.random() < 0.1 else {}
+    at, index = number * DAY + rng.randrange(-3 * DAY, 3 * DAY), rng.randrange(3)
+    return Finding(
+        f"f{n:03d}", "HW-1", "w", CHAIN, Severity.HIGH, 1.0, "", "0x0", at, number, index,
+        destination=rng.choice("ab"), evidence=evidence,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_what_is_looked_up_is_what_a_look_at_all_finds(seed: int) -> None:
+    """The finding that a return answers, and whether a payment came early: by order, and by going through all."""
+    rng = random.Random(seed)
+    findings = [_finding(rng, n) for n in range(rng.randrange(40))]
+    answers, early = Answers(findings), Early(findings)
+    for _ in range(100):
+        number = rng.randrange(62)
+        move = Movement(
+            "w", CHAIN, "coin", rng.choice("abc"), 1, number * DAY + rng.randrange(-40 * DAY, 40 * DAY), "0x1",
+            rng.randrange(3), number,
+        )  # fmt: skip
+        place = (move.block_number, move.index)
+        about = (f for f in findings if f.destination == move.counterparty and not f.evidence)
+        open_ = (f for f in about if (f.block_number, f.index) < place and move.at <= f.at + WINDOW)
+        assert answers.to(move) == max(open_, key=lambda f: (f.block_number, f.index, f.id), default=None)
+        assert early.has(move) == any(f.at - GAP <= move.at and place <= (f.block_number, f.index) for f in findings)
