@@ -44,6 +44,11 @@ def _one_line(path: str, error: BaseException) -> str:
     if isinstance(path, Url):
         return remote.why(error)[:200]
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    if "precision must be between 1 and 38" in text:  # of Polars, about any column, whether it is read or not
+        return (
+            "it has a decimal column of more than 38 digits (BIGNUMERIC), which no reader here knows: export that"
+            " column as text, or leave it out"
+        )
     return clean((text.strip().splitlines() or [type(error).__name__])[0])[:200]
 
 

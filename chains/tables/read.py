@@ -272,7 +272,7 @@ def _sift_all(plans: Sequence[Plan], wanted: Wanted, each: Each, parts: int) -> 
     for some in (joining, [plan for plan in plans if not plan.layout.joins]):
         if joining and some is not joining:
             wanted = replace(wanted, hashes=_hashes(found.touched))
-        for one in each(sift, tasks_of(some, wanted, parts)):
+        for one in each(sift, tasks_of(some, wanted, parts)) if some else ():
             found.join(one)
     return found
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -58,7 +58,7 @@ class ChainInfo:
 
 
 def parse_source(text: str) -> Source:
-    """``[CHAIN=]PATH`` as given to ``--data``. A text that is itself the path of something is never split.
+    """``[CHAIN=]PATH`` as given to ``--data``. A text that is itself the path, or glob, of something is never split.
 
     >>> parse_source("ethereum=history/*.csv")
     Source(path='history/*.csv', chain='ethereum')
@@ -70,13 +70,19 @@ def parse_source(text: str) -> Source:
     ConfigError : it is empty, or a URL that cannot be read
     """
     match = _PREFIX.fullmatch(text)
-    chain, path = (match[1], match[2]) if match and not os.path.exists(text) else (None, text)  # noqa: PTH110
+    is_path = os.path.exists(text) or _matches(text)  # noqa: PTH110
+    chain, path = (match[1], match[2]) if match and not is_path else (None, text)
     if not path.strip():
         raise ConfigError("--data was empty, expected [CHAIN=]PATH")
     try:
         return Source(place(path), chain)
     except ValueError as error:
         raise ConfigError(Problem(str(error), clean(path))) from None
+
+
+def _matches(text: str) -> bool:
+    """Whether a glob is one of something."""
+    return glob.has_magic(text) and next(glob.iglob(text, recursive=True), None) is not None  # noqa: PTH207
 
 
 def expand(sources: Sequence[Source]) -> tuple[list[tuple[str, Source]], list[str]]:
@@ -113,7 +119,7 @@ def expand(sources: Sequence[Source]) -> tuple[list[tuple[str, Source]], list[st
 def _local(path: str) -> tuple[list[str], list[str], str]:
     """Files of a path, those left out, and what to say where there is none."""
     if os.path.isdir(path):  # noqa: PTH112  # a name that is too long is no error of its own
-        inside = sorted((str(p), str(p.relative_to(path))) for p in Path(path).rglob("*") if p.is_file())
+        inside = sorted((str(p), str(p.relative_to(path))) for p in _below(path))
         return (*_without_hidden(inside), "the folder has no data file")
     if os.path.exists(path):  # noqa: PTH110
         return [path], [], ""
@@ -121,6 +127,17 @@ def _local(path: str) -> tuple[list[str], list[str], str]:
         found = sorted(p for p in glob.iglob(path, recursive=True) if Path(p).is_file())  # noqa: PTH207
         return found, [], "no file matches"
     return [], [], "no such file or folder"
+
+
+def _below(folder: str) -> Iterator[Path]:
+    """All files below a folder, behind links too; one that leads back is followed once."""
+    seen: set[str] = set()
+    for top, folders, files in os.walk(folder, followlinks=True):
+        if (real := os.path.realpath(top)) in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        yield from (Path(top, name) for name in files)
 
 
 def _remote(url: Url) -> tuple[list[str], list[str], str]:

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["MEMORY", "Folded", "Options", "fold", "run"]
 
 MEMORY = 1 << 30  # bytes of rows that may be held, unless the user says otherwise
+NOBODYS = "no transfer touches a watched wallet: are the addresses and the chain those of the data?"
 NO_BALANCES = "no balances table: balances are inferred from flows, and wallets learn for their first 7 days"
 
 
@@ -356,5 +357,8 @@ def _described(reading: Any, replayed: Replayed, said: Sequence[str]) -> dict[st
         "first": reading.first,
         "last": reading.last,
         "chains": reading.chains,
-        "notes": [*reading.notes, *unseen, *([] if reading.balances is not None else [NO_BALANCES]), *said],
-    }
+        "notes": [
+            *reading.notes, *unseen, *([] if reading.balances is not None else [NO_BALANCES]),
+            *([NOBODYS] if reading.transfers and not replayed.flows and not said else []), *said,
+        ],
+    }  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from importlib import import_module
 from typing import Any
@@ -134,6 +135,9 @@ def _failed(error: BaseException, debug: bool) -> int:
     if isinstance(error, HeistwatchError):
         _say(str(error))
         return error.exit_code
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC and not error.filename:
+        _say(f"what was found cannot be written: {error.strerror}")
+        return 2
     if isinstance(error, OSError) and error.filename:
         _say(f"{error.filename}: {error.strerror}")
         return 2

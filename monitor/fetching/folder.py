@@ -3,6 +3,7 @@
 ::
 
     OUT/_fetch.ndjson                                   the manifest
+    OUT/_final                                          while blocks are there that were not final when they were read
     OUT/transfers/000000001000-000000001999.parquet     and controls/, blocks/, balances/
 
 A part is there when the manifest lists it. What a kill left beside it goes at the next start. One process at a time
@@ -28,6 +29,7 @@ from monitor.fetching.rows import TABLES
 __all__ = ["Folder", "Hold"]
 
 BLIND = "heistwatch.blind_spots"  # metadata of a file of transfers: what its reading could not show, by chain
+FINAL = "_final"  # holds the highest block that was final, and still the chain's, when it was last looked at
 OPENING = "opening"  # the file of balances that were carried back
 
 
@@ -93,6 +95,37 @@ class Folder:
     def ended(self) -> bool:
         """Whether nothing of balances is left to be told."""
         return self.closed or (bool(self._manifest.lines) and isinstance(self._manifest.lines[-1], Closing))
+
+    @property
+    def settled(self) -> int:
+        """The highest block that was final when it was fetched, or is known to have become so; -1: none."""
+        try:
+            return int((self.path / FINAL).read_text())
+        except FileNotFoundError:
+            return self.parts[-1].last if self.parts else -1
+        except (OSError, ValueError):
+            raise ConfigError(
+                Problem("it cannot be read: it is damaged; what it said is lost", str(self.path / FINAL))
+            ) from None
+
+    def settle(self, final: int, highest: int) -> None:
+        """Say that what is there is the chain's, and final up to ``final``; blocks up to ``highest`` are there or come.
+
+        Raises
+        ------
+        StoreError : it cannot be written
+        """
+        path, settled = self.path / FINAL, max(final, self.settled)
+        try:
+            if highest > settled:
+                half = path.with_name(f".{FINAL}.part")
+                half.write_text(f"{settled}\n")
+                half.replace(path)
+            else:
+                path.unlink(missing_ok=True)
+            _sync(self.path)
+        except OSError as error:
+            raise StoreError(f"{path}: it cannot be written: {error.strerror}") from None
 
     @property
     def hold(self) -> Hold:

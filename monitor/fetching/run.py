@@ -106,6 +106,7 @@ class Fetching:
         """
         try:
             await self._anchor(span)
+            self._folder.settle(span.final, max(span.end, self._next(span)) - 1)
             at = self._next(span)
             self._from, self._total = at, max(0, span.end - at)
             misfits = 0
@@ -125,6 +126,7 @@ class Fetching:
                 at = part.last + 1
             if not self._folder.ended:
                 await self._close(span)
+            self._folder.settle(span.final, self._folder.parts[-1].last)
             self._say(span)
         finally:
             await self._ahead.forget()
@@ -142,10 +144,10 @@ class Fetching:
             part = parts[-1]
             if await self._is_there(part):
                 break
-            if part.last <= span.final:
+            if part.last <= self._folder.settled:
                 raise ChainInconsistent(
-                    f"{self._target.name}: block {part.last} is another one now than when it was fetched, though it is "
-                    f"final: an endpoint is wrong, or the chain was rewritten. {self._folder.path} stays as it is"
+                    f"{self._target.name}: block {part.last} is another one now than when it was fetched, though it "
+                    f"was final: an endpoint is wrong, or the chain was rewritten. {self._folder.path} stays as it is"
                 )
             self._folder.drop_last()
             self.notes.append(f"blocks {part.first} to {part.last} were rewritten since: they are fetched again")

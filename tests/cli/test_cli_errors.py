@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.cli.conftest import HOT
 
 
 @pytest.mark.parametrize(
@@ -96,3 +100,21 @@ def test_init(heistwatch: Callable[..., Any], refused: Callable[..., str], here:
     assert "cannot be written" in refused(2, "init", "--out", "nowhere/heistwatch.yaml")
     assert heistwatch("init").out.strip() == (here / "heistwatch.yaml").read_text().strip()
     assert heistwatch("check").code == 0
+
+
+def test_standard_output_that_is_full(config: Path, theft: Path) -> None:
+    """It is told in a line, as any full disk."""
+    with Path("/dev/full").open("w") as full:
+        ran = subprocess.run(
+            [sys.executable, "-m", "monitor", "backtest", str(config), "--data", str(theft)], stdout=full,
+            stderr=subprocess.PIPE, text=True, check=False,
+        )  # fmt: skip
+    said = "heistwatch: what was found cannot be written: No space left on device"
+    assert (ran.returncode, ran.stderr.strip().splitlines()[-1]) == (2, said)
+
+
+def test_data_of_other_wallets(config: Path, theft: Path, heistwatch: Callable[..., Any]) -> None:
+    """A wrong address, or a wrong chain, looks like peace: it is told."""
+    assert "touches a watched wallet" not in heistwatch("backtest", config, "--data", theft).out
+    config.write_text(config.read_text().replace(HOT[2:10], "0" * 8))
+    assert "note: no transfer touches a watched wallet" in heistwatch("backtest", config, "--data", theft).out

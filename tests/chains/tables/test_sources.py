@@ -68,6 +68,28 @@ def test_hidden_files_and_documents(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert {"README.md", "a.csv.sha256"} <= {Path(path).name for path in skipped}
 
 
+def test_folders_behind_links(tmp_path: Path) -> None:
+    """A folder has what lies below it wherever that is; a link that leads back is no end."""
+    inside, elsewhere = tmp_path / "inside", tmp_path / "elsewhere"
+    (inside / "day=1").mkdir(parents=True)
+    elsewhere.mkdir()
+    for path in (inside / "a.csv", inside / "day=1" / "b.csv", elsewhere / "c.csv"):
+        path.write_text("x")
+    (inside / "link").symlink_to(elsewhere)
+    (elsewhere / "back").symlink_to(inside)
+    found, _ = expand([parse_source(str(inside))])
+    assert [Path(path).name for path, _ in found] == ["a.csv", "b.csv", "c.csv"]
+
+
+def test_a_glob_that_matches_is_no_chain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Folders of partitions have an equals sign in their names."""
+    (tmp_path / "date=2020-01-01").mkdir()
+    (tmp_path / "date=2020-01-01" / "a.csv").write_text("x")
+    monkeypatch.chdir(tmp_path)
+    assert parse_source("date=*/*.csv").chain is None
+    assert parse_source("ethereum=date=*/*.csv").chain == "ethereum"
+
+
 def test_all_problems_at_once(tmp_path: Path) -> None:
     """Each path that gives nothing is one problem, with its name and what is wrong."""
     (tmp_path / "empty").mkdir()
