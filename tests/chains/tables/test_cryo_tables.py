@@ -179,3 +179,15 @@ def test_native_transfers_and_traces(tmp_path: Path, read_alice: Any, form: str)
     assert [(kind, value) for kind, _, _, value in beside.frame.select(shown).rows()] == [
         ("native", str(2**200)), ("fee", str(7 * 20_000)), ("internal", "3"), ("internal", "5"),
     ]  # fmt: skip
+
+
+def test_hashes_as_bytes_are_no_text(tmp_path: Path, read_alice: Any) -> None:
+    """What cryo writes unless it is told to write hex: a call that failed takes what is inside of it along."""
+    hashes = ["0x" + digits * 32 for digits in ("a0", "a1")]
+    rows = [_trace(), _trace(trace_address="1", error="Reverted"), _trace(trace_address="1_0"),
+            _trace(transaction_position=1, action_value="4")]  # fmt: skip
+    named = [{**row, "transaction_hash": hashes[row["transaction_position"]]} for row in rows]
+    blocks = save(tmp_path / "b.parquet", BLOCKS)
+    found = [read_alice(save(tmp_path / f"t.{form}", named), blocks).frame for form in ("parquet", "csv")]
+    assert found[0].equals(found[1]) and found[0]["transaction_hash"].to_list() == hashes
+    assert found[0]["value"].to_list() == ["10", "4"]
