@@ -16,6 +16,7 @@ from chains.tables.bad import KEPT, BadRow
 from chains.tables.blind import blind_spots_of, valued_by
 from chains.tables.count import COUNTS
 from chains.tables.disorder import FILE
+from chains.tables.json_rows import LateColumns
 from chains.tables.late import LateHashes
 from chains.tables.layout import BALANCES, CONTROLS, FRAME, HASH
 from chains.tables.notes import notes_of
@@ -24,7 +25,7 @@ from chains.tables.plans import plans_of, tasks_of
 from chains.tables.sift import sift
 from chains.tables.source import ChainInfo, Source, expand
 from chains.tables.task import Plan, Sifted, Task, Wanted
-from chains.tables.text import ROW, LateColumns
+from chains.tables.text import ROW
 from chains.tables.times import BlockTimes
 from monitor.addresses.compact import WatchedAddresses
 from monitor.errors import ConfigError, Problem

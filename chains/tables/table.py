@@ -12,6 +12,16 @@ import polars as pl
 
 from chains.tables.documents.document import Document, sight_of
 from chains.tables.documents.layouts import LAYOUTS
+from chains.tables.json_rows import (
+    array_chunks,
+    array_sample,
+    is_envelope,
+    json_chunks,
+    json_columns,
+    json_records,
+    ndjson_chunks,
+    record_of,
+)
 from chains.tables.layout import Layout, known_columns, spelled
 from chains.tables.lines import head, packing, reading, unpacked
 from chains.tables.lines import size as size_of
@@ -19,21 +29,7 @@ from chains.tables.mapping import Unit
 from chains.tables.nested import dotted, parts_of
 from chains.tables.place import address
 from chains.tables.source import ChainInfo
-from chains.tables.text import (
-    ROW,
-    Chunk,
-    array_chunks,
-    array_sample,
-    csv_chunks,
-    csv_header,
-    is_envelope,
-    json_chunks,
-    json_columns,
-    json_records,
-    ndjson_chunks,
-    record_of,
-    separator,
-)
+from chains.tables.text import ROW, Chunk, csv_chunks, csv_header, separator
 from monitor.errors import ConfigError, Problem
 
 __all__ = ["Table", "gather", "open_table", "open_tables", "scan_tables"]

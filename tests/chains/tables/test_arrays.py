@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chains.tables import Reading, text
+from chains.tables import Reading, json_rows
 from chains.tables.arrays import entries
 from chains.tables.documents import streams
 from chains.tables.documents.streams import Cut
@@ -94,7 +94,7 @@ def test_rows_are_numbered_by_their_place(
 ) -> None:
     """Through all batches, whatever else the array holds."""
     monkeypatch.setattr(streams, "_READ", 64)
-    monkeypatch.setattr(text, "entries", lambda path, tick=None, size=0: entries(path, tick, 2000))
+    monkeypatch.setattr(json_rows, "entries", lambda path, tick=None, size=0: entries(path, tick, 2000))
     rows: list[Any] = [native_row(transfer_index=n) for n in range(100)]
     rows[0], rows[40], rows[90] = None, "x", {**rows[90], "value": "1.5.2"}
     path = tmp_path / "a.json"
