@@ -25,13 +25,17 @@ from monitor.networks import Network
 __all__ = ["CoinIndex"]
 
 _TABLES = (
-    "CREATE TABLE header (hash BLOB PRIMARY KEY, parent BLOB, height INTEGER, txs INTEGER, path TEXT, place INTEGER)"
-    " WITHOUT ROWID",
+    "CREATE TABLE header (hash BLOB PRIMARY KEY, parent BLOB, height INTEGER, txs INTEGER, path TEXT, place INTEGER,"
+    " told INTEGER) WITHOUT ROWID",
     "CREATE INDEX sizes ON header (txs)",
     "CREATE TABLE undo (txs INTEGER, sum BLOB, data BLOB, path TEXT, place INTEGER)",
     "CREATE TABLE wanted (tx BLOB PRIMARY KEY) WITHOUT ROWID",
     "CREATE TABLE outputs (tx BLOB PRIMARY KEY, data BLOB) WITHOUT ROWID",
     "BEGIN",
+)
+_BETTER = (
+    "ON CONFLICT (hash) DO UPDATE SET height = coalesce(height, excluded.height), told = excluded.told,"
+    " path = excluded.path, place = excluded.place WHERE excluded.told > told"
 )
 
 
@@ -73,7 +77,8 @@ class CoinIndex:
         return self._places.get(bytes.fromhex(hash))
 
     def is_first(self, hash: str, path: str, place: int) -> bool:
-        """Whether the block at this place of a file is the one that counts of those that are the same."""
+        """Whether the block at this place of a file is the one that counts of those that are the same: the first that
+        tells what all its inputs spend, else the first."""
         row = self._disk.execute("SELECT path, place FROM header WHERE hash = ?", (bytes.fromhex(hash),)).fetchone()
         return row is None or row == (str(path), place)
 
@@ -133,8 +138,9 @@ class CoinIndex:
         for path, place, found in self._blocks():
             if isinstance(found, CoinBlock):
                 header = found.raw.header
-                row = (bytes.fromhex(header.hash), bytes.fromhex(header.parent), found.height, found.rows, path, place)
-                self._disk.execute("INSERT OR IGNORE INTO header VALUES (?, ?, ?, ?, ?, ?)", row)
+                hash, parent = bytes.fromhex(header.hash), bytes.fromhex(header.parent)
+                row = (hash, parent, found.height, found.rows, path, place, found.is_told)
+                self._disk.execute(f"INSERT INTO header VALUES (?, ?, ?, ?, ?, ?, ?) {_BETTER}", row)
                 if not self._has_undo:
                     self._want(found)
             elif isinstance(found, Undo):

@@ -260,6 +260,19 @@ def test_what_leaves_is_put_to_the_watched_input(chain: Chain, look: Callable[..
     assert other["input_values"] == ["498000", "0"]
 
 
+@pytest.mark.parametrize("told_first", [False, True])
+def test_of_blocks_that_are_the_same_the_one_that_tells_more_counts(
+    told_first: bool, chain: Chain, look: Callable[..., Reading]
+) -> None:
+    """What inputs spend is known where any of them says it, whichever lies first."""
+    plain, told = ([dumped(verbose(block, level)) for block in chain.blocks] for level in (2, 3))
+    reading = look(*told, *plain) if told_first else look(*plain, *told)
+    whole = look(*told)
+    assert reading.frame.equals(whole.frame) and reading.blind_spots == whole.blind_spots
+    assert (reading.rows, reading.transfers) == (16, whole.transfers)
+    assert not any("nothing among the data tells" in note for note in reading.notes)
+
+
 def test_the_branch_that_goes_on_counts(chain: Chain, look: Callable[..., Reading]) -> None:
     blocks = chain.blocks
     other = Recording(NETWORK, [Draft(1_600_000_000 + 600 * n) for n in range(2)])
