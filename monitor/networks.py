@@ -5,11 +5,15 @@ Sources: CAIP-2 and CAIP-19 (ChainAgnostic), SLIP-44 coin types, each network's 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["NETWORKS", "Network", "by_chain", "by_name", "token_asset"]
+__all__ = ["CAIP2", "NETWORKS", "Network", "by_chain", "by_name", "token_asset"]
+
+CAIP2 = re.compile(r"[a-z0-9-]{3,8}:[A-Za-z0-9_-]{1,32}")
+"""A chain's identifier, ``namespace:reference`` (CAIP-2)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,13 +8,12 @@ import numpy as np
 import polars as pl
 from numba import njit
 
-from chains.tables.documents.streams import Cut, blocks_of
+from chains.tables.documents.streams import LARGEST, Cut, blocks_of
 from chains.tables.lines import CHUNK_BYTES, as_lines
 from monitor.errors import ConfigError, Problem
 
 __all__ = ["entries"]
 
-_LARGEST = 1 << 29  # bytes of one entry; no honest row comes near
 _BOM = b"\xef\xbb\xbf"
 _DEPTH, _BASE, _IN_TEXT = range(3)  # places in the state between two blocks
 
@@ -48,8 +47,8 @@ def entries(path: str, tick: Callable[[int], None] | None = None, size: int = CH
                 end = text.rfind(b"\n") + 1
                 yield _filled(text[:end])
                 held, long = [text[end:]], len(text) - end
-            if long > _LARGEST:
-                raise ConfigError(Problem(f"an entry has more than {_LARGEST >> 20} MiB", path))
+            if long > LARGEST:
+                raise ConfigError(Problem(f"an entry has more than {LARGEST >> 20} MiB", path))
     except Cut as error:
         cut = error
     text = b"".join(held)
@@ -67,7 +66,8 @@ def _filled(text: bytes) -> pl.Series:
 
 @njit(cache=True)
 def _unfold(data, state):  # type: ignore[no-untyped-def]
-    """Put each entry on a line of its own, in place: commas between entries become line breaks, others go.
+    """Put each entry on a line of its own, in place: commas between entries become line breaks, and the line breaks
+    within an entry blanks.
 
     An entry breaks at a line break in a text, and where an object or array begins that no comma, colon or bracket
     leads to.

@@ -44,7 +44,7 @@ _ROUNDED = r"([:\[,]\s*)(-?[0-9]+[.eE][0-9.eE+-]*|-?[0-9]{19,})(\s*[,}\]])"
 
 
 class LateColumns(Exception):  # it starts a reading anew and is no error of this program
-    """A JSON file has columns that its beginning does not show: the records that do, and the file."""
+    """A JSON file has columns that its beginning does not show: the file, and records that have them."""
 
     def __init__(self, path: str, records: list[dict[str, Any]]) -> None:
         super().__init__(path, records)
@@ -54,7 +54,8 @@ class LateColumns(Exception):  # it starts a reading anew and is no error of thi
 def json_columns(records: Iterable[Mapping[str, Any]]) -> tuple[dict[str, bool], frozenset[str]]:
     """Columns of sample records: name to "has lists", and the names of nested objects that are never read.
 
-    A column is what most of its values are: a few odd ones are bad rows.
+    A column is nested where most of its values are: a few odd ones are bad rows. One list makes it a column of lists,
+    since a single value is read as a list of one.
     """
     columns: dict[str, list[int]] = {}  # values, lists, and what is nested
     for record in records:
@@ -67,7 +68,7 @@ def json_columns(records: Iterable[Mapping[str, Any]]) -> tuple[dict[str, bool],
                 is_list and any(isinstance(v, dict | list) for v in value)
             )
     nested = (key for key, (values, _, inside) in columns.items() if 2 * inside > values)
-    return {key: 2 * lists > values for key, (values, lists, _) in columns.items()}, frozenset(nested)
+    return {key: lists > 0 for key, (_, lists, _) in columns.items()}, frozenset(nested)
 
 
 def ndjson_chunks(

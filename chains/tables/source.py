@@ -119,7 +119,7 @@ def expand(sources: Sequence[Source]) -> tuple[list[tuple[str, Source]], list[st
 def _local(path: str) -> tuple[list[str], list[str], str]:
     """Files of a path, those left out, and what to say where there is none."""
     if os.path.isdir(path):  # noqa: PTH112  # a name that is too long is no error of its own
-        inside = sorted((str(p), str(p.relative_to(path))) for p in _below(path))
+        inside = sorted((str(p), str(p.relative_to(path))) for p in _below(Path(path)))
         return (*_without_hidden(inside), "the folder has no data file")
     if os.path.exists(path):  # noqa: PTH110
         return [path], [], ""
@@ -129,15 +129,18 @@ def _local(path: str) -> tuple[list[str], list[str], str]:
     return [], [], "no such file or folder"
 
 
-def _below(folder: str) -> Iterator[Path]:
-    """All files below a folder, behind links too; one that leads back is followed once."""
-    seen: set[str] = set()
-    for top, folders, files in os.walk(folder, followlinks=True):
-        if (real := os.path.realpath(top)) in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        yield from (Path(top, name) for name in files)
+def _below(folder: Path, above: frozenset[str] = frozenset()) -> Iterator[Path]:
+    """All files below a folder, behind links too but for those that lead back; ``above``: real folders it lies in."""
+    real = os.path.realpath(folder)
+    if real in above:
+        return
+    with reading(str(folder)):
+        entries = sorted(folder.iterdir())
+    for entry in entries:
+        if entry.is_dir():
+            yield from _below(entry, above | {real})
+        elif entry.is_file():
+            yield entry
 
 
 def _remote(url: Url) -> tuple[list[str], list[str], str]:

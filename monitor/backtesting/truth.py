@@ -28,7 +28,7 @@ from monitor.config.tree import Node, Source, key_shown
 from monitor.config.yaml import read_tree, sorted_problems
 from monitor.errors import ConfigError, Problem
 from monitor.ids import from_iso
-from monitor.networks import NETWORKS, by_name
+from monitor.networks import CAIP2, NETWORKS, by_name
 from monitor.registry import did_you_mean
 
 __all__ = ["LASTS", "Truth", "TruthIncident", "load_truth", "named"]
@@ -36,7 +36,6 @@ __all__ = ["LASTS", "Truth", "TruthIncident", "load_truth", "named"]
 LASTS = 86400  # seconds from ``from`` on, where ``until`` is not known: as long as an incident waits for evidence
 FIELDS = ("id", "entity", "wallets", "chains", "from", "until", "transactions", "lost", "note")
 _LISTS = ("wallets", "chains", "transactions")
-_CAIP2 = re.compile(r"[a-z0-9-]{3,8}:[A-Za-z0-9_-]{1,32}")
 _MOST = 100_000  # incidents of one file
 _LONGEST = 10_000  # characters of one text
 
@@ -279,7 +278,7 @@ def named(truth: Truth, chains: Mapping[str, str]) -> Truth:
     def chain(name: str, where: str) -> str:
         network = by_name(name)
         found = chains.get(name) or (network.chain if network is not None else name)
-        if not _CAIP2.fullmatch(found):
+        if not CAIP2.fullmatch(found):
             known = {*chains, *(network.name for network in NETWORKS)}
             problems.append(Problem(f"unknown chain {key_shown(name)}: {did_you_mean(name, known)}", where))
         return found

@@ -14,7 +14,7 @@ from monitor.config import Config
 if TYPE_CHECKING:
     from monitor.backtesting.run import Options
 
-__all__ = ["command_key", "files_key", "said"]
+__all__ = ["canonical", "command_key", "files_key"]
 
 
 def command_key(config: Config, data: Sequence[str], options: Options) -> str:
@@ -34,8 +34,8 @@ def command_key(config: Config, data: Sequence[str], options: Options) -> str:
     count = None if options.engine == "local" else options.workers
     beside = [*label_files(config), *([Path(config.prices.path)] if config.prices.path else [])]
     return key_of(
-        __version__, code, said(config), list(data), said(asked), options.engine, count, os.fspath(Path.cwd()),
-        *map(_state, beside),
+        __version__, code, canonical(config), list(data), canonical(asked), options.engine, count,
+        os.fspath(Path.cwd()), *map(_state, beside),
     )  # fmt: skip
 
 
@@ -52,20 +52,21 @@ def _state(path: str | Path) -> str:
     return f"{path} {found.st_size} {found.st_mtime_ns}"
 
 
-def said(value: Any) -> str:
+def canonical(value: Any) -> str:
     """A value as text, the same in every process: members of sets and entries of mappings in order.
 
-    >>> said({"b": {2, 1}, "a": (None, "x")})
+    >>> canonical({"b": {2, 1}, "a": (None, "x")})
     "{'a': [None, 'x'], 'b': {1, 2}}"
     """
     if isinstance(value, Mapping):
-        return "{" + ", ".join(sorted(f"{said(key)}: {said(item)}" for key, item in value.items())) + "}"
+        return "{" + ", ".join(sorted(f"{canonical(key)}: {canonical(item)}" for key, item in value.items())) + "}"
     if isinstance(value, Set):
-        return "{" + ", ".join(sorted(map(said, value))) + "}"
+        return "{" + ", ".join(sorted(map(canonical, value))) + "}"
     if isinstance(value, list | tuple):
-        return "[" + ", ".join(map(said, value)) + "]"
+        return "[" + ", ".join(map(canonical, value)) + "]"
     if (digest := getattr(value, "digest", None)) is not None:
         return f"{type(value).__name__} {digest}"
     if is_dataclass(value) and not isinstance(value, type):
-        return f"{type(value).__name__} {said({f.name: getattr(value, f.name) for f in fields(value) if f.compare})}"
+        told = {field.name: getattr(value, field.name) for field in fields(value) if field.compare}
+        return f"{type(value).__name__} {canonical(told)}"
     return repr(value)

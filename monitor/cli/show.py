@@ -18,7 +18,7 @@ __all__ = ["clean", "show_files", "show_incident", "show_report"]
 _COLOURS = {"critical": "red", "high": "bright_red", "medium": "yellow", "low": "cyan", "info": "white"}
 _MANY = 100_000  # rows from which on their number a second says something
 _LISTED = 50  # incidents in a table
-_WALLETS = 20  # of them in a table
+_WALLETS = 20  # wallets in a table
 
 
 def clean(text: str) -> str:

@@ -13,12 +13,11 @@ from monitor.config.problems import shown
 from monitor.config.tree import Node, key_shown
 from monitor.config.types import ChainConfig, EndpointConfig, seal
 from monitor.errors import Problem
-from monitor.networks import NETWORKS, Network, by_chain, by_name, token_asset
+from monitor.networks import CAIP2, NETWORKS, Network, by_chain, by_name, token_asset
 from monitor.registry import ADDRESSES, CHAINS, HISTORIES, did_you_mean
 
 __all__ = ["Chains", "bad"]
 
-_CAIP2 = re.compile(r"[a-z0-9-]{3,8}:[A-Za-z0-9_-]{1,32}")
 _FAMILIES = {"eip155": "evm", "bip122": "bitcoin", "nem": "nem"}
 _COIN_OPTIONS = ("api", "like")  # beside the parameters of the network
 BACKFILL_SECONDS = 14 * 86400
@@ -113,7 +112,7 @@ class Chains:
                 what = f"{node.label}.name {shown(node.at('name'))}, which is not a built-in network ({hint})"
                 self.problems.append(node.at("name").problem(f"{what}; other networks need kind and chain_id"))
                 return None
-        elif not _CAIP2.fullmatch(entry.chain_id) or (
+        elif not CAIP2.fullmatch(entry.chain_id) or (
             entry.chain_id.startswith("eip155:") and not entry.chain_id[7:].isdigit()
         ):
             place = node.at("chain_id")

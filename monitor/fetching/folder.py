@@ -104,9 +104,8 @@ class Folder:
         except FileNotFoundError:
             return self.parts[-1].last if self.parts else -1
         except (OSError, ValueError):
-            raise ConfigError(
-                Problem("it cannot be read: it is damaged; what it said is lost", str(self.path / FINAL))
-            ) from None
+            told = "it is damaged: remove it, then all blocks that are there count as final"
+            raise ConfigError(Problem(told, str(self.path / FINAL))) from None
 
     def settle(self, final: int, highest: int) -> None:
         """Say that what is there is the chain's, and final up to ``final``; blocks up to ``highest`` are there or come.

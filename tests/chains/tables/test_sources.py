@@ -6,6 +6,7 @@ import bz2
 import gzip
 import json
 import lzma
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,9 @@ def test_folders_behind_links(tmp_path: Path) -> None:
         path.write_text("x")
     (inside / "link").symlink_to(elsewhere)
     (elsewhere / "back").symlink_to(inside)
+    (inside / ".hidden").symlink_to(inside / "day=1")  # what it leads to is there under its own name, too
+    (inside / "gone.csv").symlink_to(tmp_path / "nowhere")
+    os.mkfifo(inside / "pipe.csv")
     found, _ = expand([parse_source(str(inside))])
     assert [Path(path).name for path, _ in found] == ["a.csv", "b.csv", "c.csv"]
 

@@ -109,9 +109,12 @@ def _middle(row: int, count: int, rows: int) -> float:
 
 def _sums(sums: Mapping[str, int], names: AssetNames, most: int = 2) -> str:
     """Amounts, those first of which is known how much a coin is."""
-    known = sorted(sums.items(), key=lambda item: (names.info(item[0]).decimals is None, item[0]))
-    shown = [names.display(asset, value) for asset, value in known[:most]]
+    shown = [names.display(asset, sums[asset]) for asset in _known_first(sums, names)[:most]]
     return " + ".join(shown) + (f" + {len(sums) - most} more" if len(sums) > most else "")
+
+
+def _known_first(sums: Mapping[str, int], names: AssetNames) -> list[str]:
+    return sorted(sums, key=lambda asset: (names.info(asset).decimals is None, asset))
 
 
 def _brief(sums: Mapping[str, int], names: AssetNames) -> str:
@@ -119,8 +122,8 @@ def _brief(sums: Mapping[str, int], names: AssetNames) -> str:
     for most in (2, 1):
         if len(text := visible(_sums(sums, names, most), 200)) <= ROOM:
             return text
-    asset, value = min(sums.items(), key=lambda item: (names.info(item[0]).decimals is None, item[0]), default=("", 0))
-    text = amount(names, asset, value)
+    first = _known_first(sums, names)[0]
+    text = amount(names, first, sums[first])
     return text if len(text) <= ROOM else f"{text[: ROOM - 1]}…"
 
 
